@@ -1,0 +1,111 @@
+//! The question, and the bounds within which it is answered.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use strongroom_model::{PrincipalId, TimeRange, WorkspaceId};
+
+/// Bounds of the engine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueryConfig {
+    /// Threads of the query runtime (CPU of scans, joins, sorts). Default 2.
+    pub threads: usize,
+    /// Queries that run at once. Default 5 (Azure's per-user concurrency).
+    pub concurrent_max: usize,
+    /// Queries that may wait for a place; more are turned away. Default 200 (Azure's queue).
+    pub waiting_max: usize,
+    /// Longest wait for a place in milliseconds. Default 30,000.
+    pub wait_max_ms: u64,
+    /// Memory shared by all running queries in bytes. Default 512 MiB.
+    pub memory_bytes: usize,
+    /// Parsed Parquet footers kept in memory, in bytes. Default 64 MiB.
+    pub metadata_cache_bytes: usize,
+    /// Open statistics and schemas kept in memory, in bytes. Default 64 MiB.
+    pub stats_cache_bytes: u64,
+    /// Encrypted spill on disk for all running queries in bytes; 0 forbids spilling. Default 4 GiB.
+    pub spill_bytes: u64,
+    /// Default time for a query in milliseconds. Default 60,000.
+    pub time_max_ms: u64,
+    /// Longest time a caller may ask for in milliseconds. Default 600,000 (Azure's 10 minutes).
+    pub time_cap_ms: u64,
+    /// Default number of rows in an answer. Default 500,000 (Azure's limit).
+    pub rows_max: u64,
+    /// Default bytes of an answer, as columns in memory. Default 64,000,000 (Azure's limit).
+    pub bytes_max: u64,
+    /// Longest query text in bytes. Default 65,536.
+    pub text_max_bytes: usize,
+    /// Deepest nesting of a SQL text. Default 50.
+    pub recursion_max: usize,
+    /// Most blocks one query may read after pruning. Default 20,000.
+    pub blocks_max: usize,
+    /// Most tables one query may name. Default 100.
+    pub tables_max: usize,
+    /// Rows per batch inside the engine. Default 8,192.
+    pub batch_rows: usize,
+}
+
+impl Default for QueryConfig {
+    fn default() -> Self {
+        Self {
+            threads: 2,
+            concurrent_max: 5,
+            waiting_max: 200,
+            wait_max_ms: 30_000,
+            memory_bytes: 512 << 20,
+            metadata_cache_bytes: 64 << 20,
+            stats_cache_bytes: 64 << 20,
+            spill_bytes: 4 << 30,
+            time_max_ms: 60_000,
+            time_cap_ms: 600_000,
+            rows_max: 500_000,
+            bytes_max: 64_000_000,
+            text_max_bytes: 64 << 10,
+            recursion_max: 50,
+            blocks_max: 20_000,
+            tables_max: 100,
+            batch_rows: 8_192,
+        }
+    }
+}
+
+/// The language of a text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Language {
+    /// Kusto Query Language.
+    #[default]
+    Kql,
+    /// SQL, PostgreSQL flavoured; names are case-sensitive as written.
+    Sql,
+}
+
+/// What one query may use; `None` is the engine's default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// Wall time; capped by `time_cap_ms`.
+    pub time: Option<Duration>,
+    /// Rows in the answer; beyond it the answer is cut and [`crate::QueryStats::partial`] says so.
+    pub rows: Option<u64>,
+    /// Bytes of the answer in memory, likewise.
+    pub bytes: Option<u64>,
+}
+
+/// A question.
+#[derive(Clone, Debug)]
+pub struct QueryRequest {
+    /// Whose tables.
+    pub workspace: WorkspaceId,
+    /// Who asks.
+    pub principal: PrincipalId,
+    /// The text.
+    pub text: String,
+    /// Its language.
+    pub language: Language,
+    /// Only rows with `TimeGenerated` inside.
+    pub timespan: Option<TimeRange>,
+    /// Bounds for this query.
+    pub limits: Limits,
+    /// Tell how it would be answered instead of answering.
+    pub explain: bool,
+}
