@@ -1,1 +1,42 @@
-//! envelope
+//! Sealed bytes: what log data looks like once it leaves memory, and the only place that knows a data cipher.
+//!
+//! Pure on purpose: no I/O, no clock, no async. Keys and bytes in, bytes out, so that all of it can be fuzzed and
+//! read in one sitting. Start at [`seal`] and [`KeyGuard`]; the bytes are in `header.rs` and `chunked.rs`.
+//!
+//! ```text
+//! AEK ─HKDF─▶ purpose key ─▶ workspace key ─C2SP(salt, context)─▶ DEK, commitment ─AES-256-GCM─▶ chunk 0 │ chunk 1 │ …
+//! MMK ─wraps─▶ AEK records, infrastructure keys, cache keys
+//! ```
+
+mod cache;
+mod cell;
+mod error;
+mod guard;
+mod header;
+mod mmk;
+mod object;
+mod opener;
+mod secret;
+mod spill;
+mod wal;
+mod wrapped;
+
+pub use cache::{CacheKey, PartKey};
+pub use cell::{CellPlace, open_cell, open_workspace_secret, seal_cell, seal_workspace_secret};
+pub use error::{GuardError, OpenError, SealError};
+pub use guard::KeyGuard;
+pub use header::{Header, ObjectKind};
+pub use mmk::Mmk;
+pub use object::{open, seal, sealed_len};
+pub use opener::ObjectOpener;
+pub use secret::{Aek, InfrastructureKey, WorkspaceSecret};
+pub use spill::{SpillKey, StreamId, StreamOpener, StreamSealer};
+pub use wal::SegmentCipher;
+pub use wrapped::{RecordIds, WrappedAek};
+
+/// Header, salt and commitment: what stands before the first chunk. Bytes.
+pub const PREFIX_LEN: usize = Header::LEN + 56;
+/// Plaintext bytes of every chunk but the last, which is shorter (C2SP chunked-encryption).
+pub const CHUNK_LEN: usize = 16_384;
+/// Bytes an authentication tag adds to each chunk.
+pub const TAG_LEN: usize = 16;
