@@ -1,1 +1,16 @@
-//! keys
+//! Which keys may be used, by whom, for how long.
+//!
+//! Everything that needs a key asks [`KeyRing`] for a [`KeyGuard`](strongroom_envelope::KeyGuard). AEKs rest only in wrapped
+//! records (in the catalog and as a copy beside the data) and are unwrapped through [`provider::KeyVault`]; the provider's own
+//! root key is one such vault. Guards of MMK epochs have no deadline and are never polled.
+//!
+//! ```text
+//! guard(epoch, workspace, principal, purpose) ─▶ epoch guard (record ─unwrap─▶ AEK) ─▶ + workspace secret (a sealed cell)
+//! ```
+
+mod error;
+pub mod provider;
+mod ring;
+
+pub use error::KeyError;
+pub use ring::{KeyRing, Purpose};

@@ -1,0 +1,99 @@
+//! Why a key could not be had.
+
+use strongroom_catalog::CatalogError;
+use strongroom_envelope::{GuardError, OpenError, SealError};
+use strongroom_model::{AccountId, AekId, Epoch, ErrorKind, WorkspaceId};
+
+use crate::provider::VaultError;
+
+/// Why the key ring gave no guard.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// The catalog failed.
+    #[error("the catalog did not answer for a key record")]
+    Catalog(#[from] CatalogError),
+    /// The object store failed.
+    #[error("the copy of a key record could not be kept beside the data")]
+    Objects(#[from] object_store::Error),
+    /// The vault failed or refused.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// A guard no longer gives its keys.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
+    /// A key record, or a secret, did not open.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A secret could not be sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// Nobody knows this account.
+    #[error("no account {account}")]
+    NoAccount {
+        /// The account.
+        account: AccountId,
+    },
+    /// No record of this key.
+    #[error("no record of key {}", epoch.aek)]
+    NoKey {
+        /// The epoch.
+        epoch: Epoch,
+    },
+    /// The workspace has no secret in this epoch: nothing was ever sealed there, or it was shredded.
+    #[error("workspace {workspace} has no secret under key {}", epoch.aek)]
+    NoSecret {
+        /// The epoch.
+        epoch: Epoch,
+        /// The workspace.
+        workspace: WorkspaceId,
+    },
+    /// A record older than one already seen: somebody put back an old copy.
+    #[error("the record of key {aek} has generation {found}, but {highest} was already seen")]
+    Stale {
+        /// The key.
+        aek: AekId,
+        /// The record's generation.
+        found: u64,
+        /// The highest seen.
+        highest: u64,
+    },
+    /// A record that names other ids than its row.
+    #[error("the record of key {aek} belongs to another key or account")]
+    WrongRecord {
+        /// The key whose row it is.
+        aek: AekId,
+    },
+}
+
+impl KeyError {
+    /// What retries and the gateway look at.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Catalog(error) => error.kind(),
+            Self::Objects(_) => ErrorKind::Unavailable,
+            Self::Vault(error) => error.kind(),
+            Self::Guard(error) => error.kind(),
+            Self::Open(error) => error.kind(),
+            Self::Seal(error) => error.kind(),
+            Self::NoAccount { .. } | Self::NoSecret { .. } => ErrorKind::NotFound,
+            Self::NoKey { .. } | Self::Stale { .. } | Self::WrongRecord { .. } => ErrorKind::Corrupt,
+        }
+    }
+    /// The stable code clients see.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Catalog(error) => error.code(),
+            Self::Objects(_) => "StorageUnavailable",
+            Self::Vault(error) => error.code(),
+            Self::Guard(error) => error.code(),
+            Self::Open(error) => error.code(),
+            Self::Seal(error) => error.code(),
+            Self::NoAccount { .. } => "AccountNotFound",
+            Self::NoSecret { .. } => "WorkspaceKeyNotFound",
+            Self::NoKey { .. } | Self::Stale { .. } | Self::WrongRecord { .. } => "IntegrityError",
+        }
+    }
+}
