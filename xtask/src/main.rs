@@ -1,2 +1,24 @@
-//! xtask
-fn main() {}
+//! The project's own checks: `cargo xtask layers` and `cargo xtask ci`.
+//!
+//! `ci` is all that `.ci/run` runs and what the README's test command calls. Start at [`stages::run`].
+
+mod layers;
+mod stages;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let result = match arguments.first().map(String::as_str) {
+        Some("layers") => layers::check(),
+        Some("ci") => stages::run(&arguments[1..]),
+        _ => Err("usage: cargo xtask layers | ci [STAGE…]\nstages: fmt layers clippy tools python build unit stories docs deny".to_owned()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}

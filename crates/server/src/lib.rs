@@ -1,1 +1,130 @@
-//! server
+//! The process: gateway, authentication, limits, configuration, wiring, shutdown, and the offline commands.
+//!
+//! This crate alone knows HTTP and configuration files. It leaves the work to the rooms below and sees all of them;
+//! nobody sees it but the command line. Start at [`run`]; the doors are in [`gateway`].
+//!
+//! ```text
+//! serve ─▶ config ─▶ lock ─▶ root key ─▶ catalog ─▶ keys ─▶ store ─▶ log replay ─▶ ingest, query, control ─▶ doors
+//! SIGTERM ─▶ doors drain ─▶ maintenance stops ─▶ log closed ─▶ catalog closed
+//! ```
+
+pub mod admin;
+mod config;
+mod error;
+pub mod gateway;
+mod harden;
+mod lock;
+mod timespan;
+mod wiring;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+pub use config::{Config, ConfigError, GatewayConfig, ServeOptions, admin_token_path, load as load_config, mmk_path};
+pub use error::ServeError;
+use wiring::Site;
+
+/// How often caches and sums are looked after.
+const HOUSEKEEPING: Duration = Duration::from_secs(30);
+
+/// Runs a server until SIGTERM or SIGINT. Blocking; makes its own runtime.
+///
+/// # Errors
+/// [`ServeError`] saying which part did not start and what to do about it.
+pub fn run(options: &ServeOptions) -> Result<(), ServeError> {
+    let config = config::load(options)?;
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::try_new(&config.log).unwrap_or_else(|_| "info".into()))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .init();
+    harden::process();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("http")
+        .build()
+        .map_err(|source| ServeError::Start { part: "runtime", source: Box::new(source) })?;
+    let result = runtime.block_on(serve(config));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+async fn serve(config: Config) -> Result<(), ServeError> {
+    // Listening comes first: a taken port is found before a long replay, and clients queue instead of being refused.
+    let listener = TcpListener::bind(config.listen).await.map_err(|source| ServeError::Listen { address: config.listen, source })?;
+    let address = listener.local_addr().map_err(|source| ServeError::Listen { address: config.listen, source })?;
+    if !address.ip().is_loopback() {
+        tracing::warn!(%address, "listening beyond loopback without TLS: tokens and rows can be read on the way");
+    }
+    let metrics = metrics_exporter_prometheus::PrometheusBuilder::new()
+        .install_recorder()
+        .map_err(|source| ServeError::Start { part: "metrics", source: Box::new(source) })?;
+    let given = std::env::var("STRONGROOM_ADMIN_TOKEN").ok().filter(|token| !token.is_empty());
+    let (site, printed) = Site::open(config, given).await?;
+    if let Some(token) = printed {
+        announce_token(&site, &token);
+    }
+    announce(&site, address);
+
+    let (stop, stopping) = watch::channel(false);
+    let tasks = vec![
+        tokio::spawn(Arc::clone(&site.intake).maintain(stopping.clone())),
+        tokio::spawn(Arc::clone(&site.retention).run(stopping.clone())),
+        tokio::spawn(housekeeping(Arc::clone(&site), metrics.clone(), stopping.clone())),
+    ];
+    let signals = tokio::spawn(signals(Arc::clone(&site), stop));
+    let app = gateway::App { site: Arc::clone(&site), metrics };
+    gateway::serve(listener, gateway::router(app), &site.config.gateway, stopping).await;
+    for task in tasks {
+        // Two seconds each at most: what they do is safe to break off at any point.
+        if tokio::time::timeout(Duration::from_secs(2), task).await.is_err() {
+            tracing::warn!("a background task did not stop in time");
+        }
+    }
+    signals.abort();
+    let buffer = Arc::clone(&site.buffer);
+    let closed = tokio::task::spawn_blocking(move || buffer.close()).await.map_err(|_| ServeError::Panicked("log"))?;
+    site.catalog.close().await;
+    tracing::info!("stopped");
+    closed.map_err(|error| ServeError::Close(error.to_string()))
+}
+
+/// Turns SIGTERM and SIGINT into `stop`. A second one ends the process at once.
+async fn signals(site: Arc<Site>, stop: watch::Sender<bool>) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        tracing::error!("signals cannot be heard");
+        return;
+    };
+    tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+    tracing::info!("stopping: no new requests");
+    site.stop();
+    stop.send_replace(true);
+    tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+    tracing::warn!("told to stop a second time: ending at once, the log will be replayed");
+    std::process::exit(130);
+}
+
+async fn housekeeping(site: Arc<Site>, metrics: metrics_exporter_prometheus::PrometheusHandle, mut stopping: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => return,
+            () = site.world.clock.sleep(HOUSEKEEPING) => {}
+        }
+        site.blocks.cache().sweep().await;
+        metrics.run_upkeep();
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the one place where a token is shown, once")]
+fn announce_token(site: &Site, token: &str) {
+    eprintln!("admin token (shown once, kept in {}): {token}", admin_token_path(&site.config.config_dir).display());
+}
+
+fn announce(site: &Site, address: SocketAddr) {
+    tracing::info!(%address, data = %site.config.data_dir.display(), "serving");
+}

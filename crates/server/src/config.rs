@@ -1,0 +1,241 @@
+//! Configuration: `strongroom.toml`, then `STRONGROOM_*`, then flags, in rising order.
+//!
+//! A variable names a key of the file: `STRONGROOM_LISTEN` is `listen`, `STRONGROOM_QUERY__MAX_CONCURRENT` is
+//! `max_concurrent` under `[query]`. Unknown keys are refused by name, in the file and in the environment alike.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use strongroom_buffer::BufferConfig;
+use strongroom_control::ControlConfig;
+use strongroom_ingest::IngestConfig;
+use strongroom_query::QueryConfig;
+use strongroom_store::CacheConfig;
+
+/// Variables that are not keys of the configuration.
+const OTHER_VARIABLES: &[&str] = &["STRONGROOM_ADMIN_TOKEN", "STRONGROOM_TOKEN", "STRONGROOM_SERVER", "STRONGROOM_CONFIG", "STRONGROOM_WORKSPACE"];
+
+/// What `strongroom serve` was told on the command line. `None` leaves the file's or the environment's word.
+#[derive(Clone, Debug, Default)]
+pub struct ServeOptions {
+    /// Where blocks, log and catalog lie.
+    pub data_dir: Option<PathBuf>,
+    /// Where the provider's root key and the admin token lie.
+    pub config_dir: Option<PathBuf>,
+    /// The address to listen on.
+    pub listen: Option<SocketAddr>,
+    /// The configuration file; the default is `strongroom.toml` in the config directory, if it is there.
+    pub config: Option<PathBuf>,
+}
+
+/// The whole configuration of a server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The address of the one port. Loopback by default: there is no TLS here yet.
+    pub listen: SocketAddr,
+    /// Where blocks, log and catalog lie; default `$XDG_DATA_HOME/strongroom`.
+    pub data_dir: PathBuf,
+    /// Where the provider's root key and the admin token lie; default `$XDG_CONFIG_HOME/strongroom`.
+    pub config_dir: PathBuf,
+    /// What is logged, in `tracing`'s filter syntax.
+    pub log: String,
+    /// Refuse to start when the config directory lies on the filesystem of the data.
+    pub require_separate_root: bool,
+    /// Doors and connections.
+    pub gateway: GatewayConfig,
+    /// Write-ahead log and memtables.
+    pub buffer: BufferConfig,
+    /// The write path.
+    pub ingest: IngestConfig,
+    /// The read path.
+    pub query: QueryConfig,
+    /// The hot cache.
+    pub cache: CacheConfig,
+    /// Resources and retention.
+    pub control: ControlConfig,
+}
+
+/// Bounds of the gateway.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GatewayConfig {
+    /// Open connections in all.
+    pub max_connections: usize,
+    /// Open connections from one address.
+    pub max_connections_per_address: usize,
+    /// Time for a request's headers, and for an idle connection to send the next request, in milliseconds.
+    pub header_timeout_ms: u64,
+    /// A body must bring this many bytes a second once it is ten seconds old.
+    pub body_min_bytes_per_second: u64,
+    /// Bytes of a request body on the wire (the ingest door; 1 MiB elsewhere).
+    pub max_body_bytes: usize,
+    /// Time given to requests under way when the server is told to stop, in milliseconds.
+    pub drain_ms: u64,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            max_connections: 4_096,
+            max_connections_per_address: 1_024,
+            header_timeout_ms: 30_000,
+            body_min_bytes_per_second: 1_024,
+            max_body_bytes: 32 << 20,
+            drain_ms: 6_000,
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7700)),
+            data_dir: home("XDG_DATA_HOME", ".local/share"),
+            config_dir: home("XDG_CONFIG_HOME", ".config"),
+            log: "info".to_owned(),
+            require_separate_root: false,
+            gateway: GatewayConfig::default(),
+            buffer: BufferConfig::default(),
+            ingest: IngestConfig::default(),
+            query: QueryConfig::default(),
+            cache: CacheConfig::default(),
+            control: ControlConfig::default(),
+        }
+    }
+}
+
+fn home(variable: &str, below_home: &str) -> PathBuf {
+    let base = match std::env::var_os(variable) {
+        Some(set) if !set.is_empty() => PathBuf::from(set),
+        _ => PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| ".".into())).join(below_home),
+    };
+    base.join("strongroom")
+}
+
+/// Where the admin token is kept for the command line's own use.
+#[must_use]
+pub fn admin_token_path(config_dir: &Path) -> PathBuf {
+    config_dir.join("admin-token")
+}
+
+/// Where the provider's root key lies.
+#[must_use]
+pub fn mmk_path(config_dir: &Path) -> PathBuf {
+    config_dir.join("mmk.root")
+}
+
+/// Why a configuration was refused. The text names the file or variable and the key.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("{origin}: {message}")]
+    Invalid {
+        /// The file or the variable.
+        origin: String,
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+/// Reads the configuration that holds for `options` in this process's environment.
+///
+/// # Errors
+/// [`ConfigError`] naming the file, variable or key that is wrong.
+pub fn load(options: &ServeOptions) -> Result<Config, ConfigError> {
+    load_from(options, std::env::vars())
+}
+
+fn load_from(options: &ServeOptions, environment: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
+    let environment: BTreeMap<String, String> = environment.filter(|(name, _)| name.starts_with("STRONGROOM_")).collect();
+    let config_dir = options
+        .config_dir
+        .clone()
+        .or_else(|| environment.get("STRONGROOM_CONFIG_DIR").map(PathBuf::from))
+        .unwrap_or_else(|| Config::default().config_dir);
+    let named = options.config.clone().or_else(|| environment.get("STRONGROOM_CONFIG").map(PathBuf::from));
+    let path = named.clone().unwrap_or_else(|| config_dir.join("strongroom.toml"));
+    let mut table = match std::fs::read_to_string(&path) {
+        Ok(text) => text.parse::<toml::Table>().map_err(|error| invalid(&path.display().to_string(), &error))?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => toml::Table::new(),
+        Err(source) => return Err(ConfigError::Read { path, source }),
+    };
+    // The file alone first, so that an error in it names it.
+    table.clone().try_into::<Config>().map_err(|error| invalid(&path.display().to_string(), &error))?;
+    for (name, value) in &environment {
+        if OTHER_VARIABLES.contains(&name.as_str()) {
+            continue;
+        }
+        set(&mut table, &name["STRONGROOM_".len()..].to_ascii_lowercase(), value);
+        table.clone().try_into::<Config>().map_err(|error| invalid(name, &error))?;
+    }
+    let mut config: Config = table.try_into().map_err(|error| invalid("configuration", &error))?;
+    if let Some(data_dir) = &options.data_dir {
+        config.data_dir.clone_from(data_dir);
+    }
+    config.config_dir = config_dir;
+    if let Some(listen) = options.listen {
+        config.listen = listen;
+    }
+    Ok(config)
+}
+
+fn invalid(origin: &str, error: &toml::de::Error) -> ConfigError {
+    ConfigError::Invalid { origin: origin.to_owned(), message: error.to_string().trim_end().to_owned() }
+}
+
+/// Puts `value` at `section__key`, read as a TOML value if it is one, else as text.
+fn set(table: &mut toml::Table, path: &str, value: &str) {
+    let parsed = format!("v = {value}").parse::<toml::Table>().ok().and_then(|mut table| table.remove("v"));
+    let parsed = parsed.unwrap_or_else(|| toml::Value::String(value.to_owned()));
+    let mut steps: Vec<&str> = path.split("__").collect();
+    let last = steps.pop().expect("split gives at least one part");
+    let mut here = table;
+    for step in steps {
+        let next = here.entry(step).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        let toml::Value::Table(next) = next else { return };
+        here = next;
+    }
+    here.insert(last.to_owned(), parsed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(variables: &[(&str, &str)], file: Option<&str>) -> Result<Config, ConfigError> {
+        let dir = tempfile::tempdir().unwrap();
+        if let Some(file) = file {
+            std::fs::write(dir.path().join("strongroom.toml"), file).unwrap();
+        }
+        let options = ServeOptions { config_dir: Some(dir.path().to_owned()), ..ServeOptions::default() };
+        load_from(&options, variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    }
+
+    #[test]
+    fn the_environment_overrules_the_file() {
+        let config =
+            with(&[("STRONGROOM_LISTEN", "127.0.0.1:1"), ("STRONGROOM_GATEWAY__DRAIN_MS", "5")], Some("listen = \"127.0.0.1:2\"\n[gateway]\nmax_connections = 7"))
+                .unwrap();
+        assert_eq!(config.listen.port(), 1);
+        assert_eq!((config.gateway.drain_ms, config.gateway.max_connections), (5, 7));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name_and_origin() {
+        let error = with(&[], Some("lisen = 1")).unwrap_err().to_string();
+        assert!(error.contains("strongroom.toml") && error.contains("lisen"), "{error}");
+        let error = with(&[("STRONGROOM_GATEWAY__NOPE", "1")], None).unwrap_err().to_string();
+        assert!(error.contains("STRONGROOM_GATEWAY__NOPE") && error.contains("nope"), "{error}");
+    }
+}

@@ -1,0 +1,52 @@
+//! Who asks: a bearer token becomes a caller, or nothing does.
+
+use axum::extract::FromRequestParts;
+use axum::http::header;
+use axum::http::request::Parts;
+use strongroom_control::Caller;
+use strongroom_model::{ErrorKind, WorkspaceId};
+
+use super::error::ApiError;
+use super::{App, control_error};
+
+/// An authenticated caller, taken from `Authorization: Bearer …`.
+#[derive(Debug)]
+pub(crate) struct Who(pub(crate) Caller);
+
+impl FromRequestParts<App> for Who {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
+        let value = values.next().ok_or_else(|| unauthenticated("the header Authorization: Bearer TOKEN is missing"))?;
+        if values.next().is_some() {
+            return Err(unauthenticated("there is more than one Authorization header"));
+        }
+        let (scheme, token) = value
+            .to_str()
+            .ok()
+            .and_then(|text| text.split_once(' '))
+            .ok_or_else(|| unauthenticated("the Authorization header is not of the form Bearer TOKEN"))?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(unauthenticated("only the Bearer scheme is known here"));
+        }
+        app.site.principals.authenticate(token.trim()).await.map(Who).map_err(|error| control_error(&error))
+    }
+}
+
+fn unauthenticated(message: &str) -> ApiError {
+    ApiError::new(ErrorKind::Unauthenticated, "AuthenticationFailed", message)
+}
+
+impl Who {
+    /// The workspace that `name` (a GUID or a name) means to this caller, if it may do `action` there.
+    /// One that is absent and one that is another's look alike.
+    pub(crate) async fn workspace(&self, app: &App, name: &str, action: &str) -> Result<WorkspaceId, ApiError> {
+        app.site.workspaces.resolve(&self.0, name, action).await.map(|row| row.id).map_err(|error| control_error(&error))
+    }
+
+    /// Refuses unless the caller may do `action` on everything.
+    pub(crate) fn allow(&self, app: &App, action: &str) -> Result<(), ApiError> {
+        app.site.roles.authorize(&self.0, action, None).map_err(|error| control_error(&error))
+    }
+}

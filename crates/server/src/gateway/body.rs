@@ -1,0 +1,68 @@
+//! Reading a body that may be slow, endless or absent.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use strongroom_model::ErrorKind;
+use tokio::time::{Instant, timeout};
+
+use super::error::ApiError;
+use crate::config::GatewayConfig;
+
+/// A body must keep its pace from this age on.
+const GRACE: Duration = Duration::from_secs(10);
+/// No body stays silent for longer.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// The whole body, at most `limit` bytes, at no less than the configured pace.
+///
+/// # Errors
+/// 413 past the limit, 408-like [`ErrorKind::Invalid`] when it is too slow or breaks off.
+pub(crate) async fn read(mut body: Body, limit: usize, config: &GatewayConfig) -> Result<Bytes, ApiError> {
+    let start = Instant::now();
+    let mut first: Option<Bytes> = None;
+    let mut joined = BytesMut::new();
+    let mut total = 0usize;
+    loop {
+        let frame = match timeout(SILENCE, body.frame()).await {
+            Err(_) => return Err(too_slow(config)),
+            Ok(None) => break,
+            Ok(Some(Err(_))) => return Err(ApiError::new(ErrorKind::Invalid, "BodyIncomplete", "the request body broke off before its end; send it again")),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        total += data.len();
+        if total > limit {
+            return Err(ApiError::new(
+                ErrorKind::TooLarge,
+                "RequestTooLarge",
+                format!("the request body is larger than {limit} bytes; send smaller batches"),
+            ));
+        }
+        let age = start.elapsed();
+        if age > GRACE && (total as u64) < config.body_min_bytes_per_second.saturating_mul(age.as_secs()) {
+            return Err(too_slow(config));
+        }
+        // One frame needs no copy; a second one starts joining.
+        match first.take() {
+            None if joined.is_empty() => first = Some(data),
+            None => joined.extend_from_slice(&data),
+            Some(before) => {
+                joined.reserve(before.len() + data.len());
+                joined.extend_from_slice(&before);
+                joined.extend_from_slice(&data);
+            }
+        }
+    }
+    Ok(first.unwrap_or_else(|| joined.freeze()))
+}
+
+fn too_slow(config: &GatewayConfig) -> ApiError {
+    ApiError::new(
+        ErrorKind::Invalid,
+        "BodyTooSlow",
+        format!("the request body came at less than {} bytes a second", config.body_min_bytes_per_second),
+    )
+}

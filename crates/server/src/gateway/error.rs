@@ -1,0 +1,105 @@
+//! The one table from kinds of error to statuses, and the native envelope.
+
+use std::fmt;
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use strongroom_model::ErrorKind;
+
+/// Seconds a client is asked to wait before it tries again.
+const RETRY_AFTER_SECONDS: u64 = 2;
+
+/// What a client is told: a stable code, a sentence, what it is about.
+#[derive(Clone, Debug)]
+pub struct ApiError {
+    kind: ErrorKind,
+    code: &'static str,
+    message: String,
+    target: Option<String>,
+    details: Vec<Value>,
+    inner: Option<Value>,
+}
+
+/// The status of a kind: the only place where it is decided.
+#[must_use]
+pub const fn status(kind: ErrorKind) -> StatusCode {
+    match kind {
+        ErrorKind::Invalid => StatusCode::BAD_REQUEST,
+        ErrorKind::Unauthenticated => StatusCode::UNAUTHORIZED,
+        ErrorKind::Forbidden | ErrorKind::KeyRevoked => StatusCode::FORBIDDEN,
+        ErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ErrorKind::Conflict => StatusCode::CONFLICT,
+        ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorKind::Unsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ErrorKind::Overloaded => StatusCode::TOO_MANY_REQUESTS,
+        ErrorKind::Internal | ErrorKind::Corrupt => StatusCode::INTERNAL_SERVER_ERROR,
+        ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+        ErrorKind::Full => StatusCode::INSUFFICIENT_STORAGE,
+    }
+}
+
+impl ApiError {
+    /// An error of `kind` with its stable `code` and a sentence for the caller.
+    pub fn new(kind: ErrorKind, code: &'static str, message: impl fmt::Display) -> Self {
+        Self { kind, code, message: message.to_string(), target: None, details: Vec::new(), inner: None }
+    }
+    /// What it is about: a field, a table, a header.
+    #[must_use]
+    pub fn target(mut self, target: impl Into<String>) -> Self {
+        self.target = Some(target.into());
+        self
+    }
+    /// One more detail (an object with `code` and `message`).
+    #[must_use]
+    pub fn detail(mut self, detail: Value) -> Self {
+        self.details.push(detail);
+        self
+    }
+    /// Where in a query it went wrong.
+    #[must_use]
+    pub fn inner(mut self, inner: Value) -> Self {
+        self.inner = Some(inner);
+        self
+    }
+    /// The kind, which decides the status.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = status(self.kind);
+        metrics::counter!("server_errors_total", "code" => self.code).increment(1);
+        if status.is_server_error() && !self.kind.is_transient() {
+            tracing::error!(code = self.code, "a request failed");
+        }
+        let mut error = json!({"code": self.code, "message": self.message});
+        if let Some(target) = self.target {
+            error["target"] = target.into();
+        }
+        if !self.details.is_empty() {
+            error["details"] = self.details.into();
+        }
+        if let Some(inner) = self.inner {
+            error["innererror"] = inner;
+        }
+        let mut response = (status, Json(json!({"error": error}))).into_response();
+        if self.kind.is_transient() {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

@@ -1,0 +1,129 @@
+//! The native ingest door, and the two that push what has arrived along.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, header};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use strongroom_ingest::{Encoding, Format, IngestError, IngestRequest, OnError};
+use strongroom_model::{ErrorKind, TableName};
+
+use super::auth::Who;
+use super::error::ApiError;
+use super::{App, body};
+
+/// Parameters of the ingest door.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Parameters {
+    on_error: Option<String>,
+    format: Option<String>,
+    time_field: Option<String>,
+}
+
+pub(crate) async fn ingest(
+    State(app): State<App>,
+    who: Who,
+    Path((workspace, table)): Path<(String, String)>,
+    parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, ApiError> {
+    let Query(parameters) = parameters
+        .map_err(|_| ApiError::new(ErrorKind::Invalid, "BadParameter", "the ingest door takes the parameters on_error, format and time_field"))?;
+    let workspace = who.workspace(&app, &workspace, "workspaces/ingest/action").await?;
+    let table: TableName = table.parse().map_err(|error| ApiError::new(ErrorKind::Invalid, "InvalidTableName", error).target("table"))?;
+    let request = IngestRequest {
+        workspace,
+        principal: who.0.principal,
+        table,
+        encoding: encoding(&headers)?,
+        format: format(&headers, parameters.format.as_deref())?,
+        time_field: match parameters.time_field {
+            Some(field) => Some(field),
+            None => text(&headers, "x-time-field")?,
+        },
+        batch_id: text(&headers, "x-batch-id")?,
+        on_error: match parameters.on_error.as_deref() {
+            None | Some("refuse") => OnError::Refuse,
+            Some("skip") => OnError::Skip,
+            Some(_) => return Err(ApiError::new(ErrorKind::Invalid, "BadParameter", "on_error is refuse or skip").target("on_error")),
+        },
+        body: body::read(body, app.site.config.gateway.max_body_bytes, &app.site.config.gateway).await?,
+    };
+    let reply = app.site.intake.ingest(request).await.map_err(|error| ingest_error(&error))?;
+    Ok(Json(json!({
+        "accepted": reply.accepted,
+        "rejected": reply.rejected,
+        "columnsAdded": reply.columns_added,
+        "duplicate": reply.duplicate,
+    })))
+}
+
+/// Parameters of `flush` and `compact`: one table, or all.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Which {
+    table: Option<TableName>,
+}
+
+pub(crate) async fn flush(State(app): State<App>, who: Who, Path(workspace): Path<String>, Query(which): Query<Which>) -> Result<Json<Value>, ApiError> {
+    let workspace = who.workspace(&app, &workspace, "workspaces/flush/action").await?;
+    let report = app.site.intake.flush(workspace, which.table).await.map_err(|error| ingest_error(&error))?;
+    Ok(Json(json!({"blocks": report.blocks, "rows": report.rows, "bytes": report.bytes})))
+}
+
+pub(crate) async fn compact(State(app): State<App>, who: Who, Path(workspace): Path<String>, Query(which): Query<Which>) -> Result<Json<Value>, ApiError> {
+    let workspace = who.workspace(&app, &workspace, "workspaces/flush/action").await?;
+    let report = app.site.intake.compact(workspace, which.table).await.map_err(|error| ingest_error(&error))?;
+    Ok(Json(json!({"merged": report.inputs, "blocks": report.outputs, "rows": report.rows, "bytes": report.bytes})))
+}
+
+pub(crate) fn ingest_error(error: &IngestError) -> ApiError {
+    ApiError::new(error.kind(), error.code(), error)
+}
+
+fn text(headers: &HeaderMap, name: &'static str) -> Result<Option<String>, ApiError> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(ApiError::new(ErrorKind::Invalid, "BadHeader", format!("the header {name} stands there twice")).target(name));
+    }
+    let text = std::str::from_utf8(value.as_bytes())
+        .map_err(|_| ApiError::new(ErrorKind::Invalid, "BadHeader", format!("the header {name} is not UTF-8")).target(name))?;
+    Ok((!text.is_empty()).then(|| text.to_owned()))
+}
+
+fn encoding(headers: &HeaderMap) -> Result<Encoding, ApiError> {
+    Ok(match text(headers, header::CONTENT_ENCODING.as_str())?.as_deref() {
+        None | Some("identity") => Encoding::Identity,
+        Some("gzip" | "x-gzip") => Encoding::Gzip,
+        Some("zstd") => Encoding::Zstd,
+        Some(_) => {
+            return Err(ApiError::new(ErrorKind::Unsupported, "UnsupportedEncoding", "the content encodings taken here are identity, gzip and zstd")
+                .target("content-encoding"));
+        }
+    })
+}
+
+fn format(headers: &HeaderMap, parameter: Option<&str>) -> Result<Format, ApiError> {
+    match parameter {
+        Some("json") => return Ok(Format::Json),
+        Some("lines") => return Ok(Format::Lines),
+        Some(_) => return Err(ApiError::new(ErrorKind::Invalid, "BadParameter", "format is json or lines").target("format")),
+        None => {}
+    }
+    let Some(value) = text(headers, header::CONTENT_TYPE.as_str())? else { return Ok(Format::Json) };
+    let media_type = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match media_type.as_str() {
+        // curl's --data-binary says the form type unless told otherwise; nobody posts forms here.
+        "application/json" | "application/x-ndjson" | "application/jsonlines" | "application/octet-stream" | "application/x-www-form-urlencoded" => Ok(Format::Json),
+        "text/plain" => Ok(Format::Lines),
+        _ => Err(ApiError::new(
+            ErrorKind::Unsupported,
+            "UnsupportedMediaType",
+            "the content types taken here are application/json, application/x-ndjson and, for plain lines, text/plain",
+        )
+        .target("content-type")),
+    }
+}

@@ -1,0 +1,153 @@
+//! Workspaces, tables, principals: the small JSON documents of the native control plane.
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use strongroom_catalog::{Scope, TableRow, WorkspaceRow};
+use strongroom_model::{ErrorKind, PrincipalId, TableName, WorkspaceName};
+
+use super::auth::Who;
+use super::error::ApiError;
+use super::query::query_error;
+use super::{App, control_error};
+
+/// What creates a workspace.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewWorkspace {
+    name: WorkspaceName,
+    #[serde(default, rename = "retentionInDays")]
+    retention_days: Option<u32>,
+}
+
+/// What creates a token.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewPrincipal {
+    role: String,
+    #[serde(default)]
+    workspace: Option<String>,
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default, rename = "ttlSeconds")]
+    ttl_seconds: Option<u64>,
+}
+
+/// What may be changed of a table; an absent member stays, null takes the workspace's.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TablePatch {
+    #[serde(rename = "retentionInDays")]
+    retention_days: Option<u32>,
+}
+
+fn body<T>(json: Result<Json<T>, JsonRejection>) -> Result<T, ApiError> {
+    json.map(|Json(value)| value).map_err(|rejection| {
+        let kind = match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => ErrorKind::TooLarge,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => ErrorKind::Unsupported,
+            _ => ErrorKind::Invalid,
+        };
+        ApiError::new(kind, "InvalidRequestContent", rejection.body_text())
+    })
+}
+
+fn workspace_json(row: &WorkspaceRow) -> Value {
+    json!({
+        "id": row.id,
+        "name": row.name,
+        "subscription": row.subscription,
+        "resourceGroup": row.resource_group,
+        "region": row.region,
+        "retentionInDays": row.retention_days,
+        "createdMs": row.created_ms,
+    })
+}
+
+pub(crate) async fn list_workspaces(State(app): State<App>, who: Who) -> Result<Json<Value>, ApiError> {
+    let rows = app.site.workspaces.list(&who.0).await.map_err(|error| control_error(&error))?;
+    Ok(Json(json!({"value": rows.iter().map(workspace_json).collect::<Vec<_>>()})))
+}
+
+pub(crate) async fn create_workspace(
+    State(app): State<App>,
+    who: Who,
+    request: Result<Json<NewWorkspace>, JsonRejection>,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    who.allow(&app, "workspaces/write")?;
+    let new = body(request)?;
+    let row = app.site.workspaces.create(new.name, new.retention_days).await.map_err(|error| control_error(&error))?;
+    Ok((StatusCode::CREATED, Json(workspace_json(&row))))
+}
+
+pub(crate) async fn show_workspace(State(app): State<App>, who: Who, Path(workspace): Path<String>) -> Result<Json<Value>, ApiError> {
+    let row = app.site.workspaces.resolve(&who.0, &workspace, "workspaces/read").await.map_err(|error| control_error(&error))?;
+    Ok(Json(workspace_json(&row)))
+}
+
+pub(crate) async fn tables(State(app): State<App>, who: Who, Path(workspace): Path<String>) -> Result<Json<Value>, ApiError> {
+    let workspace = who.workspace(&app, &workspace, "workspaces/tables/read").await?;
+    let tables = app.site.engine.tables(workspace).await.map_err(|error| query_error(&error))?;
+    Ok(Json(json!({"value": tables})))
+}
+
+pub(crate) async fn update_table(
+    State(app): State<App>,
+    who: Who,
+    Path((workspace, table)): Path<(String, TableName)>,
+    request: Result<Json<TablePatch>, JsonRejection>,
+) -> Result<Json<Value>, ApiError> {
+    let workspace = who.workspace(&app, &workspace, "workspaces/tables/write").await?;
+    let patch = body(request)?;
+    let row: TableRow =
+        app.site.workspaces.set_table_retention(workspace, &table, patch.retention_days).await.map_err(|error| control_error(&error))?;
+    Ok(Json(json!({"id": row.id, "name": row.name, "retentionInDays": row.retention_days})))
+}
+
+pub(crate) async fn list_principals(State(app): State<App>, who: Who) -> Result<Json<Value>, ApiError> {
+    who.allow(&app, "principals/read")?;
+    let rows = app.site.principals.list().await.map_err(|error| control_error(&error))?;
+    let value: Vec<Value> = rows
+        .iter()
+        .map(|row| {
+            let workspace = match row.scope {
+                Scope::All => None,
+                Scope::Workspace(id) => Some(id),
+            };
+            json!({"id": row.id, "name": row.name, "role": row.role, "workspace": workspace, "createdMs": row.created_ms, "expiresMs": row.expires_ms})
+        })
+        .collect();
+    Ok(Json(json!({"value": value})))
+}
+
+pub(crate) async fn create_principal(
+    State(app): State<App>,
+    who: Who,
+    request: Result<Json<NewPrincipal>, JsonRejection>,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    who.allow(&app, "principals/write")?;
+    let new = body(request)?;
+    let scope = match &new.workspace {
+        None => Scope::All,
+        Some(name) => Scope::Workspace(who.workspace(&app, name, "workspaces/read").await?),
+    };
+    let created = app
+        .site
+        .principals
+        .create(new.name.unwrap_or_else(|| new.role.clone()), &new.role, scope, new.ttl_seconds.map(std::time::Duration::from_secs))
+        .await
+        .map_err(|error| control_error(&error))?;
+    Ok((StatusCode::CREATED, Json(json!({"id": created.id, "role": new.role, "token": created.token, "expiresMs": created.expires_ms}))))
+}
+
+pub(crate) async fn delete_principal(State(app): State<App>, who: Who, Path(principal): Path<String>) -> Result<StatusCode, ApiError> {
+    who.allow(&app, "principals/delete")?;
+    let principal: PrincipalId = principal
+        .parse()
+        .map_err(|_| ApiError::new(ErrorKind::Invalid, "BadParameter", "a principal is named by its GUID").target("principal"))?;
+    app.site.principals.delete(principal).await.map_err(|error| control_error(&error))?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,241 @@
+//! Putting the house together, from the ground up: world, lock, root key, catalog, keys, store, log, and the three
+//! planes on top.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use strongroom_buffer::Buffer;
+use strongroom_catalog::Catalog;
+use strongroom_control::{Principals, Retention, Roles, Workspaces};
+use strongroom_envelope::Mmk;
+use strongroom_ingest::{IngestDeps, Intake};
+use strongroom_keys::KeyRing;
+use strongroom_query::{Engine, QueryDeps};
+use strongroom_store::{BlockStore, HotCache, LocalObjects};
+use strongroom_world::World;
+
+use crate::config::{Config, admin_token_path, mmk_path};
+use crate::{ServeError, lock};
+
+/// Everything a running node holds.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) config: Config,
+    pub(crate) world: World,
+    pub(crate) catalog: Catalog,
+    pub(crate) keys: Arc<KeyRing>,
+    pub(crate) blocks: Arc<BlockStore>,
+    pub(crate) buffer: Arc<Buffer>,
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) workspaces: Arc<Workspaces>,
+    pub(crate) principals: Arc<Principals>,
+    pub(crate) roles: Arc<Roles>,
+    pub(crate) retention: Arc<Retention>,
+    stopping: AtomicBool,
+    _lock: lock::DirLock,
+}
+
+/// Where things lie below the data directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Layout(PathBuf);
+
+impl Layout {
+    pub(crate) fn new(data_dir: &Path) -> Self {
+        Self(data_dir.to_owned())
+    }
+    pub(crate) fn catalog(&self) -> PathBuf {
+        self.0.join("catalog.sqlite")
+    }
+    pub(crate) fn objects(&self) -> PathBuf {
+        self.0.join("objects")
+    }
+    pub(crate) fn wal(&self) -> PathBuf {
+        self.0.join("wal")
+    }
+    pub(crate) fn cache(&self) -> PathBuf {
+        self.0.join("cache")
+    }
+    pub(crate) fn spill(&self) -> PathBuf {
+        self.0.join("spill")
+    }
+}
+
+impl Site {
+    /// Opens everything; replays the log. Returns the site and, on the first start, the admin token to print once.
+    pub(crate) async fn open(config: Config, admin_token: Option<String>) -> Result<(Arc<Self>, Option<String>), ServeError> {
+        let world = World::real();
+        let layout = Layout::new(&config.data_dir);
+        for dir in [&config.data_dir, &config.config_dir] {
+            world.fs.create_dir_all(dir).map_err(|source| ServeError::directory(dir, source))?;
+        }
+        let lock = lock::DirLock::take(&config.data_dir)?;
+        warn_of_one_filesystem(&config)?;
+        let mmk = Arc::new(root_key(&world, &config.config_dir, layout.catalog().exists())?);
+        let catalog = Catalog::open(&layout.catalog(), world.clone()).await.map_err(ServeError::start("catalog"))?;
+        let objects: Arc<dyn object_store::ObjectStore> =
+            Arc::new(LocalObjects::open(world.clone(), layout.objects()).map_err(ServeError::start("object store"))?);
+        let keys = KeyRing::open(world.clone(), catalog.clone(), Arc::clone(&objects), Arc::clone(&mmk)).await.map_err(ServeError::start("keys"))?;
+        let writer = catalog.acquire_writer().await.map_err(ServeError::start("catalog"))?;
+        let cache = HotCache::open(world.clone(), layout.cache(), Arc::clone(&mmk), catalog.node(), config.cache.clone())
+            .await
+            .map_err(ServeError::start("hot cache"))?;
+        let blocks = BlockStore::new(world.clone(), objects, cache);
+
+        let workspaces = Arc::new(Workspaces::new(world.clone(), catalog.clone(), keys.shared_account(), config.control.clone()));
+        workspaces.ensure_defaults().await.map_err(ServeError::start("workspaces"))?;
+        let roles = Arc::new(Roles::built_in());
+        let principals = Arc::new(Principals::new(world.clone(), catalog.clone(), Arc::clone(&roles), config.control.clone()));
+        let printed = admin(&world, &config.config_dir, &principals, admin_token).await?;
+
+        let (buffer, recovery) = recover(&world, &layout, &config, &catalog, &keys).await?;
+        let intake = Intake::open(
+            IngestDeps {
+                world: world.clone(),
+                catalog: catalog.clone(),
+                keys: Arc::clone(&keys),
+                buffer: Arc::clone(&buffer),
+                blocks: Arc::clone(&blocks),
+                writer,
+            },
+            config.ingest.clone(),
+            recovery.marks,
+        )
+        .await
+        .map_err(ServeError::start("ingest"))?;
+        let engine = Engine::open(
+            QueryDeps {
+                world: world.clone(),
+                catalog: catalog.clone(),
+                keys: Arc::clone(&keys),
+                buffer: Arc::clone(&buffer),
+                blocks: Arc::clone(&blocks),
+                spill_dir: layout.spill(),
+            },
+            config.query.clone(),
+        )
+        .await
+        .map_err(ServeError::start("query engine"))?;
+        let retention = Arc::new(Retention::new(world.clone(), catalog.clone(), Arc::clone(&blocks), writer, config.control.clone()));
+        let site = Self {
+            config,
+            world,
+            catalog,
+            keys,
+            blocks,
+            buffer,
+            intake,
+            engine,
+            workspaces,
+            principals,
+            roles,
+            retention,
+            stopping: AtomicBool::new(false),
+            _lock: lock,
+        };
+        Ok((Arc::new(site), printed))
+    }
+
+    /// Why no request should be sent here now, if so.
+    pub(crate) fn unready(&self) -> Option<&'static str> {
+        self.is_stopping().then_some("stopping")
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+}
+
+async fn recover(
+    world: &World,
+    layout: &Layout,
+    config: &Config,
+    catalog: &Catalog,
+    keys: &Arc<KeyRing>,
+) -> Result<(Arc<Buffer>, strongroom_buffer::Recovery), ServeError> {
+    let mut guards = HashMap::new();
+    for epoch in keys.epochs().await.map_err(ServeError::start("keys"))? {
+        guards.insert(epoch, keys.epoch_guard(epoch).await.map_err(ServeError::start("keys"))?);
+    }
+    let flushed = catalog.flushed_all().await.map_err(ServeError::start("catalog"))?;
+    let flushed = flushed.into_iter().map(|(table, epoch, through)| ((table, epoch), through)).collect();
+    let (world, dir, buffer_config) = (world.clone(), layout.wal(), config.buffer.clone());
+    let (buffer, recovery) = tokio::task::spawn_blocking(move || Buffer::recover(world, &dir, buffer_config, &guards, &flushed))
+        .await
+        .map_err(|_| ServeError::Panicked("log recovery"))?
+        .map_err(ServeError::start("log"))?;
+    tracing::info!(segments = recovery.segments, records = recovery.records, rows = recovery.rows, cut = recovery.cut.len(), "log replayed");
+    for damage in &recovery.salvaged {
+        tracing::error!(damage, "log damage passed over, as asked");
+    }
+    Ok((buffer, recovery))
+}
+
+/// The provider's root key: made at the first start, never replaced while there is data that needs the old one.
+pub(crate) fn root_key(world: &World, config_dir: &Path, data_exists: bool) -> Result<Mmk, ServeError> {
+    let path = mmk_path(config_dir);
+    match world.fs.read(&path, 32) {
+        Ok(bytes) => {
+            let bytes: [u8; 32] = bytes.try_into().map_err(|_| ServeError::RootKey { path: path.clone(), problem: "it is not 32 bytes long" })?;
+            refuse_open_mode(&path)?;
+            Ok(Mmk::from_bytes(bytes))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound && data_exists => Err(ServeError::RootKey {
+            path,
+            problem: "it is missing, but there is data sealed under it; bring the file back, a new key opens nothing",
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut bytes = [0; 32];
+            world.rng.fill(&mut bytes);
+            world.fs.write_atomic(&path, &bytes).map_err(|source| ServeError::directory(&path, source))?;
+            Ok(Mmk::from_bytes(bytes))
+        }
+        Err(source) => Err(ServeError::directory(&path, source)),
+    }
+}
+
+fn refuse_open_mode(path: &Path) -> Result<(), ServeError> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(path).map_err(|source| ServeError::directory(path, source))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(ServeError::RootKey { path: path.to_owned(), problem: "others may read it; set its mode to 0600" });
+    }
+    Ok(())
+}
+
+/// Sets or mints the admin token; gives it back if it is to be printed.
+async fn admin(world: &World, config_dir: &Path, principals: &Principals, given: Option<String>) -> Result<Option<String>, ServeError> {
+    let path = admin_token_path(config_dir);
+    if let Some(token) = given {
+        principals.ensure_admin(Some(token.clone())).await.map_err(ServeError::start("admin token"))?;
+        world.fs.write_atomic(&path, token.as_bytes()).map_err(|source| ServeError::directory(&path, source))?;
+        return Ok(None);
+    }
+    let minted = principals.ensure_admin(None).await.map_err(ServeError::start("admin token"))?;
+    if let Some(token) = &minted {
+        world.fs.write_atomic(&path, token.as_bytes()).map_err(|source| ServeError::directory(&path, source))?;
+    }
+    Ok(minted)
+}
+
+fn warn_of_one_filesystem(config: &Config) -> Result<(), ServeError> {
+    use std::os::unix::fs::MetadataExt;
+    let device = |dir: &Path| std::fs::metadata(dir).map(|meta| meta.dev()).map_err(|source| ServeError::directory(dir, source));
+    if device(&config.data_dir)? == device(&config.config_dir)? {
+        if config.require_separate_root {
+            return Err(ServeError::RootKey {
+                path: config.config_dir.clone(),
+                problem: "the config directory lies on the filesystem of the data, and require_separate_root is set",
+            });
+        }
+        tracing::warn!("the root key lies on the filesystem of the data: who takes the disk takes both; see doctor");
+    }
+    Ok(())
+}

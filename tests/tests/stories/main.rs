@@ -1,0 +1,3 @@
+//! Whole-server stories: one binary, a module per theme.
+
+mod walk;

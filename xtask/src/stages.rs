@@ -1,0 +1,189 @@
+//! The stages of `cargo xtask ci`, each timed, with one closing line.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Pinned tools that tests need.
+const CARGO_DENY: &str = "0.20.2";
+const PYTHON_PACKAGES: &[&str] = &["cryptography==50.0.2"];
+
+struct Counts {
+    passed: u64,
+    failed: u64,
+}
+
+struct Stage {
+    name: &'static str,
+    budget_minutes: u64,
+    work: fn(&mut Counts) -> Result<(), String>,
+}
+
+const STAGES: &[Stage] = &[
+    Stage { name: "fmt", budget_minutes: 1, work: |_| cargo(&["fmt", "--all", "--check"]) },
+    Stage { name: "tools", budget_minutes: 6, work: |_| tools() },
+    Stage { name: "python", budget_minutes: 2, work: |_| python() },
+    Stage { name: "layers", budget_minutes: 1, work: |_| crate::layers::check() },
+    Stage { name: "build", budget_minutes: 12, work: |_| cargo(&["build", "--workspace", "--all-targets", "--locked"]) },
+    Stage { name: "unit", budget_minutes: 10, work: |counts| tests(counts, &["--workspace", "--exclude", "strongroom-tests"]) },
+    Stage { name: "stories", budget_minutes: 16, work: |counts| tests(counts, &["--package", "strongroom-tests"]) },
+    Stage { name: "docs", budget_minutes: 4, work: doc_tests },
+    Stage {
+        name: "clippy",
+        budget_minutes: 6,
+        work: |_| cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]),
+    },
+    Stage { name: "deny", budget_minutes: 1, work: |_| cargo(&["deny", "check", "bans", "licenses", "sources"]) },
+];
+
+/// Runs the named stages, or all of them.
+pub(crate) fn run(only: &[String]) -> Result<(), String> {
+    if let Some(unknown) = only.iter().find(|name| !STAGES.iter().any(|stage| stage.name == name.as_str())) {
+        return Err(format!("no stage is called {unknown}"));
+    }
+    let mut counts = Counts { passed: 0, failed: 0 };
+    let mut report = String::new();
+    let mut broken = Vec::new();
+    for stage in STAGES.iter().filter(|stage| only.is_empty() || only.iter().any(|name| name == stage.name)) {
+        println!("== {} ==", stage.name);
+        let start = Instant::now();
+        let result = (stage.work)(&mut counts);
+        let took = start.elapsed();
+        let verdict = if result.is_ok() { "ok" } else { "FAILED" };
+        writeln!(report, "  {:<8} {:>5.1} min of {:>2}  {verdict}", stage.name, minutes(took), stage.budget_minutes)
+            .expect("a string takes text");
+        if let Err(message) = result {
+            eprintln!("{}: {message}", stage.name);
+            broken.push(stage.name);
+        }
+    }
+    println!("stages:\n{report}");
+    counts.failed += u64::from(!broken.is_empty() && counts.failed == 0);
+    println!("{} passed, {} failed", counts.passed, counts.failed);
+    if broken.is_empty() { Ok(()) } else { Err(format!("failed: {}", broken.join(", "))) }
+}
+
+fn minutes(time: Duration) -> f64 {
+    time.as_secs_f64() / 60.0
+}
+
+fn cargo(arguments: &[&str]) -> Result<(), String> {
+    let status = Command::new("cargo").args(arguments).env("CARGO_INCREMENTAL", "0").status().map_err(|error| error.to_string())?;
+    if status.success() { Ok(()) } else { Err(format!("cargo {} ended with {status}", arguments.join(" "))) }
+}
+
+/// Runs tests with nextest where it is installed, else with cargo's own runner, and adds up what passed and failed.
+fn tests(counts: &mut Counts, selection: &[&str]) -> Result<(), String> {
+    let mut arguments = vec!["nextest", "run", "--locked", "--no-fail-fast", "--profile", "ci"];
+    arguments.extend(selection);
+    let (ok, output) = tee(&arguments)?;
+    let (passed, failed) = nextest_summary(&output).ok_or("the runner printed no summary")?;
+    counts.passed += passed;
+    counts.failed += failed;
+    if passed == 0 {
+        return Err("no test ran".to_owned());
+    }
+    if ok { Ok(()) } else { Err(format!("{failed} tests failed")) }
+}
+
+fn doc_tests(counts: &mut Counts) -> Result<(), String> {
+    let (ok, output) = tee(&["test", "--workspace", "--doc", "--locked"])?;
+    for line in output.lines().filter(|line| line.starts_with("test result:")) {
+        counts.passed += number_before(line, " passed");
+        counts.failed += number_before(line, " failed");
+    }
+    if ok { Ok(()) } else { Err("doc tests failed".to_owned()) }
+}
+
+/// Runs cargo, shows what it prints and keeps it.
+fn tee(arguments: &[&str]) -> Result<(bool, String), String> {
+    use std::io::{BufRead, BufReader};
+    let mut child = Command::new("cargo")
+        .args(arguments)
+        .env("CARGO_INCREMENTAL", "0")
+        .env("CARGO_TERM_COLOR", "never")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| error.to_string())?;
+    let streams = [
+        Box::new(child.stdout.take().expect("piped above")) as Box<dyn std::io::Read + Send>,
+        Box::new(child.stderr.take().expect("piped above")),
+    ];
+    let readers = streams.map(|stream| {
+        std::thread::spawn(move || {
+            let mut kept = String::new();
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                println!("{line}");
+                kept.push_str(&line);
+                kept.push('\n');
+            }
+            kept
+        })
+    });
+    let output = readers.map(|reader| reader.join().unwrap_or_default()).concat();
+    let status = child.wait().map_err(|error| error.to_string())?;
+    Ok((status.success(), output))
+}
+
+/// `Summary [ 1.2s] 40 tests run: 39 passed (1 slow), 1 failed, 0 skipped`.
+fn nextest_summary(output: &str) -> Option<(u64, u64)> {
+    let line = output.lines().rev().find(|line| line.contains("Summary [") && line.contains(" run: "))?;
+    Some((number_before(line, " passed"), number_before(line, " failed") + number_before(line, " timed out")))
+}
+
+fn number_before(line: &str, word: &str) -> u64 {
+    let Some(at) = line.find(word) else { return 0 };
+    let digits: String = line[..at].chars().rev().take_while(char::is_ascii_digit).collect();
+    digits.chars().rev().collect::<String>().parse().unwrap_or(0)
+}
+
+fn installed(program: &str, argument: &str) -> bool {
+    Command::new(program).arg(argument).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+/// cargo-nextest and cargo-deny, by version, unless they are there.
+fn tools() -> Result<(), String> {
+    if !installed("cargo-nextest", "--version") {
+        cargo(&["install", "--locked", "cargo-nextest"])?;
+    }
+    if !installed("cargo-deny", "--version") {
+        // A debug build: it runs for a second, and builds in a third of the time.
+        cargo(&["install", "--locked", "--debug", "cargo-deny", "--version", CARGO_DENY])?;
+    }
+    Ok(())
+}
+
+/// Where the Python packages of the tests lie: beside the build, never in the system.
+pub(crate) fn python_home() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    target.join("python")
+}
+
+/// A virtual environment with what the tests import, pinned.
+fn python() -> Result<(), String> {
+    let home = python_home();
+    let run = |program: &std::path::Path, arguments: &[&str]| -> Result<(), String> {
+        let status = Command::new(program).args(arguments).status().map_err(|error| format!("{}: {error}", program.display()))?;
+        if status.success() { Ok(()) } else { Err(format!("{} {} ended with {status}", program.display(), arguments.join(" "))) }
+    };
+    if !home.join("bin/pip").exists() {
+        run(std::path::Path::new("python3"), &["-m", "venv", home.to_str().ok_or("the target path is not UTF-8")?])?;
+    }
+    let mut arguments = vec!["install", "--quiet", "--disable-pip-version-check"];
+    arguments.extend(PYTHON_PACKAGES);
+    run(&home.join("bin/pip"), &arguments)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runners_summary_is_read() {
+        let text = "noise\n     Summary [   1.234s] 40 tests run: 39 passed (2 slow), 1 failed, 3 skipped\n";
+        assert_eq!(nextest_summary(text), Some((39, 1)));
+        assert_eq!(nextest_summary("nothing"), None);
+    }
+}
