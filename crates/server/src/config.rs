@@ -15,7 +15,8 @@ use strongroom_query::QueryConfig;
 use strongroom_store::CacheConfig;
 
 /// Variables that are not keys of the configuration.
-const OTHER_VARIABLES: &[&str] = &["STRONGROOM_ADMIN_TOKEN", "STRONGROOM_TOKEN", "STRONGROOM_SERVER", "STRONGROOM_CONFIG", "STRONGROOM_WORKSPACE"];
+const OTHER_VARIABLES: &[&str] =
+    &["STRONGROOM_ADMIN_TOKEN", "STRONGROOM_TOKEN", "STRONGROOM_SERVER", "STRONGROOM_CONFIG", "STRONGROOM_WORKSPACE"];
 
 /// What `strongroom serve` was told on the command line. `None` leaves the file's or the environment's word.
 #[derive(Clone, Debug, Default)]
@@ -224,9 +225,11 @@ mod tests {
 
     #[test]
     fn the_environment_overrules_the_file() {
-        let config =
-            with(&[("STRONGROOM_LISTEN", "127.0.0.1:1"), ("STRONGROOM_GATEWAY__DRAIN_MS", "5")], Some("listen = \"127.0.0.1:2\"\n[gateway]\nmax_connections = 7"))
-                .unwrap();
+        let config = with(
+            &[("STRONGROOM_LISTEN", "127.0.0.1:1"), ("STRONGROOM_GATEWAY__DRAIN_MS", "5")],
+            Some("listen = \"127.0.0.1:2\"\n[gateway]\nmax_connections = 7"),
+        )
+        .unwrap();
         assert_eq!(config.listen.port(), 1);
         assert_eq!((config.gateway.drain_ms, config.gateway.max_connections), (5, 7));
     }

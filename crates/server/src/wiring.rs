@@ -78,7 +78,9 @@ impl Site {
         let catalog = Catalog::open(&layout.catalog(), world.clone()).await.map_err(ServeError::start("catalog"))?;
         let objects: Arc<dyn object_store::ObjectStore> =
             Arc::new(LocalObjects::open(world.clone(), layout.objects()).map_err(ServeError::start("object store"))?);
-        let keys = KeyRing::open(world.clone(), catalog.clone(), Arc::clone(&objects), Arc::clone(&mmk)).await.map_err(ServeError::start("keys"))?;
+        let keys = KeyRing::open(world.clone(), catalog.clone(), Arc::clone(&objects), Arc::clone(&mmk))
+            .await
+            .map_err(ServeError::start("keys"))?;
         let writer = catalog.acquire_writer().await.map_err(ServeError::start("catalog"))?;
         let cache = HotCache::open(world.clone(), layout.cache(), Arc::clone(&mmk), catalog.node(), config.cache.clone())
             .await
@@ -171,7 +173,13 @@ async fn recover(
         .await
         .map_err(|_| ServeError::Panicked("log recovery"))?
         .map_err(ServeError::start("log"))?;
-    tracing::info!(segments = recovery.segments, records = recovery.records, rows = recovery.rows, cut = recovery.cut.len(), "log replayed");
+    tracing::info!(
+        segments = recovery.segments,
+        records = recovery.records,
+        rows = recovery.rows,
+        cut = recovery.cut.len(),
+        "log replayed"
+    );
     for damage in &recovery.salvaged {
         tracing::error!(damage, "log damage passed over, as asked");
     }
@@ -183,7 +191,8 @@ pub(crate) fn root_key(world: &World, config_dir: &Path, data_exists: bool) -> R
     let path = mmk_path(config_dir);
     match world.fs.read(&path, 32) {
         Ok(bytes) => {
-            let bytes: [u8; 32] = bytes.try_into().map_err(|_| ServeError::RootKey { path: path.clone(), problem: "it is not 32 bytes long" })?;
+            let bytes: [u8; 32] =
+                bytes.try_into().map_err(|_| ServeError::RootKey { path: path.clone(), problem: "it is not 32 bytes long" })?;
             refuse_open_mode(&path)?;
             Ok(Mmk::from_bytes(bytes))
         }

@@ -29,7 +29,9 @@ pub(crate) async fn read(mut body: Body, limit: usize, config: &GatewayConfig) -
         let frame = match timeout(SILENCE, body.frame()).await {
             Err(_) => return Err(too_slow(config)),
             Ok(None) => break,
-            Ok(Some(Err(_))) => return Err(ApiError::new(ErrorKind::Invalid, "BodyIncomplete", "the request body broke off before its end; send it again")),
+            Ok(Some(Err(_))) => {
+                return Err(ApiError::new(ErrorKind::Invalid, "BodyIncomplete", "the request body broke off before its end; send it again"));
+            }
             Ok(Some(Ok(frame))) => frame,
         };
         let Ok(data) = frame.into_data() else { continue };

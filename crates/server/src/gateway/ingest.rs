@@ -30,8 +30,9 @@ pub(crate) async fn ingest(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Value>, ApiError> {
-    let Query(parameters) = parameters
-        .map_err(|_| ApiError::new(ErrorKind::Invalid, "BadParameter", "the ingest door takes the parameters on_error, format and time_field"))?;
+    let Query(parameters) = parameters.map_err(|_| {
+        ApiError::new(ErrorKind::Invalid, "BadParameter", "the ingest door takes the parameters on_error, format and time_field")
+    })?;
     let workspace = who.workspace(&app, &workspace, "workspaces/ingest/action").await?;
     let table: TableName = table.parse().map_err(|error| ApiError::new(ErrorKind::Invalid, "InvalidTableName", error).target("table"))?;
     let request = IngestRequest {
@@ -67,13 +68,23 @@ pub(crate) struct Which {
     table: Option<TableName>,
 }
 
-pub(crate) async fn flush(State(app): State<App>, who: Who, Path(workspace): Path<String>, Query(which): Query<Which>) -> Result<Json<Value>, ApiError> {
+pub(crate) async fn flush(
+    State(app): State<App>,
+    who: Who,
+    Path(workspace): Path<String>,
+    Query(which): Query<Which>,
+) -> Result<Json<Value>, ApiError> {
     let workspace = who.workspace(&app, &workspace, "workspaces/flush/action").await?;
     let report = app.site.intake.flush(workspace, which.table).await.map_err(|error| ingest_error(&error))?;
     Ok(Json(json!({"blocks": report.blocks, "rows": report.rows, "bytes": report.bytes})))
 }
 
-pub(crate) async fn compact(State(app): State<App>, who: Who, Path(workspace): Path<String>, Query(which): Query<Which>) -> Result<Json<Value>, ApiError> {
+pub(crate) async fn compact(
+    State(app): State<App>,
+    who: Who,
+    Path(workspace): Path<String>,
+    Query(which): Query<Which>,
+) -> Result<Json<Value>, ApiError> {
     let workspace = who.workspace(&app, &workspace, "workspaces/flush/action").await?;
     let report = app.site.intake.compact(workspace, which.table).await.map_err(|error| ingest_error(&error))?;
     Ok(Json(json!({"merged": report.inputs, "blocks": report.outputs, "rows": report.rows, "bytes": report.bytes})))
@@ -100,8 +111,12 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, ApiError> {
         Some("gzip" | "x-gzip") => Encoding::Gzip,
         Some("zstd") => Encoding::Zstd,
         Some(_) => {
-            return Err(ApiError::new(ErrorKind::Unsupported, "UnsupportedEncoding", "the content encodings taken here are identity, gzip and zstd")
-                .target("content-encoding"));
+            return Err(ApiError::new(
+                ErrorKind::Unsupported,
+                "UnsupportedEncoding",
+                "the content encodings taken here are identity, gzip and zstd",
+            )
+            .target("content-encoding"));
         }
     })
 }
@@ -117,7 +132,11 @@ fn format(headers: &HeaderMap, parameter: Option<&str>) -> Result<Format, ApiErr
     let media_type = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match media_type.as_str() {
         // curl's --data-binary says the form type unless told otherwise; nobody posts forms here.
-        "application/json" | "application/x-ndjson" | "application/jsonlines" | "application/octet-stream" | "application/x-www-form-urlencoded" => Ok(Format::Json),
+        "application/json"
+        | "application/x-ndjson"
+        | "application/jsonlines"
+        | "application/octet-stream"
+        | "application/x-www-form-urlencoded" => Ok(Format::Json),
         "text/plain" => Ok(Format::Lines),
         _ => Err(ApiError::new(
             ErrorKind::Unsupported,

@@ -47,8 +47,8 @@ pub(crate) async fn by_parameters(
     question: Result<Query<Question>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let Query(question) =
-        question.map_err(|_| ApiError::new(ErrorKind::Invalid, "BadArgumentError", "the parameters are query, language, timespan and explain"))?;
+    let Query(question) = question
+        .map_err(|_| ApiError::new(ErrorKind::Invalid, "BadArgumentError", "the parameters are query, language, timespan and explain"))?;
     answer(&app, &who, &workspace, question, None, &headers).await
 }
 
@@ -96,13 +96,15 @@ async fn answer(
     let shape = accepted(headers)?;
     let workspace = who.workspace(app, workspace, "workspaces/query/action").await?;
     if question.workspaces.is_some_and(|others| !others.is_empty()) {
-        return Err(ApiError::new(ErrorKind::Invalid, "BadArgumentError", "queries over several workspaces are not taken here yet").target("workspaces"));
+        return Err(ApiError::new(ErrorKind::Invalid, "BadArgumentError", "queries over several workspaces are not taken here yet")
+            .target("workspaces"));
     }
     let prefer = Preferences::read(headers)?;
     let now = app.site.world.clock.wall().0;
     let mut span: Option<TimeRange> = None;
     for text in [question.timespan.as_deref(), url_timespan.as_deref()].into_iter().flatten() {
-        let parsed = timespan::parse(text, now).map_err(|message| ApiError::new(ErrorKind::Invalid, "BadArgumentError", message).target("timespan"))?;
+        let parsed = timespan::parse(text, now)
+            .map_err(|message| ApiError::new(ErrorKind::Invalid, "BadArgumentError", message).target("timespan"))?;
         span = Some(span.map_or(parsed, |before| before.intersect(&parsed).unwrap_or(TimeRange { start: 1, end: 0 })));
     }
     let request = QueryRequest {
@@ -181,9 +183,9 @@ impl Preferences {
                 let (name, value) = one.trim().split_once('=').unwrap_or((one.trim(), ""));
                 match name.to_ascii_lowercase().as_str() {
                     "wait" => {
-                        let seconds = value
-                            .parse::<u64>()
-                            .map_err(|_| ApiError::new(ErrorKind::Invalid, "BadArgumentError", "Prefer: wait takes seconds").target("prefer"))?;
+                        let seconds = value.parse::<u64>().map_err(|_| {
+                            ApiError::new(ErrorKind::Invalid, "BadArgumentError", "Prefer: wait takes seconds").target("prefer")
+                        })?;
                         found.wait = Some(Duration::from_secs(seconds));
                     }
                     "include-statistics" => found.statistics = value.eq_ignore_ascii_case("true"),

@@ -1,0 +1,269 @@
+//! Commands that work on the directories of a server that is not running: `verify` and `doctor`.
+
+use std::collections::HashMap;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use strongroom_catalog::{BlockRow, Catalog};
+use strongroom_envelope::{CellPlace, Header, ObjectKind, open, open_cell};
+use strongroom_keys::{KeyRing, Purpose};
+use strongroom_model::PrincipalId;
+use strongroom_store::{BlockStore, CacheConfig, HotCache, LocalObjects, ObjectKey, Reader, StoredBlock};
+use strongroom_world::World;
+
+use crate::config::{Config, ServeOptions, admin_token_path, load, mmk_path};
+use crate::wiring::{Layout, root_key};
+use crate::{ServeError, lock};
+
+/// What `verify` found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VerifyReport {
+    /// Blocks read.
+    pub blocks: u64,
+    /// Rows in them, as the catalog has it.
+    pub rows: u64,
+    /// Sealed bytes read; every tag in them was checked.
+    pub bytes: u64,
+    /// What is wrong, one line each, naming the block.
+    pub problems: Vec<String>,
+}
+
+/// How a check of `doctor` went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// As it should be.
+    Ok,
+    /// Works, but should be looked at.
+    Warning,
+    /// Must be mended.
+    Red,
+}
+
+/// One check of `doctor`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What was looked at.
+    pub name: &'static str,
+    /// How it went.
+    pub verdict: Verdict,
+    /// What was seen and what to do.
+    pub text: String,
+}
+
+struct Offline {
+    world: World,
+    catalog: Catalog,
+    keys: Arc<KeyRing>,
+    blocks: Arc<BlockStore>,
+}
+
+impl Offline {
+    async fn open(config: &Config) -> Result<Self, ServeError> {
+        let world = World::real();
+        let layout = Layout::new(&config.data_dir);
+        if !layout.catalog().exists() {
+            return Err(ServeError::directory(
+                &layout.catalog(),
+                std::io::Error::new(std::io::ErrorKind::NotFound, "there is no data here; see --data-dir"),
+            ));
+        }
+        let mmk = Arc::new(root_key(&world, &config.config_dir, true)?);
+        let catalog = Catalog::open(&layout.catalog(), world.clone()).await.map_err(ServeError::start("catalog"))?;
+        let objects: Arc<dyn object_store::ObjectStore> =
+            Arc::new(LocalObjects::open(world.clone(), layout.objects()).map_err(ServeError::start("object store"))?);
+        let keys = KeyRing::open(world.clone(), catalog.clone(), Arc::clone(&objects), Arc::clone(&mmk))
+            .await
+            .map_err(ServeError::start("keys"))?;
+        // Verification reads what is stored, never a copy of it.
+        let no_cache = CacheConfig { enabled: false, ..config.cache.clone() };
+        let cache =
+            HotCache::open(world.clone(), layout.cache(), mmk, catalog.node(), no_cache).await.map_err(ServeError::start("hot cache"))?;
+        Ok(Self { blocks: BlockStore::new(world.clone(), objects, cache), world, catalog, keys })
+    }
+
+    async fn check_block(&self, row: &BlockRow) -> Result<(), String> {
+        let key = ObjectKey {
+            account: row.epoch.account,
+            workspace: row.workspace,
+            table: row.table,
+            window_start: row.window.start,
+            object: row.object,
+        };
+        let stored = StoredBlock { key, epoch: row.epoch, len: row.sealed_len, arrived_ms: row.arrived_ms };
+        let guard = self
+            .keys
+            .guard(row.epoch, row.workspace, PrincipalId::NIL, Purpose::Maintain)
+            .await
+            .map_err(|error| format!("its key: {}", error.code()))?;
+        let whole = 0..row.sealed_len;
+        let sealed = self.blocks.read(&stored, &guard, &[whole], Reader::Maintain).await.map_err(|error| error.to_string())?;
+        let sealed = sealed.first().ok_or("nothing was read")?;
+        if sealed.len() as u64 != row.sealed_len {
+            return Err(format!("{} bytes are stored, the catalog says {}", sealed.len(), row.sealed_len));
+        }
+        if Sha256::digest(sealed).as_slice() != row.sha256.as_slice() {
+            return Err("its bytes are not those that were put (SHA-256 differs)".to_owned());
+        }
+        let header = Header {
+            kind: ObjectKind::Block,
+            double: false,
+            aek: row.epoch.aek,
+            account: row.epoch.account,
+            workspace: row.workspace,
+            table: row.table,
+            window_start: row.window.start,
+            object: row.object,
+        };
+        let now = self.world.clock.boot();
+        let plain = open(&guard, now, &header, sealed).map_err(|error| error.to_string())?;
+        if plain.len() as u64 != row.plain_len {
+            return Err(format!("it opens to {} bytes, the catalog says {}", plain.len(), row.plain_len));
+        }
+        let place = CellPlace { epoch: row.epoch, workspace: row.workspace, table: row.table, row: row.object };
+        open_cell(&guard, now, &place, &row.stats).map_err(|error| format!("its statistics: {error}"))?;
+        Ok(())
+    }
+}
+
+/// Reads every live block of a stopped server and checks every tag in it.
+///
+/// # Errors
+/// [`ServeError`] if the directories cannot be opened or a server runs on them; bad blocks are in the report.
+pub async fn verify(options: &ServeOptions, mut progress: impl FnMut(u64, u64)) -> Result<VerifyReport, ServeError> {
+    let config = load(options)?;
+    let _lock = lock::DirLock::take(&config.data_dir)?;
+    let site = Offline::open(&config).await?;
+    let rows = site.catalog.live_objects().await.map_err(ServeError::start("catalog"))?;
+    let mut report = VerifyReport::default();
+    for row in &rows {
+        if let Err(problem) = site.check_block(row).await {
+            report.problems.push(format!("block {} of table {}: {problem}", row.object, row.table));
+        }
+        report.blocks += 1;
+        report.rows += row.rows;
+        report.bytes += row.sealed_len;
+        progress(report.blocks, rows.len() as u64);
+    }
+    site.catalog.close().await;
+    Ok(report)
+}
+
+/// Looks at everything an operator should know of before trouble comes. Works beside a running server.
+///
+/// # Errors
+/// [`ServeError::Config`] if the configuration itself is wrong.
+pub async fn doctor(options: &ServeOptions) -> Result<Vec<Check>, ServeError> {
+    let config = load(options)?;
+    let mut checks = vec![
+        root_key_check(&config.config_dir),
+        secret_file_check("admin token", &admin_token_path(&config.config_dir)),
+        separate_check(&config),
+        swap_check(&std::fs::read_to_string("/proc/swaps").unwrap_or_default()),
+        space_check(&config),
+    ];
+    checks.push(match Offline::open(&config).await {
+        Ok(site) => {
+            let check = objects_check(&site).await;
+            site.catalog.close().await;
+            check
+        }
+        Err(error) => {
+            Check { name: "data", verdict: if config.data_dir.exists() { Verdict::Red } else { Verdict::Warning }, text: error.to_string() }
+        }
+    });
+    Ok(checks)
+}
+
+fn root_key_check(config_dir: &Path) -> Check {
+    secret_file_check("root key", &mmk_path(config_dir))
+}
+
+fn secret_file_check(name: &'static str, path: &Path) -> Check {
+    let (verdict, text) = match std::fs::metadata(path) {
+        Err(error) => (Verdict::Warning, format!("{}: {error}; it is made at the first start", path.display())),
+        Ok(meta) if meta.permissions().mode() & 0o077 != 0 => {
+            (Verdict::Red, format!("{} can be read by others; chmod 600 it", path.display()))
+        }
+        Ok(_) => (Verdict::Ok, format!("{} is there, mode 0600; keep a copy of it elsewhere", path.display())),
+    };
+    Check { name, verdict, text }
+}
+
+fn separate_check(config: &Config) -> Check {
+    let device = |path: &Path| std::fs::metadata(path).map(|meta| meta.dev()).ok();
+    let same = device(&config.data_dir).zip(device(&config.config_dir)).is_some_and(|(data, keys)| data == keys);
+    let (verdict, text) = if same {
+        (
+            Verdict::Red,
+            "the root key lies on the filesystem of the data: who takes the disk takes both; move --config-dir to another one".to_owned(),
+        )
+    } else {
+        (Verdict::Ok, "root key and data lie on different filesystems".to_owned())
+    };
+    Check { name: "separation", verdict, text }
+}
+
+fn swap_check(swaps: &str) -> Check {
+    let open: Vec<&str> = swaps
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|device| !device.starts_with("/dev/dm-") && !device.contains("zram"))
+        .collect();
+    let (verdict, text) = if open.is_empty() {
+        (Verdict::Ok, "no swap that looks unencrypted".to_owned())
+    } else {
+        (Verdict::Red, format!("swap on {} looks unencrypted: keys and rows may be written to it; swapoff or encrypt it", open.join(", ")))
+    };
+    Check { name: "swap", verdict, text }
+}
+
+fn space_check(config: &Config) -> Check {
+    let (verdict, text) = match World::real().fs.space(&config.data_dir) {
+        Err(error) => (Verdict::Warning, format!("{}: {error}", config.data_dir.display())),
+        Ok(space) => {
+            let reserve = config.buffer.reserve_bytes.max(space.total / 100 * config.buffer.reserve_percent);
+            let text = format!("{} MiB free of {} MiB; ingest is refused below {} MiB", space.free >> 20, space.total >> 20, reserve >> 20);
+            (if space.free < reserve { Verdict::Red } else { Verdict::Ok }, text)
+        }
+    };
+    Check { name: "space", verdict, text }
+}
+
+async fn objects_check(site: &Offline) -> Check {
+    let name = "objects";
+    let (listed, live) = match (site.blocks.list().await, site.catalog.live_objects().await) {
+        (Ok(listed), Ok(live)) => (listed, live),
+        (Err(error), _) => return Check { name, verdict: Verdict::Red, text: error.to_string() },
+        (_, Err(error)) => return Check { name, verdict: Verdict::Red, text: error.to_string() },
+    };
+    let sizes: HashMap<_, _> = listed.iter().map(|(key, size)| (key.object, *size)).collect();
+    let missing: Vec<String> =
+        live.iter().filter(|row| sizes.get(&row.object) != Some(&row.sealed_len)).map(|row| row.object.to_string()).collect();
+    if missing.is_empty() {
+        return Check {
+            name,
+            verdict: Verdict::Ok,
+            text: format!("{} live blocks, all stored at their size; {} objects in all", live.len(), listed.len()),
+        };
+    }
+    Check { name, verdict: Verdict::Red, text: format!("missing or of another size: {}; queries over them fail", missing.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_swap_is_red_and_encrypted_swap_is_not() {
+        let head = "Filename\tType\tSize\tUsed\tPriority\n";
+        assert_eq!(swap_check(head).verdict, Verdict::Ok);
+        assert_eq!(swap_check(&format!("{head}/dev/dm-1 partition 1 0 -2\n/dev/zram0 partition 1 0 5\n")).verdict, Verdict::Ok);
+        assert_eq!(swap_check(&format!("{head}/swapfile file 1 0 -2\n")).verdict, Verdict::Red);
+    }
+}
