@@ -17,7 +17,7 @@ mod key;
 mod objects;
 
 pub use blocks::{BlockStore, Reader, StoredBlock};
-pub use cache::{CacheConfig, CacheStats, Hotness, HotCache};
+pub use cache::{CacheConfig, CacheStats, HotCache, Hotness};
 pub use error::StoreError;
 pub use key::{KeyError, ObjectKey};
 pub use objects::LocalObjects;
