@@ -1,3 +1,9 @@
 //! Whole-server stories: one binary, a module per theme.
 
+mod access;
+mod bad_input;
+mod canary;
+mod durability;
+mod lifecycle;
+mod tamper;
 mod walk;
