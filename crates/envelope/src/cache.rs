@@ -1,52 +1,106 @@
-//! Hot-cache keys and parts.
+//! The hot cache's keys, and its files: parts of stored objects, sealed once more.
+//!
+//! A file is `salt 24 ‖ commitment 32 ‖ chunks`. Its header (kind cache, the object's id, the part's number as window) is bound
+//! as context but not stored: a stolen disk does not say which objects were hot, and any mismatch just means to fetch again.
 
-use strongroom_model::ObjectId;
+use std::sync::Arc;
+
+use hmac::Mac;
+use strongroom_model::{KeyClass, ObjectId, WorkspaceId};
 use strongroom_world::{BootTime, Rng};
 
-use crate::{GuardError, KeyGuard, OpenError, SealError};
+use crate::chunked::{ChunkCipher, PREAMBLE_LEN, always, chunks_len, open_layer, seal_layer};
+use crate::guard::Shelter;
+use crate::key::Key32;
+use crate::object::{reopen, with_capacity};
+use crate::secret::{Purpose, opaque};
+use crate::{GuardError, Header, KeyGuard, ObjectKind, OpenError, SealError, aead};
 
 /// The hot-cache key of one (node, workspace, AEK): random, kept wrapped by the MMK. Erasing its record is the revocation.
-#[expect(missing_debug_implementations, reason = "a secret")]
-pub struct CacheKey {}
+pub struct CacheKey(pub(crate) Key32);
 
 impl CacheKey {
     /// A new one.
     #[must_use]
-    pub fn generate(_rng: &dyn Rng) -> Self {
-        todo!()
+    pub fn generate(rng: &dyn Rng) -> Self {
+        Self(Key32::random(rng))
     }
-    /// The key that parts are sealed under: of a CMK epoch it takes the AEK's cache-share too. `None` only where no guard
-    /// exists (tests, MMK epochs).
+
+    /// The key that parts are sealed under: HKDF-Expand-SHA256 of this key, `info` = `cache/v1/`, followed in a CMK epoch by the
+    /// AEK's cache-share, so that a node which was off during the revocation cannot read its cache either. With a guard the
+    /// result works only as long as the guard does; none is for MMK epochs only.
     ///
     /// # Errors
-    /// [`GuardError`].
-    pub fn effective(&self, _guard: Option<&KeyGuard>, _now: BootTime) -> Result<PartKey, GuardError> {
-        todo!()
+    /// [`GuardError`] if the guard may not be used at `now`.
+    pub fn effective(&self, guard: Option<&KeyGuard>, now: BootTime) -> Result<PartKey, GuardError> {
+        let Some(guard) = guard else {
+            return Ok(PartKey(Held::Free(self.0.expand(&[b"cache/v1/"]))));
+        };
+        let key = guard.with(now, |keys| -> Result<_, GuardError> {
+            Ok(match guard.class() {
+                KeyClass::Mmk => self.0.expand(&[b"cache/v1/"]),
+                KeyClass::Cmk => self.0.expand(&[b"cache/v1/", keys.purpose(Purpose::CacheShare).expose()]),
+            })
+        })?;
+        Ok(PartKey(Held::Guarded(guard.clone(), guard.shelter(WorkspaceId::NIL, key))))
     }
-    /// The name of a part's file: hex of HMAC-SHA-256 over object id and part number.
+
+    /// The name of a part's file: hex of HMAC-SHA256 under this key over object id and part number.
     #[must_use]
-    pub fn file_name(&self, _object: ObjectId, _part: u32) -> String {
-        todo!()
+    pub fn file_name(&self, object: ObjectId, part: u32) -> String {
+        let digest = self.0.mac(&[object.as_bytes(), &part.to_le_bytes()]).finalize().into_bytes();
+        digest.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|nibble| char::from(b"0123456789abcdef"[usize::from(nibble)])).collect()
     }
 }
 
 /// Seals and opens parts of cached objects; dead once its guard is.
-#[expect(missing_debug_implementations, reason = "a secret")]
-pub struct PartKey {}
+pub struct PartKey(Held);
+
+enum Held {
+    Free(Key32),
+    Guarded(KeyGuard, Arc<Shelter<Key32>>),
+}
+
+opaque!(CacheKey, PartKey);
 
 impl PartKey {
+    /// How long the file of a part of `len` bytes is.
+    #[must_use]
+    pub fn file_len(len: u64) -> u64 {
+        (PREAMBLE_LEN as u64).saturating_add(chunks_len(len))
+    }
+
     /// Seals one part.
     ///
     /// # Errors
     /// [`SealError::Guard`].
-    pub fn seal_part(&self, _now: BootTime, _rng: &dyn Rng, _object: ObjectId, _part: u32, _bytes: &[u8]) -> Result<Vec<u8>, SealError> {
-        todo!()
+    pub fn seal_part(&self, now: BootTime, rng: &dyn Rng, object: ObjectId, part: u32, bytes: &[u8]) -> Result<Vec<u8>, SealError> {
+        let context = part_header(object, part).to_bytes();
+        self.with(now, |key| {
+            let mut out = with_capacity(Self::file_len(bytes.len() as u64));
+            seal_layer(&ChunkCipher::<aead::Inner>::create(key, rng, &context), bytes, &mut out, &always)?;
+            Ok(out)
+        })
     }
-    /// Opens one part. Any error but a guard's: delete the file, fetch again.
+
+    /// Opens one part. Any error but a guard's means: delete the file, fetch again.
     ///
     /// # Errors
-    /// [`OpenError`].
-    pub fn open_part(&self, _now: BootTime, _object: ObjectId, _part: u32, _sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
-        todo!()
+    /// [`OpenError::NotCommitted`], [`OpenError::NotAuthentic`], [`OpenError::Truncated`], [`OpenError::Guard`].
+    pub fn open_part(&self, now: BootTime, object: ObjectId, part: u32, sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
+        let header = part_header(object, part);
+        let context = header.to_bytes();
+        self.with(now, |key| open_layer::<aead::Inner>(object, sealed, |preamble| reopen(key, preamble, &context, &header), &always))
     }
+
+    fn with<T, E: From<GuardError>>(&self, now: BootTime, work: impl FnOnce(&Key32) -> Result<T, E>) -> Result<T, E> {
+        match &self.0 {
+            Held::Free(key) => work(key),
+            Held::Guarded(guard, shelter) => shelter.with(guard, now, work),
+        }
+    }
+}
+
+fn part_header(object: ObjectId, part: u32) -> Header {
+    Header { object, window_start: i64::from(part), ..Header::blank(ObjectKind::Cache) }
 }

@@ -2,8 +2,11 @@
 
 use strongroom_model::{Epoch, ObjectId, TableId, WorkspaceId};
 use strongroom_world::{BootTime, Rng};
+use zeroize::Zeroizing;
 
-use crate::{KeyGuard, OpenError, SealError, WorkspaceSecret};
+use crate::key::Key32;
+use crate::object::{InputKey, open_guarded, seal_guarded};
+use crate::{Header, KeyGuard, ObjectKind, OpenError, SealError, WorkspaceSecret};
 
 /// Where a cell belongs: it opens nowhere else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,35 +21,50 @@ pub struct CellPlace {
     pub row: ObjectId,
 }
 
-/// Seals a value for one row.
+impl CellPlace {
+    fn header(&self, double: bool) -> Header {
+        Header {
+            double,
+            aek: self.epoch.aek,
+            account: self.epoch.account,
+            workspace: self.workspace,
+            table: self.table,
+            object: self.row,
+            ..Header::blank(ObjectKind::Cell)
+        }
+    }
+}
+
+/// Seals a value for one row, in two layers if the guard holds an infrastructure key.
 ///
 /// # Errors
-/// [`SealError`].
-pub fn seal_cell(_guard: &KeyGuard, _now: BootTime, _rng: &dyn Rng, _place: &CellPlace, _plain: &[u8]) -> Result<Vec<u8>, SealError> {
-    todo!()
+/// [`SealError::Guard`]; [`SealError::WrongHeader`] if the place is in another epoch than the guard.
+pub fn seal_cell(guard: &KeyGuard, now: BootTime, rng: &dyn Rng, place: &CellPlace, plain: &[u8]) -> Result<Vec<u8>, SealError> {
+    seal_guarded(guard, now, rng, &place.header(guard.is_double()), InputKey::Cell, plain)
 }
 
 /// Opens a row's value.
 ///
 /// # Errors
 /// [`OpenError`].
-pub fn open_cell(_guard: &KeyGuard, _now: BootTime, _place: &CellPlace, _sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
-    todo!()
+pub fn open_cell(guard: &KeyGuard, now: BootTime, place: &CellPlace, sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
+    open_guarded(guard, now, &place.header(guard.is_double()), InputKey::Cell, sealed)
 }
 
-/// Seals a workspace's secret under the AEK itself (the workspace's own keys hang on it).
+/// Seals a workspace's secret under the AEK's cell key itself, since the workspace's own keys hang on the secret.
 ///
 /// # Errors
-/// [`SealError`].
+/// [`SealError::Guard`].
 pub fn seal_workspace_secret(
-    _guard: &KeyGuard,
-    _now: BootTime,
-    _rng: &dyn Rng,
-    _workspace: WorkspaceId,
-    _row: ObjectId,
-    _secret: &WorkspaceSecret,
+    guard: &KeyGuard,
+    now: BootTime,
+    rng: &dyn Rng,
+    workspace: WorkspaceId,
+    row: ObjectId,
+    secret: &WorkspaceSecret,
 ) -> Result<Vec<u8>, SealError> {
-    todo!()
+    let place = CellPlace { epoch: guard.epoch(), workspace, table: TableId::NIL, row };
+    seal_guarded(guard, now, rng, &place.header(guard.is_double()), InputKey::WorkspaceSecret, secret.0.expose())
 }
 
 /// Opens a workspace's secret.
@@ -54,11 +72,13 @@ pub fn seal_workspace_secret(
 /// # Errors
 /// [`OpenError`].
 pub fn open_workspace_secret(
-    _guard: &KeyGuard,
-    _now: BootTime,
-    _workspace: WorkspaceId,
-    _row: ObjectId,
-    _sealed: &[u8],
+    guard: &KeyGuard,
+    now: BootTime,
+    workspace: WorkspaceId,
+    row: ObjectId,
+    sealed: &[u8],
 ) -> Result<WorkspaceSecret, OpenError> {
-    todo!()
+    let place = CellPlace { epoch: guard.epoch(), workspace, table: TableId::NIL, row };
+    let plain = Zeroizing::new(open_guarded(guard, now, &place.header(guard.is_double()), InputKey::WorkspaceSecret, sealed)?);
+    Key32::from_slice(&plain).map(WorkspaceSecret).ok_or(OpenError::Truncated { object: row, len: plain.len() as u64 })
 }

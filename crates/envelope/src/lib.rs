@@ -8,11 +8,17 @@
 //! MMK ─wraps─▶ AEK records, infrastructure keys, cache keys
 //! ```
 
+#![allow(clippy::missing_panics_doc, reason = "an expect here states what this crate itself makes true, nothing a caller can break")]
+
+mod aead;
 mod cache;
 mod cell;
+mod chunked;
 mod error;
+pub mod fuzz;
 mod guard;
 mod header;
+mod key;
 mod mmk;
 mod object;
 mod opener;
@@ -35,7 +41,7 @@ pub use wal::SegmentCipher;
 pub use wrapped::{RecordIds, WrappedAek};
 
 /// Header, salt and commitment: what stands before the first chunk. Bytes.
-pub const PREFIX_LEN: usize = Header::LEN + 56;
+pub const PREFIX_LEN: usize = Header::LEN + chunked::PREAMBLE_LEN;
 /// Plaintext bytes of every chunk but the last, which is shorter (C2SP chunked-encryption).
 pub const CHUNK_LEN: usize = 16_384;
 /// Bytes an authentication tag adds to each chunk.

@@ -1,75 +1,149 @@
-//! The provider's root key and what it wraps.
+//! The provider's root key and what it wraps: AEK records, infrastructure keys, cache keys, the provider's own secrets.
+//!
+//! "Wraps" is sealing: kind key, input key HKDF-Expand(root, `mmk/v1/wrap`), one layer. Which ids the header carries tells the
+//! three apart: an AEK record its AEK and account, an infrastructure key its account alone, a cache key its AEK, workspace and
+//! node.
 
 use strongroom_model::{AccountId, AekId, NodeId, ObjectId, WorkspaceId};
 use strongroom_world::Rng;
+use zeroize::Zeroizing;
 
-use crate::{Aek, CacheKey, InfrastructureKey, OpenError, RecordIds, WrappedAek};
+use crate::key::Key32;
+use crate::object::{open_unguarded, seal_unguarded};
+use crate::secret::opaque;
+use crate::{Aek, CacheKey, Header, InfrastructureKey, ObjectKind, OpenError, RecordIds, WrappedAek};
 
-/// The provider's root key: 32 random bytes in the config directory.
-#[expect(missing_debug_implementations, reason = "a secret")]
-pub struct Mmk {}
+/// What a record wrapped by the MMK calls its provider.
+const PROVIDER: &str = "mmk";
+/// What a record wrapped by the MMK calls its algorithm.
+const ALGORITHM: &str = "MMK-C2SP";
+
+/// The provider's root key: 32 random bytes in the config directory, read once at start.
+pub struct Mmk {
+    root: Key32,
+    wrap: Key32,
+    cell: Key32,
+}
+
+opaque!(Mmk);
 
 impl Mmk {
+    fn new(root: Key32) -> Self {
+        let (wrap, cell) = (root.expand(&[b"mmk/v1/wrap"]), root.expand(&[b"mmk/v1/cell"]));
+        Self { root, wrap, cell }
+    }
+
     /// From the bytes of the root file; the argument's copy is wiped.
     #[must_use]
-    pub fn from_bytes(_bytes: [u8; 32]) -> Self {
-        todo!()
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self::new(Key32::from_bytes(bytes))
     }
+
     /// A new root.
     #[must_use]
-    pub fn generate(_rng: &dyn Rng) -> Self {
-        todo!()
+    pub fn generate(rng: &dyn Rng) -> Self {
+        Self::new(Key32::random(rng))
     }
+
     /// Gives the root's bytes to `store`, which writes the root file: the one place they go.
-    pub fn expose<T>(&self, _store: impl FnOnce(&[u8; 32]) -> T) -> T {
-        todo!()
+    pub fn expose<T>(&self, store: impl FnOnce(&[u8; 32]) -> T) -> T {
+        store(self.root.expose())
     }
+
     /// Wraps an AEK.
     #[must_use]
-    pub fn wrap_aek(&self, _rng: &dyn Rng, _aek: &Aek, _ids: &RecordIds) -> WrappedAek {
-        todo!()
+    pub fn wrap_aek(&self, rng: &dyn Rng, aek: &Aek, ids: &RecordIds) -> WrappedAek {
+        WrappedAek {
+            ids: *ids,
+            provider: PROVIDER.to_owned(),
+            key_uri: String::new(),
+            key_version: String::new(),
+            algorithm: ALGORITHM.to_owned(),
+            bytes: seal_unguarded(&self.wrap, rng, &aek_header(ids), aek.key().expose()),
+            kcv: aek.key_check_value(ids),
+        }
     }
-    /// Unwraps an AEK and checks its check value.
+
+    /// Unwraps an AEK and compares its check value, in constant time.
     ///
     /// # Errors
-    /// [`OpenError`].
-    pub fn unwrap_aek(&self, _wrapped: &WrappedAek) -> Result<Aek, OpenError> {
-        todo!()
+    /// [`OpenError::UnknownFormat`] for a record that the MMK did not wrap, [`OpenError::NotAuthentic`] (chunk 0) if the check
+    /// value differs, else as sealed objects.
+    pub fn unwrap_aek(&self, wrapped: &WrappedAek) -> Result<Aek, OpenError> {
+        if wrapped.provider != PROVIDER || wrapped.algorithm != ALGORITHM {
+            return Err(OpenError::UnknownFormat { what: "key wrapping", found: 0 });
+        }
+        let header = aek_header(&wrapped.ids);
+        let aek = Aek::from_key(wrapped.ids.aek, self.unwrap(&header, &wrapped.bytes)?);
+        if !aek.has_check_value(&wrapped.ids, &wrapped.kcv) {
+            return Err(OpenError::NotAuthentic { object: header.object, chunk: 0 });
+        }
+        Ok(aek)
     }
+
     /// Wraps an account's infrastructure key.
     #[must_use]
-    pub fn wrap_infrastructure_key(&self, _rng: &dyn Rng, _account: AccountId, _key: &InfrastructureKey) -> Vec<u8> {
-        todo!()
+    pub fn wrap_infrastructure_key(&self, rng: &dyn Rng, account: AccountId, key: &InfrastructureKey) -> Vec<u8> {
+        seal_unguarded(&self.wrap, rng, &infrastructure_header(account), key.0.expose())
     }
-    /// Unwraps it.
+
+    /// Unwraps an account's infrastructure key.
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn unwrap_infrastructure_key(&self, _account: AccountId, _wrapped: &[u8]) -> Result<InfrastructureKey, OpenError> {
-        todo!()
+    pub fn unwrap_infrastructure_key(&self, account: AccountId, wrapped: &[u8]) -> Result<InfrastructureKey, OpenError> {
+        self.unwrap(&infrastructure_header(account), wrapped).map(InfrastructureKey)
     }
+
     /// Wraps the hot-cache key of one (node, workspace, AEK).
     #[must_use]
-    pub fn wrap_cache_key(&self, _rng: &dyn Rng, _node: NodeId, _workspace: WorkspaceId, _aek: AekId, _key: &CacheKey) -> Vec<u8> {
-        todo!()
+    pub fn wrap_cache_key(&self, rng: &dyn Rng, node: NodeId, workspace: WorkspaceId, aek: AekId, key: &CacheKey) -> Vec<u8> {
+        seal_unguarded(&self.wrap, rng, &cache_header(node, workspace, aek), key.0.expose())
     }
-    /// Unwraps it.
+
+    /// Unwraps a hot-cache key.
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn unwrap_cache_key(&self, _node: NodeId, _workspace: WorkspaceId, _aek: AekId, _wrapped: &[u8]) -> Result<CacheKey, OpenError> {
-        todo!()
+    pub fn unwrap_cache_key(&self, node: NodeId, workspace: WorkspaceId, aek: AekId, wrapped: &[u8]) -> Result<CacheKey, OpenError> {
+        self.unwrap(&cache_header(node, workspace, aek), wrapped).map(CacheKey)
     }
-    /// Seals a provider's own secret (a TLS key, a shared key) for one row.
+
+    /// Seals one of the provider's own secrets (a TLS key, a shared key) for one row.
     #[must_use]
-    pub fn seal_cell(&self, _rng: &dyn Rng, _row: ObjectId, _plain: &[u8]) -> Vec<u8> {
-        todo!()
+    pub fn seal_cell(&self, rng: &dyn Rng, row: ObjectId, plain: &[u8]) -> Vec<u8> {
+        seal_unguarded(&self.cell, rng, &Header { object: row, ..Header::blank(ObjectKind::Cell) }, plain)
     }
-    /// Opens one.
+
+    /// Opens one of the provider's own secrets.
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn open_cell(&self, _row: ObjectId, _sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
-        todo!()
+    pub fn open_cell(&self, row: ObjectId, sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
+        open_unguarded(&self.cell, &Header { object: row, ..Header::blank(ObjectKind::Cell) }, sealed)
     }
+
+    fn unwrap(&self, header: &Header, wrapped: &[u8]) -> Result<Key32, OpenError> {
+        let plain = Zeroizing::new(open_unguarded(&self.wrap, header, wrapped)?);
+        Key32::from_slice(&plain).ok_or(OpenError::Truncated { object: header.object, len: plain.len() as u64 })
+    }
+}
+
+/// The generation stands where a block has its window, the cluster where it has its object id.
+fn aek_header(ids: &RecordIds) -> Header {
+    Header {
+        aek: ids.aek,
+        account: ids.account,
+        window_start: ids.generation.cast_signed(),
+        object: ids.cluster,
+        ..Header::blank(ObjectKind::Key)
+    }
+}
+
+fn infrastructure_header(account: AccountId) -> Header {
+    Header { account, ..Header::blank(ObjectKind::Key) }
+}
+
+fn cache_header(node: NodeId, workspace: WorkspaceId, aek: AekId) -> Header {
+    Header { aek, workspace, object: ObjectId::from_bytes(*node.as_bytes()), ..Header::blank(ObjectKind::Key) }
 }
