@@ -124,8 +124,8 @@ impl KeyGuard {
     /// Moves the deadline. A killed guard stays dead.
     pub fn renew(&self, deadline: BootTime) {
         let renewed = |old| (old != KILLED).then_some(deadline.0.max(KILLED + 1));
-        // An error means it was killed: nothing to renew.
-        drop(self.inner.deadline.fetch_update(Ordering::AcqRel, Ordering::Acquire, renewed));
+        // `Err` is the killed one: nothing to renew.
+        self.inner.deadline.fetch_update(Ordering::AcqRel, Ordering::Acquire, renewed).ok();
     }
 
     /// Wipes the keys for every holder; calls under way end before it returns or fail at their next chunk.

@@ -54,7 +54,7 @@ impl WrappedAek {
         out.extend_from_slice(self.ids.aek.as_bytes());
         out.extend_from_slice(&self.ids.generation.to_le_bytes());
         let texts = [&self.provider, &self.key_uri, &self.key_version, &self.algorithm];
-        for field in texts.map(|text| text.as_bytes()).into_iter().chain([self.bytes.as_slice()]) {
+        for field in texts.map(String::as_bytes).into_iter().chain([self.bytes.as_slice()]) {
             let len = u32::try_from(field.len()).expect("no field of a key record is 4 GiB long");
             out.extend_from_slice(&len.to_le_bytes());
             out.extend_from_slice(field);
