@@ -1,1 +1,34 @@
-//! ingest
+//! The write path: how rows that arrive become blocks, and how small blocks become fewer.
+//!
+//! One pass from a body's bytes to Arrow columns, one record in the log, one ack; later a memtable is frozen, sorted,
+//! written as Parquet, sealed and committed. It knows Parquet's writer and nothing of plans, HTTP or how keys are come
+//! by. Start at [`Intake`]; the typing rules are in [`decode`], the file layout in [`encode`].
+//!
+//! ```text
+//! body ─inflate─▶ bytes ─decode─▶ columns ─append─▶ log + memtable ─▶ ack
+//!                                                      └─freeze─▶ windows ─encode─▶ Parquet ─seal─▶ put ─▶ commit ─▶ settle
+//!                                    blocks of one (table, window, epoch) ─compact─▶ one block
+//! ```
+
+mod budget;
+mod compact;
+mod config;
+pub mod decode;
+mod dedup;
+pub mod encode;
+mod error;
+mod flush;
+mod inflate;
+mod intake;
+mod maintain;
+mod request;
+mod schemas;
+mod sweep;
+
+pub use budget::{Budget, Share};
+pub use config::{CompactConfig, FlushConfig, IngestConfig, RequestLimits, SweepConfig};
+pub use error::{BadReason, BadRecord, IngestError};
+pub use inflate::inflate;
+pub use intake::{IngestDeps, Intake};
+pub use request::{CompactReport, Encoding, FlushReport, Format, IngestReply, IngestRequest, OnError};
+pub use sweep::{SweepReport, sweep};

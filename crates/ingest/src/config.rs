@@ -1,0 +1,189 @@
+//! Every bound of the write path in one place.
+
+use serde::{Deserialize, Serialize};
+
+const MIB: u64 = 1 << 20;
+
+/// Bounds of the write path. Numbers come from the durability contract and were measured on two cores.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct IngestConfig {
+    /// What one request takes.
+    pub limits: RequestLimits,
+    /// Inflated bytes of all requests on their way to the log together; beyond it a request is told to come back (429).
+    pub in_flight_bytes_max: u64,
+    /// Requests on their way at once, however small; beyond it a request is told to come back (429).
+    pub in_flight_requests_max: usize,
+    /// Requests decoded at once; 0 means one per core.
+    pub decode_threads_max: usize,
+    /// How long a batch id is remembered, in milliseconds.
+    pub batch_id_age_max_ms: i64,
+    /// How many batch ids are remembered per workspace; the oldest goes first.
+    pub batch_ids_per_workspace_max: usize,
+    /// How often a request is decoded again because its table's columns changed meanwhile.
+    pub schema_retries_max: u32,
+    /// How long an account's, workspace's or table's row is trusted before the catalog is asked again, in milliseconds.
+    pub row_cache_age_max_ms: u64,
+    /// How many such rows are held.
+    pub row_cache_entries_max: usize,
+    /// Retention in days of rows whose table and workspace name none.
+    pub retention_days_default: u32,
+    /// When memtables become blocks.
+    pub flush: FlushConfig,
+    /// When blocks become fewer blocks.
+    pub compact: CompactConfig,
+    /// When objects that nothing points at are deleted.
+    pub sweep: SweepConfig,
+}
+
+impl Default for IngestConfig {
+    fn default() -> Self {
+        Self {
+            limits: RequestLimits::default(),
+            in_flight_bytes_max: 192 * MIB,
+            in_flight_requests_max: 4_096,
+            decode_threads_max: 0,
+            batch_id_age_max_ms: 24 * 3_600 * 1_000,
+            batch_ids_per_workspace_max: 100_000,
+            schema_retries_max: 8,
+            row_cache_age_max_ms: 1_000,
+            row_cache_entries_max: 10_000,
+            retention_days_default: 30,
+            flush: FlushConfig::default(),
+            compact: CompactConfig::default(),
+            sweep: SweepConfig::default(),
+        }
+    }
+}
+
+/// What one request may bring.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RequestLimits {
+    /// Bytes as sent.
+    pub wire_bytes_max: u64,
+    /// Bytes once inflated.
+    pub inflated_bytes_max: u64,
+    /// How many times larger than its wire form a body may become, once [`ratio_after_bytes`](Self::ratio_after_bytes) are out.
+    pub ratio_max: u64,
+    /// How many inflated bytes are let through before the ratio counts.
+    pub ratio_after_bytes: u64,
+    /// Logarithm (base 2) of the largest zstd window: 23 is 8 MiB.
+    pub zstd_window_log_max: u32,
+    /// Bytes of one record.
+    pub record_bytes_max: usize,
+    /// How deep objects and arrays nest; the record itself is the first level.
+    pub depth_max: usize,
+    /// Columns of a table; what comes after goes into one overflow column.
+    pub columns_max: usize,
+    /// How far ahead of its arrival a row's time may lie, in nanoseconds.
+    pub future_max_ns: i64,
+    /// Bytes of a rejected record that are kept in the table `Rejected`.
+    pub rejected_bytes_max: usize,
+    /// Bad records of one request that are kept; more refuse the request even when they are to be skipped.
+    pub rejected_records_max: usize,
+}
+
+impl Default for RequestLimits {
+    fn default() -> Self {
+        Self {
+            wire_bytes_max: 32 * MIB,
+            inflated_bytes_max: 64 * MIB,
+            ratio_max: 100,
+            ratio_after_bytes: MIB,
+            zstd_window_log_max: 23,
+            record_bytes_max: 1 << 20,
+            depth_max: 64,
+            columns_max: 500,
+            future_max_ns: 2 * 86_400 * 1_000_000_000,
+            rejected_bytes_max: 4_096,
+            rejected_records_max: 10_000,
+        }
+    }
+}
+
+/// When memtables become blocks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FlushConfig {
+    /// Share of the buffer's memory limit (256 MiB) at which the largest memtable is flushed, and of its limit on the log
+    /// (4 GiB) at which the memtables that keep the oldest segment are; in percent.
+    pub pressure_percent: u64,
+    /// Bytes of one memtable at which it is flushed.
+    pub memtable_bytes_max: u64,
+    /// Age of a memtable's oldest row at which it is flushed, in milliseconds.
+    pub age_max_ms: u64,
+    /// First wait after a failed flush, in milliseconds; it doubles with each failure.
+    pub retry_first_ms: u64,
+    /// Longest wait between two tries, in milliseconds.
+    pub retry_max_ms: u64,
+    /// How often the pressure is looked at when nothing arrives, in milliseconds.
+    pub tick_ms: u64,
+}
+
+impl Default for FlushConfig {
+    fn default() -> Self {
+        Self {
+            pressure_percent: 80,
+            memtable_bytes_max: 32 * MIB,
+            age_max_ms: 15 * 60 * 1_000,
+            retry_first_ms: 1_000,
+            retry_max_ms: 60_000,
+            tick_ms: 1_000,
+        }
+    }
+}
+
+/// When blocks of one window become one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CompactConfig {
+    /// Blocks of a window at which an open window is compacted.
+    pub blocks_min: usize,
+    /// Blocks of a window at which it is compacted even while ingest is busy.
+    pub blocks_force: usize,
+    /// Bytes (Parquet) of the inputs of one compaction together, so of its output.
+    pub block_bytes_max: u64,
+    /// Inputs of one compaction.
+    pub inputs_max: usize,
+    /// How long past its end a window counts as open, in milliseconds: late rows still come.
+    pub grace_ms: i64,
+    /// Windows looked at per round.
+    pub candidates_max: u32,
+    /// Wait after a failed compaction, in milliseconds.
+    pub retry_ms: u64,
+}
+
+impl Default for CompactConfig {
+    fn default() -> Self {
+        Self {
+            blocks_min: 8,
+            blocks_force: 64,
+            block_bytes_max: 128 * MIB,
+            inputs_max: 32,
+            grace_ms: 3_600 * 1_000,
+            candidates_max: 64,
+            retry_ms: 60_000,
+        }
+    }
+}
+
+/// When objects that nothing points at are deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SweepConfig {
+    /// How long a removed block's object stays for queries that still read it, in milliseconds.
+    pub tombstone_age_ms: i64,
+    /// How old a block that never turned live is before its object is deleted, in milliseconds.
+    pub pending_age_ms: i64,
+    /// Objects deleted per round.
+    pub objects_max: u32,
+    /// Time between two rounds, in milliseconds.
+    pub every_ms: u64,
+}
+
+impl Default for SweepConfig {
+    fn default() -> Self {
+        Self { tombstone_age_ms: 15 * 60 * 1_000, pending_age_ms: 24 * 3_600 * 1_000, objects_max: 256, every_ms: 60_000 }
+    }
+}

@@ -1,0 +1,1 @@
+//! Typing rules, one by one.

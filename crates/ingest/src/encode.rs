@@ -1,0 +1,1 @@
+//! Rows as a Parquet file, and what its catalog row says about them.
