@@ -16,7 +16,7 @@ use strongroom_store::CacheConfig;
 
 /// Variables that are not keys of the configuration.
 const OTHER_VARIABLES: &[&str] =
-    &["STRONGROOM_ADMIN_TOKEN", "STRONGROOM_TOKEN", "STRONGROOM_SERVER", "STRONGROOM_CONFIG", "STRONGROOM_WORKSPACE"];
+    &["STRONGROOM_ADMIN_TOKEN", "STRONGROOM_TOKEN", "STRONGROOM_SERVER", "STRONGROOM_CONFIG", "STRONGROOM_CONFIG_DIR", "STRONGROOM_WORKSPACE", "STRONGROOM_CRASH_AT"];
 
 /// What `strongroom serve` was told on the command line. `None` leaves the file's or the environment's word.
 #[derive(Clone, Debug, Default)]

@@ -56,6 +56,9 @@ pub enum ServeError {
     /// A part ended by a panic.
     #[error("the {0} ended by a panic; its place is in the log")]
     Panicked(&'static str),
+    /// A test's variables do not fit this build.
+    #[error("{0}")]
+    Failpoints(String),
     /// The log could not be brought to a clean end.
     #[error("the log was not closed cleanly: {0}; acked rows are safe and will be replayed")]
     Close(String),

@@ -10,6 +10,7 @@
 
 pub mod admin;
 mod config;
+mod crash;
 mod error;
 pub mod gateway;
 mod harden;
@@ -44,6 +45,7 @@ pub fn run(options: &ServeOptions) -> Result<(), ServeError> {
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .init();
     harden::process();
+    crash::arm().map_err(ServeError::Failpoints)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("http")

@@ -16,6 +16,10 @@ const GRACE: Duration = Duration::from_secs(10);
 /// No body stays silent for longer.
 const SILENCE: Duration = Duration::from_secs(30);
 
+/// How much of a body that is too large is still taken off the wire, and for how long.
+const DRAIN_BYTES: usize = 64 << 20;
+const DRAIN_TIME: Duration = Duration::from_secs(2);
+
 /// The whole body, at most `limit` bytes, at no less than the configured pace.
 ///
 /// # Errors
@@ -37,6 +41,7 @@ pub(crate) async fn read(mut body: Body, limit: usize, config: &GatewayConfig) -
         let Ok(data) = frame.into_data() else { continue };
         total += data.len();
         if total > limit {
+            drain(body).await;
             return Err(ApiError::new(
                 ErrorKind::TooLarge,
                 "RequestTooLarge",
@@ -59,6 +64,20 @@ pub(crate) async fn read(mut body: Body, limit: usize, config: &GatewayConfig) -
         }
     }
     Ok(first.unwrap_or_else(|| joined.freeze()))
+}
+
+/// Reads on for a while without keeping anything: an answer sent into a sender's full pipe would be lost by a reset.
+async fn drain(mut body: Body) {
+    let mut left = DRAIN_BYTES;
+    let reading = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    drop(timeout(DRAIN_TIME, reading).await);
 }
 
 fn too_slow(config: &GatewayConfig) -> ApiError {
