@@ -10,6 +10,7 @@
 
 mod error;
 pub mod provider;
+mod records;
 mod ring;
 
 pub use error::KeyError;

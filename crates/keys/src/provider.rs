@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use strongroom_envelope::{Aek, Mmk, OpenError, RecordIds, WrappedAek};
@@ -24,6 +25,14 @@ pub enum VaultError {
         /// The AEK asked for.
         aek: AekId,
     },
+    /// The record names a provider that this server has no client for.
+    #[error("key {aek} was wrapped by {provider}, which this server does not speak to")]
+    UnknownProvider {
+        /// The AEK asked for.
+        aek: AekId,
+        /// The provider its record names.
+        provider: String,
+    },
     /// What came back is not the key that was wrapped.
     #[error("the vault's answer for key {aek} failed its check")]
     NotAuthentic {
@@ -41,7 +50,7 @@ impl VaultError {
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::Denied { .. } => ErrorKind::KeyRevoked,
-            Self::Unreachable { .. } => ErrorKind::Unavailable,
+            Self::Unreachable { .. } | Self::UnknownProvider { .. } => ErrorKind::Unavailable,
             Self::NotAuthentic { .. } => ErrorKind::Corrupt,
         }
     }
@@ -50,7 +59,7 @@ impl VaultError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Denied { .. } => "CustomerKeyRevoked",
-            Self::Unreachable { .. } => "KeyVaultUnavailable",
+            Self::Unreachable { .. } | Self::UnknownProvider { .. } => "KeyVaultUnavailable",
             Self::NotAuthentic { .. } => "IntegrityError",
         }
     }
@@ -63,6 +72,8 @@ pub trait KeyVault: fmt::Debug + Send + Sync {
     fn class(&self) -> KeyClass;
     /// The name that [`WrappedAek::provider`] carries.
     fn provider(&self) -> &'static str;
+    /// How long an unwrapped AEK may be used before the vault is asked again; `None` for ever.
+    fn lease(&self) -> Option<Duration>;
     /// Wraps `aek` under the newest version of the wrapping key; `ids` are authenticated along with it.
     ///
     /// # Errors
@@ -102,6 +113,9 @@ impl KeyVault for MmkVault {
     }
     fn provider(&self) -> &'static str {
         "mmk"
+    }
+    fn lease(&self) -> Option<Duration> {
+        None
     }
     async fn wrap_key(&self, aek: &Aek, ids: &RecordIds) -> Result<WrappedAek, VaultError> {
         Ok(self.mmk.wrap_aek(self.world.rng.as_ref(), aek, ids))

@@ -1,0 +1,76 @@
+//! Key records beside the data, and the rule that no old one comes back.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use parking_lot::Mutex;
+use strongroom_envelope::{RecordIds, WrappedAek};
+use strongroom_model::{AccountId, AekId};
+
+use crate::KeyError;
+
+/// The copies of key records in the object store: with the root key and these a lost catalog can be rebuilt.
+#[derive(Debug)]
+pub(crate) struct RecordCopies {
+    objects: Arc<dyn ObjectStore>,
+}
+
+impl RecordCopies {
+    pub(crate) fn new(objects: Arc<dyn ObjectStore>) -> Self {
+        Self { objects }
+    }
+
+    /// Makes the copy of a record equal to it.
+    ///
+    /// # Errors
+    /// [`KeyError::Stale`] if the copy is of a later generation: then the catalog's record is an old one put back.
+    pub(crate) async fn reconcile(&self, record: &WrappedAek) -> Result<(), KeyError> {
+        let path = copy_path(record.ids.account, record.ids.aek);
+        let bytes = record.to_bytes();
+        let found = match self.objects.get(&path).await {
+            Ok(found) => Some(found.bytes().await?),
+            Err(object_store::Error::NotFound { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        if found.as_deref() == Some(bytes.as_slice()) {
+            return Ok(());
+        }
+        if let Some(copy) = found.and_then(|found| WrappedAek::from_bytes(&found).ok())
+            && copy.ids.generation > record.ids.generation
+        {
+            return Err(KeyError::Stale { aek: record.ids.aek, found: record.ids.generation, highest: copy.ids.generation });
+        }
+        self.objects.put(&path, bytes.into()).await?;
+        tracing::info!(aek = %record.ids.aek, account = %record.ids.account, generation = record.ids.generation, "key record copied beside the data");
+        Ok(())
+    }
+}
+
+/// `keys/{account}/{aek}`.
+pub(crate) fn copy_path(account: AccountId, aek: AekId) -> Path {
+    Path::from_iter(["keys".to_owned(), account.to_string(), aek.to_string()])
+}
+
+/// The highest generation seen of each AEK since start.
+#[derive(Debug, Default)]
+pub(crate) struct Generations {
+    highest: Mutex<HashMap<AekId, u64>>,
+}
+
+impl Generations {
+    /// Refuses a record below the highest one seen.
+    ///
+    /// # Errors
+    /// [`KeyError::Stale`].
+    pub(crate) fn admit(&self, ids: &RecordIds) -> Result<(), KeyError> {
+        let mut highest = self.highest.lock();
+        let highest = highest.entry(ids.aek).or_default();
+        if ids.generation < *highest {
+            return Err(KeyError::Stale { aek: ids.aek, found: ids.generation, highest: *highest });
+        }
+        *highest = ids.generation;
+        Ok(())
+    }
+}

@@ -1,0 +1,236 @@
+use object_store::ObjectStoreExt;
+use object_store::memory::InMemory;
+use strongroom_catalog::WorkspaceRow;
+use strongroom_envelope::{CellPlace, open_cell, seal_cell};
+use strongroom_model::{ErrorKind, KeyClass, TableId};
+use strongroom_world::sim::SimWorld;
+
+use super::*;
+use crate::records::copy_path;
+
+const PRINCIPAL: PrincipalId = PrincipalId::from_bytes([9; 16]);
+
+struct Site {
+    world: World,
+    catalog: Catalog,
+    objects: Arc<InMemory>,
+    root: [u8; 32],
+}
+
+impl Site {
+    async fn new(seed: u64) -> Self {
+        let world = SimWorld::new(seed).world();
+        let catalog = Catalog::memory(world.clone()).await.unwrap();
+        let mut root = [0; 32];
+        world.rng.fill(&mut root);
+        Self { world, catalog, objects: Arc::new(InMemory::new()), root }
+    }
+
+    async fn try_open(&self) -> Result<Arc<KeyRing>, KeyError> {
+        let objects = Arc::clone(&self.objects) as Arc<dyn ObjectStore>;
+        KeyRing::open(self.world.clone(), self.catalog.clone(), objects, Arc::new(Mmk::from_bytes(self.root))).await
+    }
+
+    async fn open(&self) -> Arc<KeyRing> {
+        self.try_open().await.unwrap()
+    }
+
+    async fn workspace(&self, ring: &KeyRing, name: &str) -> WorkspaceId {
+        let (ms, random) = self.world.id_seed();
+        let id = WorkspaceId::mint(ms, random);
+        let row = WorkspaceRow {
+            id,
+            name: name.parse().unwrap(),
+            account: ring.shared_account(),
+            subscription: "subscription".to_owned(),
+            resource_group: "default".to_owned(),
+            region: REGION.to_owned(),
+            created_ms: 0,
+            retention_days: 30,
+        };
+        self.catalog.workspace_insert(&row).await.unwrap();
+        id
+    }
+
+    async fn copy(&self, epoch: Epoch) -> Vec<u8> {
+        self.objects.get(&copy_path(epoch.account, epoch.aek)).await.unwrap().bytes().await.unwrap().to_vec()
+    }
+}
+
+#[tokio::test]
+async fn the_first_start_makes_an_account_a_key_and_a_copy_beside_the_data_and_later_ones_find_them() {
+    let site = Site::new(1).await;
+    let first = site.open().await;
+    let epoch = first.write_epoch(first.shared_account()).await.unwrap();
+    let row = site.catalog.aek(epoch.aek).await.unwrap().unwrap();
+    assert_eq!(site.copy(epoch).await, row.record);
+    assert_eq!((row.class, row.generation, row.current), (KeyClass::Mmk, 1, true));
+
+    let second = site.open().await;
+    assert_eq!(second.epochs().await.unwrap(), [epoch]);
+    assert_eq!(second.shared_account(), first.shared_account());
+    assert_eq!(second.write_epoch(epoch.account).await.unwrap(), epoch);
+    assert_eq!(site.catalog.accounts().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_sealed_before_a_restart_opens_after_it() {
+    let site = Site::new(2).await;
+    let ring = site.open().await;
+    let workspace = site.workspace(&ring, "shop").await;
+    let epoch = ring.write_epoch(ring.shared_account()).await.unwrap();
+    let place = CellPlace { epoch, workspace, table: TableId::NIL, row: ObjectId::from_bytes([4; 16]) };
+    let now = site.world.clock.boot();
+    let guard = ring.guard(epoch, workspace, PRINCIPAL, Purpose::Ingest).await.unwrap();
+    let cell = seal_cell(&guard, now, site.world.rng.as_ref(), &place, b"paid").unwrap();
+
+    let ring = site.open().await;
+    let guard = ring.guard(epoch, workspace, PRINCIPAL, Purpose::Query).await.unwrap();
+    assert_eq!(open_cell(&guard, now, &place, &cell).unwrap(), b"paid");
+    assert!(guard.check(BootTime(u64::MAX - 1)).is_ok(), "an MMK guard has no deadline");
+}
+
+#[tokio::test]
+async fn only_ingest_makes_a_workspaces_secret_and_many_at_once_make_one() {
+    let site = Site::new(3).await;
+    let ring = site.open().await;
+    let workspace = site.workspace(&ring, "shop").await;
+    let epoch = ring.write_epoch(ring.shared_account()).await.unwrap();
+    for purpose in [Purpose::Query, Purpose::Maintain] {
+        let refused = ring.guard(epoch, workspace, PRINCIPAL, purpose).await.unwrap_err();
+        assert!(matches!(refused, KeyError::NoSecret { .. }));
+        assert_eq!((refused.kind(), refused.code()), (ErrorKind::NotFound, "WorkspaceKeyNotFound"));
+    }
+
+    // Two rings are two processes that race for the first row.
+    let rival = site.open().await;
+    let (mine, theirs) =
+        tokio::join!(ring.guard(epoch, workspace, PRINCIPAL, Purpose::Ingest), rival.guard(epoch, workspace, PRINCIPAL, Purpose::Ingest),);
+    let place = CellPlace { epoch, workspace, table: TableId::NIL, row: ObjectId::from_bytes([4; 16]) };
+    let now = site.world.clock.boot();
+    let cell = seal_cell(&mine.unwrap(), now, site.world.rng.as_ref(), &place, b"one secret").unwrap();
+    assert_eq!(open_cell(&theirs.unwrap(), now, &place, &cell).unwrap(), b"one secret");
+}
+
+#[tokio::test]
+async fn a_workspaces_keys_do_not_open_anothers_cells() {
+    let site = Site::new(4).await;
+    let ring = site.open().await;
+    let (mine, theirs) = (site.workspace(&ring, "mine").await, site.workspace(&ring, "theirs").await);
+    let epoch = ring.write_epoch(ring.shared_account()).await.unwrap();
+    let now = site.world.clock.boot();
+    let guard = ring.guard(epoch, mine, PRINCIPAL, Purpose::Ingest).await.unwrap();
+    ring.guard(epoch, theirs, PRINCIPAL, Purpose::Ingest).await.unwrap();
+    let place = |workspace| CellPlace { epoch, workspace, table: TableId::NIL, row: ObjectId::from_bytes([4; 16]) };
+    let cell = seal_cell(&guard, now, site.world.rng.as_ref(), &place(mine), b"mine").unwrap();
+    assert!(open_cell(&guard, now, &place(theirs), &cell).is_err());
+}
+
+#[tokio::test]
+async fn another_root_key_is_refused_at_start() {
+    let mut site = Site::new(5).await;
+    drop(site.open().await);
+    site.root[0] ^= 1;
+    let refused = site.try_open().await.unwrap_err();
+    assert!(matches!(refused, KeyError::Vault(VaultError::NotAuthentic { .. })));
+    assert_eq!((refused.kind(), refused.code()), (ErrorKind::Corrupt, "IntegrityError"));
+}
+
+#[tokio::test]
+async fn a_lost_or_damaged_copy_is_written_again_at_the_next_start() {
+    let site = Site::new(6).await;
+    let ring = site.open().await;
+    let epoch = ring.write_epoch(ring.shared_account()).await.unwrap();
+    let path = copy_path(epoch.account, epoch.aek);
+    let record = site.copy(epoch).await;
+    site.objects.delete(&path).await.unwrap();
+    drop(site.open().await);
+    assert_eq!(site.copy(epoch).await, record);
+    site.objects.put(&path, b"damaged".to_vec().into()).await.unwrap();
+    drop(site.open().await);
+    assert_eq!(site.copy(epoch).await, record);
+}
+
+#[tokio::test]
+async fn a_record_older_than_its_copy_beside_the_data_is_refused() {
+    let site = Site::new(7).await;
+    let ring = site.open().await;
+    let epoch = ring.write_epoch(ring.shared_account()).await.unwrap();
+    let mut newer = WrappedAek::from_bytes(&site.copy(epoch).await).unwrap();
+    newer.ids.generation = 2;
+    site.objects.put(&copy_path(epoch.account, epoch.aek), newer.to_bytes().into()).await.unwrap();
+    let refused = site.try_open().await.unwrap_err();
+    assert!(matches!(refused, KeyError::Stale { found: 1, highest: 2, .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn a_record_below_the_highest_generation_seen_is_refused() {
+    let generations = Generations::default();
+    let ids = |generation| RecordIds { cluster: ObjectId::NIL, account: AccountId::NIL, aek: AekId::NIL, generation };
+    generations.admit(&ids(3)).unwrap();
+    generations.admit(&ids(3)).unwrap();
+    assert!(matches!(generations.admit(&ids(2)), Err(KeyError::Stale { found: 2, highest: 3, .. })));
+    generations.admit(&ids(4)).unwrap();
+}
+
+#[tokio::test]
+async fn unknown_epochs_and_foreign_accounts_have_no_guard() {
+    let site = Site::new(8).await;
+    let ring = site.open().await;
+    let epoch = ring.write_epoch(ring.shared_account()).await.unwrap();
+    let other = AccountId::from_bytes([7; 16]);
+    assert!(matches!(ring.epoch_guard(Epoch { aek: AekId::NIL, ..epoch }).await, Err(KeyError::NoKey { .. })));
+    assert!(matches!(ring.epoch_guard(Epoch { account: other, ..epoch }).await, Err(KeyError::WrongRecord { .. })));
+    assert!(matches!(ring.write_epoch(other).await, Err(KeyError::NoAccount { .. })));
+}
+
+#[tokio::test]
+async fn a_killed_guard_stays_killed_for_all_who_ask_again() {
+    let site = Site::new(9).await;
+    let ring = site.open().await;
+    let epoch = ring.write_epoch(ring.shared_account()).await.unwrap();
+    ring.epoch_guard(epoch).await.unwrap().kill();
+    let refused = ring.epoch_guard(epoch).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.code()), (ErrorKind::KeyRevoked, "CustomerKeyRevoked"));
+}
+
+/// A vault whose lease ends: what a customer's will be like.
+#[derive(Debug)]
+struct Leased(MmkVault);
+
+#[async_trait::async_trait]
+impl KeyVault for Leased {
+    fn class(&self) -> KeyClass {
+        KeyClass::Mmk
+    }
+    fn provider(&self) -> &'static str {
+        "mmk"
+    }
+    fn lease(&self) -> Option<std::time::Duration> {
+        Some(std::time::Duration::from_secs(1_800))
+    }
+    async fn wrap_key(&self, aek: &Aek, ids: &RecordIds) -> Result<WrappedAek, VaultError> {
+        self.0.wrap_key(aek, ids).await
+    }
+    async fn unwrap_key(&self, wrapped: &WrappedAek) -> Result<Aek, VaultError> {
+        self.0.unwrap_key(wrapped).await
+    }
+}
+
+#[tokio::test]
+async fn a_leased_vaults_guard_ends_with_its_lease() {
+    let sim = SimWorld::new(10);
+    let world = sim.world();
+    let catalog = Catalog::memory(world.clone()).await.unwrap();
+    let mmk = Arc::new(Mmk::generate(world.rng.as_ref()));
+    let ring = KeyRing::open(world.clone(), catalog, Arc::new(InMemory::new()), Arc::clone(&mmk)).await.unwrap();
+    let mut ring = Arc::into_inner(ring).unwrap();
+    ring.vaults.insert("mmk", Arc::new(Leased(MmkVault::new(mmk, world.clone()))));
+    ring.guards.write().clear();
+    let epoch = ring.write_epoch(ring.shared_account()).await.unwrap();
+    ring.epoch_guard(epoch).await.unwrap();
+    sim.clock().advance(std::time::Duration::from_secs(1_799));
+    ring.epoch_guard(epoch).await.unwrap();
+    sim.clock().advance(std::time::Duration::from_secs(1));
+    assert_eq!(ring.epoch_guard(epoch).await.unwrap_err().kind(), ErrorKind::Unavailable);
+}
