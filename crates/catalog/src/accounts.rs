@@ -1,8 +1,30 @@
 //! Accounts, wrapped AEKs, workspace secrets.
 
-use strongroom_model::{AccountId, AekId, WorkspaceId};
+use sqlx::sqlite::SqliteRow;
+use strongroom_model::{AccountId, AekId, KeyClass, ObjectId, WorkspaceId};
 
+use crate::columns::{Columns, signed};
+use crate::db::{commit, refused};
 use crate::{AccountRow, AekRow, Catalog, CatalogError, SecretRow};
+
+const AEK: &str = "an AEK";
+
+fn aek(row: &SqliteRow) -> Result<AekRow, CatalogError> {
+    let mut columns = Columns::of(row, AEK);
+    Ok(AekRow {
+        aek: AekId::from_bytes(columns.fixed()?),
+        account: AccountId::from_bytes(columns.fixed()?),
+        class: match columns.text()?.as_str() {
+            "MMK" => KeyClass::Mmk,
+            "CMK" => KeyClass::Cmk,
+            _ => return Err(CatalogError::BadValue { what: AEK }),
+        },
+        generation: columns.number()?,
+        record: columns.bytes()?,
+        current: columns.int()? == 1,
+        created_ms: columns.int()?,
+    })
+}
 
 impl Catalog {
     /// Adds an account.
@@ -10,7 +32,17 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError::Conflict`] if the id is taken.
     pub async fn account_insert(&self, row: &AccountRow) -> Result<(), CatalogError> {
-        todo!("{row:?}")
+        let what = "an account";
+        let mut writer = self.writer().await?;
+        let mut tx = writer.begin(what).await?;
+        sqlx::query("INSERT INTO accounts (id, region, cluster) VALUES (?, ?, ?)")
+            .bind(&row.id.as_bytes()[..])
+            .bind(row.region.as_str())
+            .bind(row.cluster.as_deref())
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| refused(what, &e))?;
+        commit(tx, what).await
     }
 
     /// All accounts, oldest first.
@@ -18,24 +50,68 @@ impl Catalog {
     /// # Errors
     /// What SQLite says.
     pub async fn accounts(&self) -> Result<Vec<AccountRow>, CatalogError> {
-        todo!()
+        let what = "an account";
+        let rows = sqlx::query("SELECT id, region, cluster FROM accounts ORDER BY id")
+            .fetch_all(&mut *self.reader().await?)
+            .await
+            .map_err(|e| refused(what, &e))?;
+        rows.iter()
+            .map(|row| {
+                let mut columns = Columns::of(row, what);
+                Ok(AccountRow { id: AccountId::from_bytes(columns.fixed()?), region: columns.text()?, cluster: columns.text_opt()? })
+            })
+            .collect()
     }
 
     /// Adds a wrapped AEK. If it is `current`, the one that reigned before no longer does, in the same transaction.
     ///
     /// # Errors
     /// [`CatalogError::Conflict`] if the id is taken or the generation is not above all of the account's;
-    /// [`CatalogError::NotFound`] if the account is not there.
+    /// [`CatalogError::Orphan`] if the account is not there.
     pub async fn aek_insert(&self, row: &AekRow) -> Result<(), CatalogError> {
-        todo!("{row:?}")
+        let mut writer = self.writer().await?;
+        let mut tx = writer.begin(AEK).await?;
+        let newest: Option<i64> = sqlx::query_scalar("SELECT max(generation) FROM aeks WHERE account = ?")
+            .bind(&row.account.as_bytes()[..])
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(|e| refused(AEK, &e))?;
+        let generation = signed(row.generation, "a generation")?;
+        if newest.is_some_and(|newest| generation <= newest) {
+            return Err(CatalogError::Conflict { what: AEK, why: "its generation is not above those before" });
+        }
+        if row.current {
+            sqlx::query("UPDATE aeks SET current = 0 WHERE account = ? AND current = 1")
+                .bind(&row.account.as_bytes()[..])
+                .execute(&mut *tx)
+                .await
+                .map_err(|e| refused(AEK, &e))?;
+        }
+        sqlx::query("INSERT INTO aeks (id, account, class, generation, record, current, created_ms) VALUES (?, ?, ?, ?, ?, ?, ?)")
+            .bind(&row.aek.as_bytes()[..])
+            .bind(&row.account.as_bytes()[..])
+            .bind(row.class.as_str())
+            .bind(generation)
+            .bind(&row.record[..])
+            .bind(i64::from(row.current))
+            .bind(row.created_ms)
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| refused(AEK, &e))?;
+        commit(tx, AEK).await
     }
 
     /// One AEK.
     ///
     /// # Errors
     /// What SQLite says.
-    pub async fn aek(&self, aek: AekId) -> Result<Option<AekRow>, CatalogError> {
-        todo!("{aek}")
+    pub async fn aek(&self, id: AekId) -> Result<Option<AekRow>, CatalogError> {
+        let row = sqlx::query("SELECT id, account, class, generation, record, current, created_ms FROM aeks WHERE id = ?")
+            .bind(&id.as_bytes()[..])
+            .fetch_optional(&mut *self.reader().await?)
+            .await
+            .map_err(|e| refused(AEK, &e))?;
+        row.as_ref().map(aek).transpose()
     }
 
     /// The AEKs of an account, lowest generation first.
@@ -43,7 +119,10 @@ impl Catalog {
     /// # Errors
     /// What SQLite says.
     pub async fn aeks(&self, account: AccountId) -> Result<Vec<AekRow>, CatalogError> {
-        todo!("{account}")
+        let sql = "SELECT id, account, class, generation, record, current, created_ms FROM aeks WHERE account = ? ORDER BY generation";
+        let rows =
+            sqlx::query(sql).bind(&account.as_bytes()[..]).fetch_all(&mut *self.reader().await?).await.map_err(|e| refused(AEK, &e))?;
+        rows.iter().map(aek).collect()
     }
 
     /// The AEK that reigns in an account.
@@ -51,7 +130,13 @@ impl Catalog {
     /// # Errors
     /// What SQLite says.
     pub async fn aek_current(&self, account: AccountId) -> Result<Option<AekRow>, CatalogError> {
-        todo!("{account}")
+        let sql = "SELECT id, account, class, generation, record, current, created_ms FROM aeks WHERE account = ? AND current = 1";
+        let row = sqlx::query(sql)
+            .bind(&account.as_bytes()[..])
+            .fetch_optional(&mut *self.reader().await?)
+            .await
+            .map_err(|e| refused(AEK, &e))?;
+        row.as_ref().map(aek).transpose()
     }
 
     /// The sealed secret of (workspace, AEK).
@@ -59,15 +144,44 @@ impl Catalog {
     /// # Errors
     /// What SQLite says.
     pub async fn workspace_secret(&self, workspace: WorkspaceId, aek: AekId) -> Result<Option<SecretRow>, CatalogError> {
-        todo!("{workspace} {aek}")
+        let mut reader = self.reader().await?;
+        secret(&mut reader, workspace, aek).await
     }
 
     /// Keeps a sealed secret of (workspace, AEK) unless there is one, and answers the one kept: the first wins, for
     /// blocks may already be sealed under it.
     ///
     /// # Errors
-    /// [`CatalogError::NotFound`] if the workspace or the AEK is not there.
+    /// [`CatalogError::Orphan`] if the workspace or the AEK is not there.
     pub async fn workspace_secret_insert(&self, workspace: WorkspaceId, aek: AekId, row: &SecretRow) -> Result<SecretRow, CatalogError> {
-        todo!("{workspace} {aek} {row:?}")
+        let mut writer = self.writer().await?;
+        let mut tx = writer.begin(SECRET).await?;
+        sqlx::query("INSERT INTO workspace_secrets (workspace, aek, id, cell) VALUES (?, ?, ?, ?) ON CONFLICT (workspace, aek) DO NOTHING")
+            .bind(&workspace.as_bytes()[..])
+            .bind(&aek.as_bytes()[..])
+            .bind(&row.row.as_bytes()[..])
+            .bind(&row.cell[..])
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| refused(SECRET, &e))?;
+        let kept = secret(&mut tx, workspace, aek).await?.ok_or(CatalogError::BadValue { what: SECRET })?;
+        commit(tx, SECRET).await?;
+        Ok(kept)
     }
+}
+
+const SECRET: &str = "a workspace secret";
+
+async fn secret(conn: &mut sqlx::SqliteConnection, workspace: WorkspaceId, aek: AekId) -> Result<Option<SecretRow>, CatalogError> {
+    let row = sqlx::query("SELECT id, cell FROM workspace_secrets WHERE workspace = ? AND aek = ?")
+        .bind(&workspace.as_bytes()[..])
+        .bind(&aek.as_bytes()[..])
+        .fetch_optional(conn)
+        .await
+        .map_err(|e| refused(SECRET, &e))?;
+    row.map(|row| {
+        let mut columns = Columns::of(&row, SECRET);
+        Ok(SecretRow { row: ObjectId::from_bytes(columns.fixed()?), cell: columns.bytes()? })
+    })
+    .transpose()
 }

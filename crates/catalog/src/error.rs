@@ -20,6 +20,9 @@ pub enum CatalogError {
     /// Something it names is not there.
     #[error("{what} is not in the catalog")]
     NotFound { what: &'static str },
+    /// It belongs to something that is not there.
+    #[error("{what}: what it belongs to is not in the catalog")]
+    Orphan { what: &'static str },
     /// The caller asked for something that cannot be right.
     #[error("{what} is out of bounds")]
     Invalid { what: &'static str },
@@ -56,7 +59,7 @@ impl CatalogError {
         match self {
             Self::Fenced { .. } | Self::CommitUnknown { .. } | Self::Connection { .. } | Self::Failpoint { .. } => ErrorKind::Unavailable,
             Self::Conflict { .. } => ErrorKind::Conflict,
-            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::NotFound { .. } | Self::Orphan { .. } => ErrorKind::NotFound,
             Self::Invalid { .. } => ErrorKind::Invalid,
             Self::Sqlite { code, .. } => match code & 0xff {
                 sqlite::BUSY | sqlite::LOCKED | sqlite::IOERR => ErrorKind::Unavailable,
@@ -75,7 +78,7 @@ impl CatalogError {
         match self {
             Self::Fenced { .. } => "WriterFenced",
             Self::Conflict { .. } => "Conflict",
-            Self::NotFound { .. } => "NotFound",
+            Self::NotFound { .. } | Self::Orphan { .. } => "NotFound",
             Self::Invalid { .. } => "InvalidArgument",
             Self::CommitUnknown { .. } => "CommitUnknown",
             Self::Sqlite { .. } if self.kind() == ErrorKind::Full => "InsufficientStorage",
@@ -93,7 +96,6 @@ pub(crate) mod sqlite {
     pub(crate) const IOERR: i32 = 10;
     pub(crate) const CORRUPT: i32 = 11;
     pub(crate) const FULL: i32 = 13;
-    pub(crate) const CONSTRAINT: i32 = 19;
     pub(crate) const CONSTRAINT_FOREIGNKEY: i32 = 787;
     pub(crate) const CONSTRAINT_PRIMARYKEY: i32 = 1555;
     pub(crate) const CONSTRAINT_UNIQUE: i32 = 2067;

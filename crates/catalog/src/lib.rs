@@ -14,7 +14,11 @@ mod accounts;
 mod ageing;
 mod batches;
 mod blocks;
+mod checks;
+mod columns;
+mod db;
 mod error;
+mod migrate;
 mod principals;
 mod resources;
 mod rows;
@@ -28,6 +32,8 @@ use std::sync::Arc;
 use strongroom_model::NodeId;
 use strongroom_world::World;
 
+use columns::Columns;
+use db::{Db, commit, refused};
 pub use error::CatalogError;
 pub use rows::{
     AccountRow, AekRow, BatchRow, BlockRow, BlockState, Candidate, CompactionCommit, FlushCommit, LiveBlock, PendingBlock, PrincipalRow,
@@ -44,15 +50,23 @@ pub struct Catalog {
 struct Inner {
     node: NodeId,
     world: World,
+    db: Db,
 }
 
 impl Catalog {
-    /// Opens the catalog file at `path`, making or upgrading it, and checks its rules.
+    /// Opens the catalog file at `path`, making or upgrading it, and checks its rules. That no other server uses the
+    /// directory is the caller's to know.
     ///
     /// # Errors
     /// [`CatalogError::NewerFormat`], [`CatalogError::NotACatalog`], [`CatalogError::Broken`], or what SQLite says.
     pub async fn open(path: &Path, world: World) -> Result<Self, CatalogError> {
-        todo!("{path:?} {world:?}")
+        // Made here so that it has mode 0600, which the journal inherits. If it is there, or cannot be made, SQLite says so.
+        if let (Ok(_), Some(dir)) = (world.fs.create_new(path), path.parent())
+            && let Err(error) = world.fs.sync_dir(dir)
+        {
+            tracing::warn!(%error, "catalog directory was not synced");
+        }
+        Self::start(Db::file(path).await?, path, world).await
     }
 
     /// The double: the same SQL in memory, gone with the last clone.
@@ -60,7 +74,19 @@ impl Catalog {
     /// # Errors
     /// What SQLite says.
     pub async fn memory(world: World) -> Result<Self, CatalogError> {
-        todo!("{world:?}")
+        Self::start(Db::memory().await?, Path::new(":memory:"), world).await
+    }
+
+    async fn start(db: Db, path: &Path, world: World) -> Result<Self, CatalogError> {
+        let node = {
+            let mut writer = db.writer().await?;
+            migrate::migrate(writer.conn(), path, &world).await?;
+            checks::at_start(writer.conn()).await?;
+            let row =
+                sqlx::query("SELECT node FROM state").fetch_one(writer.conn()).await.map_err(|e| refused("reading the node id", &e))?;
+            NodeId::from_bytes(Columns::of(&row, "node id").fixed()?)
+        };
+        Ok(Self { inner: Arc::new(Inner { node, world, db }) })
     }
 
     /// The id of this data directory, minted when the catalog was made.
@@ -74,11 +100,44 @@ impl Catalog {
     /// # Errors
     /// What SQLite says.
     pub async fn acquire_writer(&self) -> Result<WriterEpoch, CatalogError> {
-        todo!("{:?}", self.inner.world)
+        let what = "taking over as writer";
+        let mut writer = self.inner.db.writer().await?;
+        let mut tx = writer.begin(what).await?;
+        let row = sqlx::query("UPDATE state SET writer = writer + 1 RETURNING writer")
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(|e| refused(what, &e))?;
+        let epoch = Columns::of(&row, "writer epoch").number()?;
+        commit(tx, what).await?;
+        Ok(WriterEpoch(epoch))
+    }
+
+    /// Checks every rule and every page: one pass over the file.
+    ///
+    /// # Errors
+    /// [`CatalogError::Broken`], naming the rule.
+    pub async fn verify(&self) -> Result<(), CatalogError> {
+        checks::deep(&mut *self.reader().await?).await
     }
 
     /// Closes the connections, folding the journal into the file. Calls after it fail.
     pub async fn close(&self) {
-        todo!()
+        self.inner.db.close().await;
+    }
+
+    async fn writer(&self) -> Result<db::Writer<'_>, CatalogError> {
+        self.inner.db.writer().await
+    }
+
+    async fn reader(&self) -> Result<db::Reader<'_>, CatalogError> {
+        self.inner.db.reader().await
+    }
+
+    /// The wall clock, milliseconds since 1970.
+    fn now_ms(&self) -> i64 {
+        self.inner.world.clock.wall().unix_ms()
     }
 }
+
+#[cfg(test)]
+mod tests;

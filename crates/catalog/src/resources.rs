@@ -1,17 +1,77 @@
 //! Workspaces and tables.
 
-use strongroom_model::{TableId, TableName, WorkspaceId, WorkspaceName};
+use sqlx::sqlite::SqliteRow;
+use strongroom_model::{AccountId, TableId, TableName, WorkspaceId, WorkspaceName};
 
+use crate::columns::Columns;
+use crate::db::{commit, refused};
 use crate::{Catalog, CatalogError, TableRow, WorkspaceRow};
+
+const WORKSPACE: &str = "a workspace";
+const TABLE: &str = "a table";
+
+macro_rules! workspaces {
+    ($rest:literal) => {
+        concat!("SELECT id, name, account, subscription, resource_group, region, created_ms, retention_days FROM workspaces ", $rest)
+    };
+}
+macro_rules! tables {
+    ($rest:literal) => {
+        concat!("SELECT id, workspace, name, retention_days, created_ms FROM tables ", $rest)
+    };
+}
+
+fn workspace(row: &SqliteRow) -> Result<WorkspaceRow, CatalogError> {
+    let mut columns = Columns::of(row, WORKSPACE);
+    Ok(WorkspaceRow {
+        id: WorkspaceId::from_bytes(columns.fixed()?),
+        name: columns.parsed()?,
+        account: AccountId::from_bytes(columns.fixed()?),
+        subscription: columns.text()?,
+        resource_group: columns.text()?,
+        region: columns.text()?,
+        created_ms: columns.int()?,
+        retention_days: columns.number()?,
+    })
+}
+
+fn table(row: &SqliteRow) -> Result<TableRow, CatalogError> {
+    let mut columns = Columns::of(row, TABLE);
+    Ok(TableRow {
+        id: TableId::from_bytes(columns.fixed()?),
+        workspace: WorkspaceId::from_bytes(columns.fixed()?),
+        name: columns.parsed()?,
+        retention_days: columns.number_opt()?,
+        created_ms: columns.int()?,
+    })
+}
 
 impl Catalog {
     /// Adds a workspace.
     ///
     /// # Errors
-    /// [`CatalogError::Conflict`] if the id, or the name in its resource group, is taken; [`CatalogError::NotFound`] if the
-    /// account is not there.
+    /// [`CatalogError::Conflict`] if the id, or the name in its resource group, is taken; [`CatalogError::Orphan`] if the
+    /// account is not there; [`CatalogError::Invalid`] if it keeps rows for no day at all.
     pub async fn workspace_insert(&self, row: &WorkspaceRow) -> Result<(), CatalogError> {
-        todo!("{row:?}")
+        check_days(row.retention_days)?;
+        let mut writer = self.writer().await?;
+        let mut tx = writer.begin(WORKSPACE).await?;
+        sqlx::query(
+            "INSERT INTO workspaces (id, name, account, subscription, resource_group, region, created_ms, retention_days)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(&row.id.as_bytes()[..])
+        .bind(row.name.as_str())
+        .bind(&row.account.as_bytes()[..])
+        .bind(row.subscription.as_str())
+        .bind(row.resource_group.as_str())
+        .bind(row.region.as_str())
+        .bind(row.created_ms)
+        .bind(i64::from(row.retention_days))
+        .execute(&mut *tx)
+        .await
+        .map_err(|e| refused(WORKSPACE, &e))?;
+        commit(tx, WORKSPACE).await
     }
 
     /// One workspace.
@@ -19,15 +79,25 @@ impl Catalog {
     /// # Errors
     /// What SQLite says.
     pub async fn workspace(&self, id: WorkspaceId) -> Result<Option<WorkspaceRow>, CatalogError> {
-        todo!("{id}")
+        let row = sqlx::query(workspaces!("WHERE id = ?"))
+            .bind(&id.as_bytes()[..])
+            .fetch_optional(&mut *self.reader().await?)
+            .await
+            .map_err(|e| refused(WORKSPACE, &e))?;
+        row.as_ref().map(workspace).transpose()
     }
 
-    /// The workspaces of that name, in any resource group; case does not count.
+    /// The workspaces of that name, in any resource group, oldest first; case does not count.
     ///
     /// # Errors
     /// What SQLite says.
     pub async fn workspaces_named(&self, name: &WorkspaceName) -> Result<Vec<WorkspaceRow>, CatalogError> {
-        todo!("{name}")
+        let rows = sqlx::query(workspaces!("WHERE name = ? ORDER BY id"))
+            .bind(name.as_str())
+            .fetch_all(&mut *self.reader().await?)
+            .await
+            .map_err(|e| refused(WORKSPACE, &e))?;
+        rows.iter().map(workspace).collect()
     }
 
     /// All workspaces, oldest first.
@@ -35,7 +105,29 @@ impl Catalog {
     /// # Errors
     /// What SQLite says.
     pub async fn workspaces(&self) -> Result<Vec<WorkspaceRow>, CatalogError> {
-        todo!()
+        let rows =
+            sqlx::query(workspaces!("ORDER BY id")).fetch_all(&mut *self.reader().await?).await.map_err(|e| refused(WORKSPACE, &e))?;
+        rows.iter().map(workspace).collect()
+    }
+
+    /// Sets how many days a workspace's rows are kept where a table says nothing else.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotFound`] if the workspace is not there; [`CatalogError::Invalid`] for no day at all.
+    pub async fn workspace_set_retention(&self, id: WorkspaceId, days: u32) -> Result<(), CatalogError> {
+        check_days(days)?;
+        let mut writer = self.writer().await?;
+        let mut tx = writer.begin(WORKSPACE).await?;
+        let done = sqlx::query("UPDATE workspaces SET retention_days = ? WHERE id = ?")
+            .bind(i64::from(days))
+            .bind(&id.as_bytes()[..])
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| refused(WORKSPACE, &e))?;
+        if done.rows_affected() == 0 {
+            return Err(CatalogError::NotFound { what: WORKSPACE });
+        }
+        commit(tx, WORKSPACE).await
     }
 
     /// The table of exactly that name.
@@ -43,15 +135,33 @@ impl Catalog {
     /// # Errors
     /// What SQLite says.
     pub async fn table_get(&self, workspace: WorkspaceId, name: &TableName) -> Result<Option<TableRow>, CatalogError> {
-        todo!("{workspace} {name}")
+        let mut reader = self.reader().await?;
+        table_named(&mut reader, workspace, name).await
     }
 
     /// The table of exactly that name, made if it is not there.
     ///
     /// # Errors
-    /// [`CatalogError::NotFound`] if the workspace is not there.
+    /// [`CatalogError::Orphan`] if the workspace is not there.
     pub async fn table_ensure(&self, workspace: WorkspaceId, name: &TableName) -> Result<TableRow, CatalogError> {
-        todo!("{workspace} {name}")
+        if let Some(there) = self.table_get(workspace, name).await? {
+            return Ok(there);
+        }
+        let (ms, random) = self.inner.world.id_seed();
+        let mut writer = self.writer().await?;
+        let mut tx = writer.begin(TABLE).await?;
+        // Somebody else may have made it since; then theirs is the one.
+        sqlx::query("INSERT INTO tables (id, workspace, name, created_ms) VALUES (?, ?, ?, ?) ON CONFLICT (workspace, name) DO NOTHING")
+            .bind(&TableId::mint(ms, random).as_bytes()[..])
+            .bind(&workspace.as_bytes()[..])
+            .bind(name.as_str())
+            .bind(self.now_ms())
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| refused(TABLE, &e))?;
+        let row = table_named(&mut tx, workspace, name).await?.ok_or(CatalogError::BadValue { what: TABLE })?;
+        commit(tx, TABLE).await?;
+        Ok(row)
     }
 
     /// One table.
@@ -59,7 +169,12 @@ impl Catalog {
     /// # Errors
     /// What SQLite says.
     pub async fn table(&self, id: TableId) -> Result<Option<TableRow>, CatalogError> {
-        todo!("{id}")
+        let row = sqlx::query(tables!("WHERE id = ?"))
+            .bind(&id.as_bytes()[..])
+            .fetch_optional(&mut *self.reader().await?)
+            .await
+            .map_err(|e| refused(TABLE, &e))?;
+        row.as_ref().map(table).transpose()
     }
 
     /// The tables of a workspace, by name.
@@ -67,22 +182,49 @@ impl Catalog {
     /// # Errors
     /// What SQLite says.
     pub async fn tables(&self, workspace: WorkspaceId) -> Result<Vec<TableRow>, CatalogError> {
-        todo!("{workspace}")
+        let rows = sqlx::query(tables!("WHERE workspace = ? ORDER BY name"))
+            .bind(&workspace.as_bytes()[..])
+            .fetch_all(&mut *self.reader().await?)
+            .await
+            .map_err(|e| refused(TABLE, &e))?;
+        rows.iter().map(table).collect()
     }
 
     /// Sets how many days a table's rows are kept; `None`: as the workspace says.
     ///
     /// # Errors
-    /// [`CatalogError::NotFound`] if the table is not there.
+    /// [`CatalogError::NotFound`] if the table is not there; [`CatalogError::Invalid`] for no day at all.
     pub async fn table_set_retention(&self, id: TableId, days: Option<u32>) -> Result<(), CatalogError> {
-        todo!("{id} {days:?}")
+        days.map_or(Ok(()), check_days)?;
+        let mut writer = self.writer().await?;
+        let mut tx = writer.begin(TABLE).await?;
+        let done = sqlx::query("UPDATE tables SET retention_days = ? WHERE id = ?")
+            .bind(days.map(i64::from))
+            .bind(&id.as_bytes()[..])
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| refused(TABLE, &e))?;
+        if done.rows_affected() == 0 {
+            return Err(CatalogError::NotFound { what: TABLE });
+        }
+        commit(tx, TABLE).await
     }
+}
 
-    /// Sets how many days a workspace's rows are kept where a table says nothing else.
-    ///
-    /// # Errors
-    /// [`CatalogError::NotFound`] if the workspace is not there.
-    pub async fn workspace_set_retention(&self, id: WorkspaceId, days: u32) -> Result<(), CatalogError> {
-        todo!("{id} {days}")
-    }
+fn check_days(days: u32) -> Result<(), CatalogError> {
+    if days == 0 { Err(CatalogError::Invalid { what: "a retention of no days" }) } else { Ok(()) }
+}
+
+async fn table_named(
+    conn: &mut sqlx::SqliteConnection,
+    workspace: WorkspaceId,
+    name: &TableName,
+) -> Result<Option<TableRow>, CatalogError> {
+    let row = sqlx::query(tables!("WHERE workspace = ? AND name = ?"))
+        .bind(&workspace.as_bytes()[..])
+        .bind(name.as_str())
+        .fetch_optional(conn)
+        .await
+        .map_err(|e| refused(TABLE, &e))?;
+    row.as_ref().map(table).transpose()
 }

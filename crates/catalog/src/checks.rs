@@ -1,0 +1,71 @@
+//! Rules that must always hold, as predicates. Constraints keep most of them too; these find a file that was tampered
+//! with or that an older build's defect left behind.
+
+use sqlx::SqliteConnection;
+
+use crate::CatalogError;
+use crate::db::refused;
+
+/// A rule and how many rows break it.
+type Rule = (&'static str, &'static str);
+
+/// Cheap whatever the number of blocks: checked at each start.
+const AT_START: &[Rule] = &[
+    ("there is one state row", "SELECT abs(1 - count(*)) FROM state"),
+    (
+        "an account has at most one current AEK",
+        "SELECT count(*) FROM (SELECT 1 FROM aeks WHERE current = 1 GROUP BY account HAVING count(*) > 1)",
+    ),
+    (
+        "the current AEK has the highest generation",
+        "SELECT count(*) FROM aeks a WHERE current = 1 AND EXISTS (SELECT 1 FROM aeks b WHERE b.account = a.account AND b.generation > a.generation)",
+    ),
+    ("an AEK belongs to an account", "SELECT count(*) FROM aeks WHERE account NOT IN (SELECT id FROM accounts)"),
+    ("a workspace belongs to an account", "SELECT count(*) FROM workspaces WHERE account NOT IN (SELECT id FROM accounts)"),
+    ("a workspace secret is sealed under a known AEK", "SELECT count(*) FROM workspace_secrets WHERE aek NOT IN (SELECT id FROM aeks)"),
+    ("a table belongs to a workspace", "SELECT count(*) FROM tables WHERE workspace NOT IN (SELECT id FROM workspaces)"),
+    ("flushed-through is of a known table", "SELECT count(*) FROM flushed WHERE table_id NOT IN (SELECT id FROM tables)"),
+];
+
+/// One pass over everything: for `verify`.
+const DEEP: &[Rule] = &[
+    ("a block belongs to a table", "SELECT count(*) FROM blocks WHERE table_id NOT IN (SELECT id FROM tables)"),
+    (
+        "a block lies in its table's workspace",
+        "SELECT count(*) FROM blocks b JOIN tables t ON t.id = b.table_id WHERE t.workspace <> b.workspace",
+    ),
+    (
+        "a live block has statistics",
+        "SELECT count(*) FROM blocks WHERE state = 1 AND (stats IS NULL OR stats NOT IN (SELECT n FROM block_stats))",
+    ),
+    ("statistics belong to a live block", "SELECT abs((SELECT count(*) FROM block_stats) - (SELECT count(*) FROM blocks WHERE state = 1))"),
+    (
+        "no block is newer than the last commit",
+        "SELECT count(*) FROM blocks WHERE max(coalesce(added_seq, 0), coalesce(removed_seq, 0)) > (SELECT seq FROM state)",
+    ),
+    (
+        "windows count their small blocks",
+        "SELECT count(*) FROM (SELECT table_id, window_start, window_len, aek, count(*) AS small, sum(sealed_len) AS bytes FROM blocks WHERE state = 1 AND sealed_len < 67108864 GROUP BY 1, 2, 3, 4) b FULL JOIN windows w USING (table_id, window_start, window_len, aek) WHERE b.small IS NOT w.small OR b.bytes IS NOT w.bytes",
+    ),
+    ("every reference is to something", "SELECT count(*) FROM pragma_foreign_key_check"),
+    ("every page is sound", "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check <> 'ok'"),
+];
+
+pub(crate) async fn at_start(conn: &mut SqliteConnection) -> Result<(), CatalogError> {
+    check(conn, AT_START).await
+}
+
+pub(crate) async fn deep(conn: &mut SqliteConnection) -> Result<(), CatalogError> {
+    check(conn, AT_START).await?;
+    check(conn, DEEP).await
+}
+
+async fn check(conn: &mut SqliteConnection, rules: &[Rule]) -> Result<(), CatalogError> {
+    for &(rule, sql) in rules {
+        let count: i64 = sqlx::query_scalar(sql).fetch_one(&mut *conn).await.map_err(|e| refused("checking the catalog", &e))?;
+        if count != 0 {
+            return Err(CatalogError::Broken { rule, count });
+        }
+    }
+    Ok(())
+}

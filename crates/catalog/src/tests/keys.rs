@@ -1,0 +1,174 @@
+use strongroom_model::{ErrorKind, PrincipalId, TableName};
+
+use super::*;
+use crate::{CatalogError, PrincipalRow, SchemaRow, Scope, SecretRow, SegmentRow};
+
+#[tokio::test]
+async fn a_new_current_aek_ends_the_reign_of_the_one_before() {
+    let site = Site::new().await;
+    let account = site.epoch.account;
+    assert_eq!(site.catalog.aek_current(account).await.unwrap().unwrap().aek, site.epoch.aek);
+    let next = aek(account, 2, true);
+    site.catalog.aek_insert(&next).await.unwrap();
+    assert_eq!(site.catalog.aek_current(account).await.unwrap().unwrap(), next);
+    let all = site.catalog.aeks(account).await.unwrap();
+    assert_eq!(all.iter().map(|row| (row.generation, row.current)).collect::<Vec<_>>(), [(1, false), (2, true)]);
+    assert_eq!(site.catalog.aek(next.aek).await.unwrap().unwrap().record, next.record);
+    assert_eq!(site.catalog.aek(AekId::NIL).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_aek_below_the_highest_generation_is_refused() {
+    let site = Site::new().await;
+    site.catalog.aek_insert(&aek(site.epoch.account, 7, true)).await.unwrap();
+    for generation in [6, 7] {
+        let error = site.catalog.aek_insert(&aek(site.epoch.account, generation, true)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict);
+    }
+    assert_eq!(site.catalog.aek_current(site.epoch.account).await.unwrap().unwrap().generation, 7);
+    let orphan = site.catalog.aek_insert(&aek(AccountId::NIL, 1, true)).await.unwrap_err();
+    assert_eq!((orphan.kind(), orphan.code()), (ErrorKind::NotFound, "NotFound"));
+}
+
+#[tokio::test]
+async fn the_first_workspace_secret_wins() {
+    let site = Site::new().await;
+    let (workspace, aek) = (site.workspace, site.epoch.aek);
+    assert_eq!(site.catalog.workspace_secret(workspace, aek).await.unwrap(), None);
+    let first = SecretRow { row: object(), cell: b"first".to_vec() };
+    let second = SecretRow { row: object(), cell: b"second".to_vec() };
+    assert_eq!(site.catalog.workspace_secret_insert(workspace, aek, &first).await.unwrap(), first);
+    assert_eq!(site.catalog.workspace_secret_insert(workspace, aek, &second).await.unwrap(), first);
+    assert_eq!(site.catalog.workspace_secret(workspace, aek).await.unwrap(), Some(first));
+    let nowhere = site.catalog.workspace_secret_insert(WorkspaceId::NIL, aek, &second).await.unwrap_err();
+    assert_eq!(nowhere.kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn many_who_race_for_a_secret_or_a_table_all_get_the_same() {
+    let site = Site::new().await;
+    let mut racers = tokio::task::JoinSet::new();
+    for n in 0..16_u8 {
+        let (catalog, workspace, aek) = (site.catalog.clone(), site.workspace, site.epoch.aek);
+        racers.spawn(async move {
+            let secret = catalog.workspace_secret_insert(workspace, aek, &SecretRow { row: object(), cell: vec![n] }).await.unwrap();
+            let table = catalog.table_ensure(workspace, &"Raced".parse::<TableName>().unwrap()).await.unwrap();
+            (secret.cell, table.id)
+        });
+    }
+    let mut answers = racers.join_all().await;
+    answers.dedup();
+    assert_eq!(answers.len(), 1);
+}
+
+#[tokio::test]
+async fn a_schema_version_is_written_once() {
+    let site = Site::new().await;
+    let version = |version, cell: &[u8]| SchemaRow { table: site.table, aek: site.epoch.aek, version, row: object(), cell: cell.to_vec() };
+    assert!(site.catalog.schema_cells(site.table).await.unwrap().is_empty());
+    site.catalog.schema_put(&version(1, b"one")).await.unwrap();
+    site.catalog.schema_put(&version(2, b"two")).await.unwrap();
+    for stale in [1, 2] {
+        assert_eq!(site.catalog.schema_put(&version(stale, b"late")).await.unwrap_err().kind(), ErrorKind::Conflict);
+    }
+    let mut other = version(1, b"other epoch");
+    other.aek = aek(site.epoch.account, 2, true).aek;
+    site.catalog.schema_put(&other).await.unwrap();
+    let mut cells: Vec<_> = site.catalog.schema_cells(site.table).await.unwrap().into_iter().map(|row| (row.version, row.cell)).collect();
+    cells.sort();
+    assert_eq!(cells, [(1, b"other epoch".to_vec()), (2, b"two".to_vec())]);
+}
+
+#[tokio::test]
+async fn workspace_names_ignore_case_and_table_names_do_not() {
+    let site = Site::new().await;
+    let account = site.epoch.account;
+    let taken = site.catalog.workspace_insert(&workspace("SHOP", account)).await.unwrap_err();
+    assert_eq!((taken.kind(), taken.code()), (ErrorKind::Conflict, "Conflict"));
+    let mut elsewhere = workspace("Shop", account);
+    elsewhere.resource_group = "other".to_owned();
+    site.catalog.workspace_insert(&elsewhere).await.unwrap();
+    let named = site.catalog.workspaces_named(&"sHoP".parse().unwrap()).await.unwrap();
+    assert_eq!(named.iter().map(|row| row.id).collect::<Vec<_>>(), [site.workspace, elsewhere.id]);
+    assert_eq!(named[1], elsewhere);
+    assert_eq!(site.catalog.workspaces().await.unwrap().len(), 2);
+    assert_eq!(site.catalog.workspace(site.workspace).await.unwrap().unwrap().name.as_str(), "shop");
+
+    let name = |text: &str| text.parse::<TableName>().unwrap();
+    let lower = site.catalog.table_ensure(site.workspace, &name("logs")).await.unwrap();
+    assert_ne!(lower.id, site.table);
+    assert_eq!(site.catalog.table_ensure(site.workspace, &name("logs")).await.unwrap(), lower);
+    assert_eq!(site.catalog.table_get(site.workspace, &name("LOGS")).await.unwrap(), None);
+    assert_eq!(site.catalog.table(lower.id).await.unwrap().unwrap(), lower);
+    let tables = site.catalog.tables(site.workspace).await.unwrap();
+    assert_eq!(tables.iter().map(|row| row.name.as_str()).collect::<Vec<_>>(), ["Logs", "logs"]);
+    assert_eq!(site.catalog.table_ensure(WorkspaceId::NIL, &name("logs")).await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn retention_is_set_changed_and_never_nothing() {
+    let site = Site::new().await;
+    site.catalog.table_set_retention(site.table, Some(7)).await.unwrap();
+    assert_eq!(site.catalog.table(site.table).await.unwrap().unwrap().retention_days, Some(7));
+    site.catalog.table_set_retention(site.table, None).await.unwrap();
+    assert_eq!(site.catalog.table(site.table).await.unwrap().unwrap().retention_days, None);
+    site.catalog.workspace_set_retention(site.workspace, 90).await.unwrap();
+    assert_eq!(site.catalog.workspace(site.workspace).await.unwrap().unwrap().retention_days, 90);
+    assert_eq!(site.catalog.table_set_retention(site.table, Some(0)).await.unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(site.catalog.workspace_set_retention(site.workspace, 0).await.unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(site.catalog.table_set_retention(TableId::NIL, None).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(site.catalog.workspace_set_retention(WorkspaceId::NIL, 1).await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_principal_is_found_by_the_hash_of_its_token_until_deleted() {
+    let site = Site::new().await;
+    let mut rows = Vec::new();
+    for (n, scope) in [(1, Scope::All), (2, Scope::Workspace(site.workspace))] {
+        let (ms, random) = fresh();
+        rows.push(PrincipalRow {
+            id: PrincipalId::mint(ms, random),
+            name: format!("agent {n}"),
+            token_sha256: [n; 32],
+            role: "Ingest".to_owned(),
+            scope,
+            created_ms: 3,
+            expires_ms: (n == 2).then_some(99),
+        });
+        site.catalog.principal_insert(rows.last().unwrap()).await.unwrap();
+    }
+    assert_eq!(site.catalog.principal_by_token(&[2; 32]).await.unwrap().as_ref(), rows.last());
+    assert_eq!(site.catalog.principal_by_token(&[3; 32]).await.unwrap(), None);
+    assert_eq!(site.catalog.principals().await.unwrap(), rows);
+    let (ms, random) = fresh();
+    let twin = PrincipalRow { id: PrincipalId::mint(ms, random), ..rows[0].clone() };
+    assert_eq!(site.catalog.principal_insert(&twin).await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert!(site.catalog.principal_delete(rows[0].id).await.unwrap());
+    assert!(!site.catalog.principal_delete(rows[0].id).await.unwrap());
+    assert_eq!(site.catalog.principal_by_token(&[1; 32]).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn segments_are_listed_until_deleted_and_begun_by_the_reigning_writer_only() {
+    let site = Site::new().await;
+    let row = SegmentRow { segment: object(), epoch: site.epoch, writer: site.writer, created_ms: 4 };
+    site.catalog.segment_insert(&row).await.unwrap();
+    assert_eq!(site.catalog.segment_insert(&row).await.unwrap_err().kind(), ErrorKind::Conflict);
+    site.catalog.acquire_writer().await.unwrap();
+    let late = SegmentRow { segment: object(), ..row.clone() };
+    assert!(matches!(site.catalog.segment_insert(&late).await.unwrap_err(), CatalogError::Fenced { .. }));
+    assert_eq!(site.catalog.segments().await.unwrap(), std::slice::from_ref(&row));
+    assert!(site.catalog.segment_delete(row.segment).await.unwrap());
+    assert!(!site.catalog.segment_delete(row.segment).await.unwrap());
+    assert!(site.catalog.segments().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_error_says_what_and_which_code_but_quotes_no_value() {
+    let site = Site::new().await;
+    let secret_name = "canary-7f3a";
+    site.catalog.workspace_insert(&workspace(secret_name, site.epoch.account)).await.unwrap();
+    let error = site.catalog.workspace_insert(&workspace(secret_name, site.epoch.account)).await.unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("canary"));
+    assert_eq!(error.to_string(), "a workspace conflicts with what the catalog holds: it is there already");
+}
