@@ -15,8 +15,15 @@ use strongroom_query::QueryConfig;
 use strongroom_store::CacheConfig;
 
 /// Variables that are not keys of the configuration.
-const OTHER_VARIABLES: &[&str] =
-    &["STRONGROOM_ADMIN_TOKEN", "STRONGROOM_TOKEN", "STRONGROOM_SERVER", "STRONGROOM_CONFIG", "STRONGROOM_CONFIG_DIR", "STRONGROOM_WORKSPACE", "STRONGROOM_CRASH_AT"];
+const OTHER_VARIABLES: &[&str] = &[
+    "STRONGROOM_ADMIN_TOKEN",
+    "STRONGROOM_TOKEN",
+    "STRONGROOM_SERVER",
+    "STRONGROOM_CONFIG",
+    "STRONGROOM_CONFIG_DIR",
+    "STRONGROOM_WORKSPACE",
+    "STRONGROOM_CRASH_AT",
+];
 
 /// What `strongroom serve` was told on the command line. `None` leaves the file's or the environment's word.
 #[derive(Clone, Debug, Default)]
@@ -240,5 +247,24 @@ mod tests {
         assert!(error.contains("strongroom.toml") && error.contains("lisen"), "{error}");
         let error = with(&[("STRONGROOM_GATEWAY__NOPE", "1")], None).unwrap_err().to_string();
         assert!(error.contains("STRONGROOM_GATEWAY__NOPE") && error.contains("nope"), "{error}");
+    }
+
+    /// `docs/configuration.md` shows every key with its default; `STRONGROOM_UPDATE_DOCS=1 cargo test -p strongroom-server` rewrites it.
+    #[test]
+    fn the_page_shows_every_key_with_its_default() {
+        let mut config = Config::default();
+        config.data_dir = "~/.local/share/strongroom".into();
+        config.config_dir = "~/.config/strongroom".into();
+        let expected = format!(
+            "# Configuration\n\n`strongroom.toml` in the config directory, or the file that `--config` names. `STRONGROOM_*` variables overrule it\n\
+             (`STRONGROOM_QUERY__THREADS=4` is `threads = 4` under `[query]`), flags overrule both. Unknown keys are refused by name.\n\
+             Keys that end in `_ms` are milliseconds, in `_bytes` bytes. This page is written from the code: these are the defaults.\n\n```toml\n{}```\n",
+            toml::to_string(&config).unwrap()
+        );
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+        if std::env::var_os("STRONGROOM_UPDATE_DOCS").is_some() {
+            std::fs::write(&page, &expected).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&page).unwrap_or_default(), expected, "run the command in this test's comment");
     }
 }

@@ -3,6 +3,7 @@
 mod access;
 mod bad_input;
 mod canary;
+mod docs;
 mod durability;
 mod lifecycle;
 mod tamper;

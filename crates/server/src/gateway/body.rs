@@ -34,7 +34,11 @@ pub(crate) async fn read(mut body: Body, limit: usize, config: &GatewayConfig) -
             Err(_) => return Err(too_slow(config)),
             Ok(None) => break,
             Ok(Some(Err(_))) => {
-                return Err(ApiError::new(ErrorKind::Invalid, "BodyIncomplete", "the request body broke off before its end; send it again"));
+                return Err(ApiError::new(
+                    ErrorKind::Invalid,
+                    "BodyIncomplete",
+                    "the request body broke off before its end; send it again",
+                ));
             }
             Ok(Some(Ok(frame))) => frame,
         };
