@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn a_key_reads_back_as_it_was_written_and_in_no_other_spelling() {
         let key = ObjectKey {
-            account: AccountId::mint(1, [1; 10]),
+            account: AccountId::mint(1, [0xab; 10]),
             workspace: WorkspaceId::mint(2, [2; 10]),
             table: TableId::mint(3, [3; 10]),
             window_start: -86_400,

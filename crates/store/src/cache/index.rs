@@ -69,9 +69,9 @@ pub(super) fn file_of(name: &str, until_ms: i64, world: &World) -> String {
 /// Takes a file name apart into name and `until` in milliseconds; `None` if it is not one of ours.
 pub(super) fn parse_file(file: &str) -> Option<(&str, i64)> {
     let mut parts = file.split('.');
-    let (name, until, fill) = (parts.next()?, parts.next()?, parts.next()?);
+    let (name, until, stamp) = (parts.next()?, parts.next()?, parts.next()?);
     let hex = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if parts.next().is_some() || !hex(name) || fill.len() != 16 || !hex(fill) {
+    if parts.next().is_some() || !hex(name) || stamp.len() != 16 || !hex(stamp) {
         return None;
     }
     Some((name, i64::from_str_radix(until, 16).ok()?.checked_mul(1_000)?))
@@ -86,24 +86,27 @@ struct Ages {
 }
 
 impl Ages {
-    fn left(&self, entry: &Entry) -> Option<Duration> {
+    fn left(&self, entry: &Entry) -> Duration {
         let left = entry.until_ms.load(Ordering::Relaxed).saturating_sub(self.clock.wall().unix_ms());
-        Some(Duration::from_millis(u64::try_from(left).unwrap_or(0)))
+        Duration::from_millis(u64::try_from(left).unwrap_or(0))
     }
 }
 
 impl Expiry<PartId, Arc<Entry>> for Ages {
     fn expire_after_create(&self, _: &PartId, entry: &Arc<Entry>, _: Instant) -> Option<Duration> {
-        self.left(entry)
+        Some(self.left(entry))
     }
     fn expire_after_update(&self, _: &PartId, entry: &Arc<Entry>, _: Instant, _: Option<Duration>) -> Option<Duration> {
-        self.left(entry)
+        Some(self.left(entry))
     }
     /// A read keeps the part for a while more.
     fn expire_after_read(&self, _: &PartId, entry: &Arc<Entry>, _: Instant, _: Option<Duration>, _: Instant) -> Option<Duration> {
-        let until = self.clock.wall().unix_ms().saturating_add(self.queried_ms);
-        entry.until_ms.fetch_max(until, Ordering::Relaxed);
-        self.left(entry)
+        let now_ms = self.clock.wall().unix_ms();
+        // What is over stays over: the reader drops it.
+        if !entry.is_over(now_ms) {
+            entry.until_ms.fetch_max(now_ms.saturating_add(self.queried_ms), Ordering::Relaxed);
+        }
+        Some(self.left(entry))
     }
 }
 

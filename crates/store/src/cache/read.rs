@@ -128,13 +128,11 @@ impl HotCache {
             return true;
         }
         let (key, now) = ((block.key.object, part), self.world.clock.boot());
-        match self.touched.get(&key) {
-            Some(first) => now.since(first) >= self.repeat_after(),
-            None => {
-                self.touched.insert(key, now);
-                false
-            }
+        if let Some(first) = self.touched.get(&key) {
+            return now.since(first) >= self.repeat_after();
         }
+        self.touched.insert(key, now);
+        false
     }
 
     /// The wanted parts that are on disk, opened. One that does not open is dropped and counted.

@@ -35,13 +35,17 @@ pub(super) struct Disk {
 impl Disk {
     pub(super) fn open(world: World, root: PathBuf) -> io::Result<Self> {
         let staging = root.join(STAGING);
+        let new: Vec<&FilePath> = staging.ancestors().take_while(|dir| world.fs.metadata(dir).is_err()).collect();
         world.fs.create_dir_all(&staging)?;
         for left in world.fs.read_dir(&staging)? {
             world.fs.remove_file(&staging.join(&left.name))?;
         }
-        world.fs.sync_dir(&staging)?;
+        for dir in new.iter().filter_map(|dir| dir.parent()).filter(|dir| !dir.as_os_str().is_empty()) {
+            world.fs.sync_dir(dir)?;
+        }
         world.fs.sync_dir(&root)?;
-        if let Some(parent) = root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        // Made by a run that was killed before it could sync it, perhaps.
+        if let Some(parent) = root.parent().filter(|dir| !dir.as_os_str().is_empty()) {
             world.fs.sync_dir(parent)?;
         }
         Ok(Self { world, root, staging, durable: Mutex::default(), tree: RwLock::default() })

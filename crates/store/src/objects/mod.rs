@@ -131,6 +131,9 @@ impl ObjectStore for LocalObjects {
             ranges
                 .iter()
                 .map(|range| {
+                    if range.is_empty() {
+                        return Ok(Bytes::new());
+                    }
                     let range = object_store::GetRange::Bounded(range.clone())
                         .as_range(meta.size)
                         .map_err(|source| Error::Generic { store: disk::STORE, source: Box::new(source) })?;
