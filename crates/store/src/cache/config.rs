@@ -9,7 +9,8 @@ const GIB: u64 = 1 << 30;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CacheConfig {
-    /// Whether there is one. Default: yes. Turned off, what it held is erased at start.
+    /// Whether it is used. Default: yes. Turned off, it serves nothing and takes nothing in; what an earlier run left
+    /// still ages and is still erased on revocation.
     pub enabled: bool,
     /// Most bytes on disk. Default: none given, which means 10 % of what is free (counting what the cache itself
     /// holds as free), at most 10 GiB.

@@ -72,15 +72,8 @@ impl HotCache {
     pub async fn open(world: World, dir: PathBuf, mmk: Arc<Mmk>, node: NodeId, config: CacheConfig) -> Result<Arc<Self>, StoreError> {
         let now_ms = world.clock.wall().unix_ms();
         let (found, free) = {
-            let (world, dir, mmk, enabled) = (world.clone(), dir.clone(), Arc::clone(&mmk), config.enabled);
+            let (world, dir, mmk) = (world.clone(), dir.clone(), Arc::clone(&mmk));
             tokio::task::spawn_blocking(move || {
-                if !enabled {
-                    // Nobody keeps its age while it is off.
-                    match slot::remove_tree(world.fs.as_ref(), &dir) {
-                        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-                        _ => {}
-                    }
-                }
                 let found = scan::scan(world.fs.as_ref(), &dir, &mmk, node, now_ms)?;
                 Ok((found, world.fs.space(&dir)?.free))
             })
@@ -90,7 +83,21 @@ impl HotCache {
         };
         let held: u64 = found.iter().flat_map(|slot| &slot.parts).map(|part| part.len).sum();
         let size_bytes = config.size_for(free.saturating_add(held));
-        let cache = Arc::new(Self {
+        let cache = Self::empty(world, dir, mmk, node, config, size_bytes);
+        cache.take_over(found).await;
+        Ok(cache)
+    }
+
+    /// No cache at all: serves nothing, takes nothing in and touches no directory. For commands that look at the data
+    /// of a server that may be running. Must be called on a tokio runtime.
+    #[must_use]
+    pub fn absent(world: World, mmk: Arc<Mmk>, node: NodeId) -> Arc<Self> {
+        let config = CacheConfig { enabled: false, ..CacheConfig::default() };
+        Self::empty(world, PathBuf::new(), mmk, node, config, 0)
+    }
+
+    fn empty(world: World, dir: PathBuf, mmk: Arc<Mmk>, node: NodeId, config: CacheConfig, size_bytes: u64) -> Arc<Self> {
+        Arc::new(Self {
             index: index::build(&world, size_bytes, i64::from(config.queried_hours) * 3_600_000),
             touched: moka::sync::Cache::builder().max_capacity(config.touched_parts).eviction_policy(EvictionPolicy::lru()).build(),
             slots: RwLock::default(),
@@ -103,9 +110,7 @@ impl HotCache {
             node,
             config,
             size_bytes,
-        });
-        cache.take_over(found).await;
-        Ok(cache)
+        })
     }
 
     /// Puts an earlier run's parts into the index, the oldest fill first.

@@ -474,16 +474,19 @@ async fn a_put_may_be_repeated_with_the_same_bytes_only() {
 }
 
 #[tokio::test]
-async fn without_a_cache_everything_works_and_what_it_held_is_erased() {
+async fn a_cache_turned_off_serves_nothing_keeps_what_it_has_and_is_erased_all_the_same() {
     let mut rig = Rig::new(16);
     let (block, bytes) = rig.block(MIB, 0);
     rig.start().await.store.put(&block, bytes.clone(), &rig.guard).await.unwrap();
     rig.sim.fs().kill();
     rig.config.enabled = false;
     let node = rig.start().await;
-    assert!(rig.cache_files().is_empty());
     assert_eq!(node.read(&rig, &block, 3..8).await, bytes.slice(3..8));
-    assert_eq!((node.cache().contains(&block), node.fetched()), (Hotness::Cold, 5));
+    let (other, more) = rig.block(MIB, 0);
+    node.store.put(&other, more, &rig.guard).await.unwrap();
+    assert_eq!((node.fetched(), rig.part_files().len()), (5, 1));
+    node.cache().forget(rig.guard.epoch()).await.unwrap();
+    eventually(|| rig.cache_files().is_empty()).await;
 }
 
 /// Puts two blocks, cuts the power at some call of the second put, and says what is wrong afterwards.

@@ -48,7 +48,11 @@ impl Disk {
         if let Some(parent) = root.parent().filter(|dir| !dir.as_os_str().is_empty()) {
             world.fs.sync_dir(parent)?;
         }
-        Ok(Self { world, root, staging, durable: Mutex::default(), tree: RwLock::default() })
+        Ok(Self::peek(world, root))
+    }
+
+    pub(super) fn peek(world: World, root: PathBuf) -> Self {
+        Self { world, staging: root.join(STAGING), root, durable: Mutex::default(), tree: RwLock::default() }
     }
 
     /// The file of an object. Refuses the empty name, the staging directory and whatever could leave the root.

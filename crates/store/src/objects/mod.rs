@@ -48,6 +48,13 @@ impl LocalObjects {
         Ok(Arc::new(Self { disk: Arc::new(disk) }))
     }
 
+    /// Looks at the store below `dir` without making or removing anything: another process may be writing to it.
+    /// Only reading works then.
+    #[must_use]
+    pub fn peek(world: World, dir: impl Into<PathBuf>) -> Arc<Self> {
+        Arc::new(Self { disk: Arc::new(Disk::peek(world, dir.into())) })
+    }
+
     /// Runs `work` on the blocking pool; it goes on to its end even if the caller stops waiting.
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Disk) -> Result<T> + Send + 'static) -> Result<T> {
         let disk = Arc::clone(&self.disk);

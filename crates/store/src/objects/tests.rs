@@ -86,6 +86,8 @@ async fn leftovers_of_an_interrupted_put_go_at_the_next_start() {
     drop(store);
     let left = dir.path().join("blocks/.staging/0f.tmp");
     std::fs::write(&left, "half").unwrap();
+    let beside = LocalObjects::peek(World::real(), dir.path().join("blocks"));
+    assert!(names(&beside, None).await.is_empty() && left.exists(), "who only looks removes nothing");
     let store = LocalObjects::open(World::real(), dir.path().join("blocks")).unwrap();
     assert!(!left.exists());
     assert!(names(&store, None).await.is_empty());
