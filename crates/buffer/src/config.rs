@@ -41,6 +41,8 @@ pub struct BufferConfig {
     pub merge_rows: usize,
     /// How many neighbours of one size are merged at a time. 16: a row is copied at most log16(8,192), four times.
     pub merge_fan_in: usize,
+    /// Tables whose schema is kept in encoded form. 4,096.
+    pub schemas_max: usize,
     /// Start although the log is damaged, with the records that can still be read. Damaged segments are kept beside
     /// the log with the ending `.damaged`. `--wal-salvage`. Off.
     pub salvage: bool,
@@ -64,6 +66,7 @@ impl Default for BufferConfig {
             reserve_percent: 2,
             merge_rows: 8_192,
             merge_fan_in: 16,
+            schemas_max: 4_096,
             salvage: false,
         }
     }

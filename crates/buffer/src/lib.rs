@@ -9,23 +9,23 @@
 //! append ─encode─▶ queue ─┴▶ segment file ─▶ memtable of (table, epoch) ─▶ ack    └▶ freeze ─▶ block ─▶ settle
 //! ```
 
+mod buffer;
 mod config;
 mod conform;
 mod error;
-
-use std::collections::HashMap;
-use std::path::Path;
-use std::sync::Arc;
+mod fuzz;
+mod memtable;
+mod wal;
 
 use arrow::array::RecordBatch;
-use strongroom_envelope::KeyGuard;
 use strongroom_model::{Epoch, ObjectId, Position, TableId, WorkspaceId};
-use strongroom_world::{BootTime, World};
-use tokio::sync::Notify;
+use strongroom_world::BootTime;
 
+pub use buffer::Buffer;
 pub use config::BufferConfig;
 pub use conform::conform;
 pub use error::BufferError;
+pub use fuzz::fuzz_replay;
 
 /// What makes a batch id be answered once: kept with the rows it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,86 +147,5 @@ pub struct Recovery {
     pub salvaged: Vec<String>,
 }
 
-/// The log and the memtables of one node.
-#[derive(Debug)]
-pub struct Buffer {
-    grown: Notify,
-}
-
-impl Buffer {
-    /// Reads the log in `dir` back into memtables (made if it is not there) and starts taking records. Blocking.
-    ///
-    /// `flushed` says what is in blocks already: those rows are skipped. Running it twice gives the same.
-    ///
-    /// # Errors
-    /// [`BufferError::Corrupt`] naming segment and offset if acked records cannot be read, unless
-    /// [`BufferConfig::salvage`] is set; [`BufferError::Io`], [`BufferError::Open`], [`BufferError::Config`].
-    pub fn recover(
-        world: World, dir: &Path, config: BufferConfig, guards: &HashMap<Epoch, KeyGuard>, flushed: &HashMap<(TableId, Epoch), Position>,
-    ) -> Result<(Arc<Self>, Recovery), BufferError> {
-        todo!("{world:?} {dir:?} {config:?} {} {flushed:?}", guards.len())
-    }
-
-    /// Makes a record durable under `guard`'s epoch and its rows visible. Done when both are.
-    ///
-    /// # Errors
-    /// [`BufferError::Overloaded`], [`BufferError::Full`] and [`BufferError::TooLarge`] before anything was written;
-    /// [`BufferError::SegmentFailed`] if the disk failed; [`BufferError::Guard`] if the key went away.
-    #[expect(clippy::unused_async, reason = "skeleton")]
-    pub async fn append(&self, guard: &KeyGuard, record: Record) -> Result<Position, BufferError> {
-        todo!("{} {record:?}", guard.epoch().aek)
-    }
-
-    /// The rows of a table that are in memory, one entry per epoch, oldest first. Cheap: no row is copied.
-    #[must_use]
-    pub fn snapshot(&self, table: TableId) -> Vec<MemSnapshot> {
-        todo!("{table}")
-    }
-
-    /// Takes every row of a memtable for flushing; `None` if it holds none. Until [`Buffer::settle`] a second call
-    /// gives the same rows again.
-    #[must_use]
-    pub fn freeze(&self, table: TableId, epoch: Epoch) -> Option<Frozen> {
-        todo!("{table} {epoch:?}")
-    }
-
-    /// The rows up to `through` are in blocks and the catalog says so: they leave memory, and segments that nothing
-    /// needs any more are unlinked. Blocking.
-    pub fn settle(&self, table: TableId, epoch: Epoch, through: Position) {
-        todo!("{table} {epoch:?} {through:?}")
-    }
-
-    /// How full memory and log are.
-    #[must_use]
-    pub fn pressure(&self) -> Pressure {
-        todo!()
-    }
-
-    /// Woken when a flush is due by size (not by age).
-    #[must_use]
-    pub fn grown(&self) -> &Notify {
-        &self.grown
-    }
-
-    /// Drops an epoch's memtables and stops writing in it: its rows are in the log, under its key. Blocking.
-    /// Appends to it are refused until [`Buffer::restore`].
-    pub fn forget(&self, epoch: Epoch) {
-        todo!("{epoch:?}")
-    }
-
-    /// Reads an epoch's log back after its key returned. Blocking.
-    ///
-    /// # Errors
-    /// As [`Buffer::recover`].
-    pub fn restore(&self, guard: &KeyGuard, flushed: &HashMap<(TableId, Epoch), Position>) -> Result<Recovery, BufferError> {
-        todo!("{} {flushed:?}", guard.epoch().aek)
-    }
-
-    /// Writes what waits, marks the open segments as complete and stops. Blocking.
-    ///
-    /// # Errors
-    /// [`BufferError::SegmentFailed`] if that could not be made durable; acked rows are safe all the same.
-    pub fn close(&self) -> Result<(), BufferError> {
-        todo!()
-    }
-}
+#[cfg(test)]
+mod tests;

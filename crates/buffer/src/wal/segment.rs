@@ -1,0 +1,168 @@
+//! One segment file while it is being written.
+
+use std::collections::HashMap;
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use strongroom_envelope::{Header, KeyGuard, ObjectKind, PREFIX_LEN, SealError, SegmentCipher, TAG_LEN};
+use strongroom_model::{Epoch, ObjectId, TableId, WorkspaceId};
+use strongroom_world::{FsFile, World};
+
+use super::frame;
+use super::payload::{SchemaMessage, encode_open, encode_seal, set_schema};
+use crate::BufferConfig;
+
+/// What a segment's file is called.
+pub(crate) fn file_name(segment: ObjectId) -> String {
+    format!("{segment}.wal")
+}
+
+/// Why a segment could not be begun.
+#[derive(Debug)]
+pub(crate) enum OpenFailed {
+    Seal(SealError),
+    Io(ObjectId, io::Error),
+}
+
+/// The file that records go to.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) id: ObjectId,
+    pub(crate) retention_days: u32,
+    /// Where the next record goes.
+    pub(crate) offset: u64,
+    file: Box<dyn FsFile>,
+    cipher: SegmentCipher,
+    allocated: u64,
+    previous: [u8; TAG_LEN],
+    records: u64,
+    next_schema: u32,
+    schemas: HashMap<TableId, Vec<(u32, SchemaMessage)>>,
+}
+
+impl Segment {
+    /// Makes a segment whose first record says that everything up to `cut` counts. It is durable, name and all.
+    #[expect(clippy::too_many_arguments, reason = "a segment is bound to all of them")]
+    pub(crate) fn begin(
+        world: &World, dir: &Path, config: &BufferConfig, epoch: Epoch, guard: &KeyGuard, retention_days: u32, cut: u64, seq: u64,
+    ) -> Result<Self, OpenFailed> {
+        let (ms, random) = world.id_seed();
+        let id = ObjectId::mint(ms, random);
+        let header = Header {
+            kind: ObjectKind::Wal,
+            double: false,
+            aek: epoch.aek,
+            account: epoch.account,
+            workspace: WorkspaceId::NIL,
+            table: TableId::NIL,
+            window_start: i64::from(retention_days),
+            object: id,
+        };
+        let now = world.clock.boot();
+        let (cipher, prefix) = SegmentCipher::create(guard, now, &*world.rng, &header).map_err(OpenFailed::Seal)?;
+        let mut open = encode_open(cut);
+        let tag = cipher.seal_record(guard, now, seq, cut, &[0; TAG_LEN], &mut open, frame::HEAD_LEN).map_err(OpenFailed::Seal)?;
+        frame::finish(&mut open, crc32c::crc32c(&prefix), seq, cut, &tag);
+        let path = dir.join(file_name(id));
+        let first = config.segment_first_bytes.max((PREFIX_LEN + open.len()) as u64);
+        let file = create(world, dir, &path, first, &prefix, &open).map_err(|error| OpenFailed::Io(id, error))?;
+        Ok(Self {
+            id,
+            retention_days,
+            offset: (PREFIX_LEN + open.len()) as u64,
+            file,
+            cipher,
+            allocated: first,
+            previous: tag,
+            records: 1,
+            next_schema: 0,
+            schemas: HashMap::new(),
+        })
+    }
+
+    /// Reserves room for `more` bytes of records: fourfold steps up to the segment's size, then what is needed.
+    pub(crate) fn reserve(&mut self, config: &BufferConfig, more: u64) -> io::Result<()> {
+        let needed = self.offset.saturating_add(more);
+        if needed <= self.allocated {
+            return Ok(());
+        }
+        let step = self.allocated.saturating_mul(4).min(config.segment_bytes).max(needed);
+        self.file.allocate(step)?;
+        self.allocated = step;
+        Ok(())
+    }
+
+    /// Seals a rows record in place and chains it to the one before; `frame` is then ready to be written.
+    pub(crate) fn seal_rows(
+        &mut self, world: &World, guard: &KeyGuard, seq: u64, synced: u64, table: TableId, schema: &SchemaMessage, frame: &mut Vec<u8>,
+    ) -> Result<(), SealError> {
+        let known = self.schemas.get(&table).and_then(|known| {
+            known.iter().rev().find(|(_, other)| Arc::ptr_eq(&other.0, &schema.0) || other.0 == schema.0).map(|(number, _)| *number)
+        });
+        set_schema(frame, known.unwrap_or(self.next_schema), if known.is_none() { Some(schema) } else { None });
+        self.seal(world, guard, seq, synced, frame)?;
+        if known.is_none() {
+            self.schemas.entry(table).or_default().push((self.next_schema, schema.clone()));
+            self.next_schema += 1;
+        }
+        Ok(())
+    }
+
+    fn seal(&mut self, world: &World, guard: &KeyGuard, seq: u64, synced: u64, frame: &mut Vec<u8>) -> Result<(), SealError> {
+        let tag = self.cipher.seal_record(guard, world.clock.boot(), seq, synced, &self.previous, frame, frame::HEAD_LEN)?;
+        frame::finish(frame, 0, seq, synced, &tag);
+        self.previous = tag;
+        self.records += 1;
+        Ok(())
+    }
+
+    /// Writes sealed records and makes them durable. After an error the segment must not be written to again.
+    pub(crate) fn write(&mut self, frames: &[Vec<u8>]) -> io::Result<()> {
+        fail::fail_point!("wal.pre_write", |_| Err(io::Error::other("failpoint")));
+        let slices: Vec<IoSlice<'_>> = frames.iter().map(|frame| IoSlice::new(frame)).collect();
+        self.file.write_all_at(&slices, self.offset)?;
+        fail::fail_point!("wal.post_write", |_| Err(io::Error::other("failpoint")));
+        fail::fail_point!("wal.pre_fsync", |_| Err(io::Error::other("failpoint")));
+        self.file.sync_data()?;
+        fail::fail_point!("wal.post_fsync", |_| Err(io::Error::other("failpoint")));
+        self.offset += frames.iter().map(|frame| frame.len() as u64).sum::<u64>();
+        Ok(())
+    }
+
+    /// Says in the file that it is complete, and gives back what was allocated too much.
+    pub(crate) fn finish(mut self, world: &World, guard: &KeyGuard, seq: u64, synced: u64) -> Result<u64, OpenFailed> {
+        let mut frame = encode_seal(self.records, &self.previous);
+        self.seal(world, guard, seq, synced, &mut frame).map_err(OpenFailed::Seal)?;
+        let end = self.offset + frame.len() as u64;
+        let io = |error| OpenFailed::Io(self.id, error);
+        self.file.set_len(self.offset).map_err(io)?;
+        self.file.write_all_at(&[IoSlice::new(&frame)], self.offset).map_err(io)?;
+        self.file.sync_all().map_err(io)?;
+        Ok(end)
+    }
+}
+
+/// The prefix is durable before any row is written: valid records behind a bad prefix are then damage for certain.
+fn create(world: &World, dir: &Path, path: &PathBuf, len: u64, prefix: &[u8], open: &[u8]) -> io::Result<Box<dyn FsFile>> {
+    fail::fail_point!("wal.rotate", |_| Err(io::Error::other("failpoint")));
+    let file = world.fs.create_new(path)?;
+    let made = (|| {
+        file.allocate(len)?;
+        file.write_all_at(&[IoSlice::new(prefix), IoSlice::new(open)], 0)?;
+        file.sync_data()?;
+        fail::fail_point!("wal.dirsync", |_| Err(io::Error::other("failpoint")));
+        world.fs.sync_dir(dir)
+    })();
+    match made {
+        Ok(()) => Ok(file),
+        Err(error) => {
+            // If it stays it does no harm: its first record says that nothing in it counts.
+            drop(file);
+            if let Err(left) = world.fs.remove_file(path) {
+                tracing::warn!(kind = ?left.kind(), "an unused log segment could not be removed");
+            }
+            Err(error)
+        }
+    }
+}
