@@ -1,1 +1,31 @@
-//! control
+//! Who may do what to which workspace, and how long rows stay.
+//!
+//! The token says who, the catalog says what: a caller is looked up at each request (for at most a second from memory),
+//! and a workspace that is absent looks like one that is somebody else's. Retention works on catalog rows and object
+//! names alone, so it runs in every key state. Nothing here opens a block. Start at [`Principals::authenticate`] and
+//! [`Workspaces::resolve`]; rows end in [`Retention`].
+//!
+//! ```text
+//! token ─SHA-256─▶ principal {role, scope} ─resolve(name, action)─▶ workspace, or the same "not found" for all others
+//! live block ─window ended before the cut─▶ tombstone ─longest query over─▶ object deleted ─▶ row forgotten
+//! ```
+
+mod config;
+mod error;
+mod principals;
+mod recent;
+mod retention;
+mod roles;
+mod sweep;
+mod workspaces;
+
+pub use config::{ControlConfig, RETENTION_DAYS_MAX};
+pub use error::ControlError;
+pub use principals::{ADMIN, Caller, CreatedPrincipal, Principals};
+pub use retention::{Expired, Retention};
+pub use roles::{Role, Roles, action};
+pub use sweep::{Inventory, Sweep, Swept};
+pub use workspaces::{DEFAULT_NAME, Workspaces};
+
+#[cfg(test)]
+mod tests;

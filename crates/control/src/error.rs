@@ -1,0 +1,75 @@
+//! Why a request to the control plane was not done.
+
+use strongroom_catalog::CatalogError;
+use strongroom_model::ErrorKind;
+use strongroom_store::StoreError;
+
+/// Why a request to the control plane was not done.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages name the fields")]
+#[non_exhaustive]
+pub enum ControlError {
+    /// No such token: unknown, expired and malformed ones look alike.
+    #[error("the token is not valid")]
+    Unauthenticated,
+    /// A known caller whose role does not allow it.
+    #[error("the role {role} does not allow {action}")]
+    Forbidden { role: String, action: String },
+    /// Absent, or another's: the two are one and the same value.
+    #[error("there is no {what} {name}, or you may not see it")]
+    NotFound { what: &'static str, name: String },
+    /// The name means several workspaces.
+    #[error("several workspaces are named {name}: use the id")]
+    Ambiguous { name: String },
+    /// It clashes with what is there.
+    #[error("{why}")]
+    Conflict { why: &'static str },
+    /// It cannot be right.
+    #[error("{what}: {why}")]
+    Invalid { what: &'static str, why: &'static str },
+    /// A number is out of its bounds.
+    #[error("{name} is {value}, allowed are {min} to {max}")]
+    Setting { name: &'static str, value: u64, min: u64, max: u64 },
+    /// There are as many as the settings allow.
+    #[error("there are {max} {what} already, the most the settings allow")]
+    TooMany { what: &'static str, max: usize },
+    /// The catalog refused.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The object store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ControlError {
+    /// What kind of trouble this is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Unauthenticated => ErrorKind::Unauthenticated,
+            Self::Forbidden { .. } => ErrorKind::Forbidden,
+            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::Ambiguous { .. } | Self::Conflict { .. } => ErrorKind::Conflict,
+            Self::Invalid { .. } | Self::Setting { .. } => ErrorKind::Invalid,
+            Self::TooMany { .. } => ErrorKind::Overloaded,
+            Self::Catalog(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+        }
+    }
+
+    /// The stable code a client sees.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unauthenticated => "AuthenticationFailed",
+            Self::Forbidden { .. } => "AuthorizationFailed",
+            Self::NotFound { .. } => "NotFound",
+            Self::Ambiguous { .. } => "AmbiguousName",
+            Self::Conflict { .. } => "Conflict",
+            Self::Invalid { .. } | Self::Setting { .. } => "InvalidParameter",
+            Self::TooMany { .. } => "QuotaExceeded",
+            Self::Catalog(error) => error.code(),
+            Self::Store(error) => error.code(),
+        }
+    }
+}

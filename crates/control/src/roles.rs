@@ -1,0 +1,150 @@
+//! Roles are data: lists of actions, with `*` for any run of characters.
+
+use std::sync::Arc;
+
+use strongroom_catalog::Scope;
+use strongroom_model::WorkspaceId;
+
+use crate::{Caller, ControlError};
+
+/// The actions that are asked for.
+pub mod action {
+    /// Send rows.
+    pub const INGEST: &str = "workspaces/ingest/action";
+    /// Ask questions.
+    pub const QUERY: &str = "workspaces/query/action";
+    /// Make blocks of what is in memory.
+    pub const FLUSH: &str = "workspaces/flush/action";
+    /// See a workspace.
+    pub const WORKSPACES_READ: &str = "workspaces/read";
+    /// Make or change a workspace.
+    pub const WORKSPACES_WRITE: &str = "workspaces/write";
+    /// See tables and their columns.
+    pub const TABLES_READ: &str = "workspaces/tables/read";
+    /// Change a table.
+    pub const TABLES_WRITE: &str = "workspaces/tables/write";
+    /// See who has a token.
+    pub const PRINCIPALS_READ: &str = "principals/read";
+    /// Give a token.
+    pub const PRINCIPALS_WRITE: &str = "principals/write";
+    /// Take a token away.
+    pub const PRINCIPALS_DELETE: &str = "principals/delete";
+    /// See what the hot cache holds.
+    pub const CACHE_READ: &str = "cache/read";
+}
+
+/// What a role allows: every action that some of `actions` matches and none of `not_actions`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Role {
+    /// Its name.
+    pub name: String,
+    /// One sentence for people.
+    pub description: String,
+    /// Patterns of what is allowed.
+    pub actions: Vec<String>,
+    /// Patterns of what is not.
+    pub not_actions: Vec<String>,
+}
+
+impl Role {
+    /// Whether it allows `action`.
+    #[must_use]
+    pub fn allows(&self, action: &str) -> bool {
+        let any = |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern, action));
+        any(&self.actions) && !any(&self.not_actions)
+    }
+
+    /// What a principal has whose role is no longer known: nothing.
+    pub(crate) fn nothing(name: &str) -> Self {
+        Self { name: name.to_owned(), description: String::new(), actions: Vec::new(), not_actions: Vec::new() }
+    }
+}
+
+/// Whether a pattern with `*` matches; case does not count, as in Azure.
+fn matches(pattern: &str, action: &str) -> bool {
+    let (pattern, action) = (pattern.to_ascii_lowercase(), action.to_ascii_lowercase());
+    let Some((first, rest)) = pattern.split_once('*') else {
+        return pattern == action;
+    };
+    let Some(mut left) = action.strip_prefix(first) else {
+        return false;
+    };
+    let mut parts: Vec<&str> = rest.split('*').collect();
+    let last = parts.pop().unwrap_or("");
+    for part in parts {
+        match left.split_once(part) {
+            Some((_, after)) => left = after,
+            None => return false,
+        }
+    }
+    left.ends_with(last)
+}
+
+/// The built-in roles: name, sentence, actions, not-actions.
+const BUILT_IN: &[(&str, &str, &[&str], &[&str])] = &[
+    ("Owner", "everything, tokens included", &["*"], &[]),
+    ("Contributor", "everything but giving and taking tokens", &["*"], &["principals/write", "principals/delete"]),
+    ("Reader", "see and query, change nothing", &["*/read", action::QUERY], &[]),
+    ("Ingest", "send rows and nothing else", &[action::INGEST], &[]),
+    (
+        "Operator",
+        "run the service without seeing customers' data: no rows, no columns, no tokens to give",
+        &[action::WORKSPACES_READ, action::WORKSPACES_WRITE, action::FLUSH, action::CACHE_READ, action::PRINCIPALS_READ],
+        &[action::QUERY, action::TABLES_READ],
+    ),
+];
+
+/// The roles there are.
+#[derive(Debug)]
+pub struct Roles {
+    roles: Vec<Arc<Role>>,
+}
+
+impl Roles {
+    /// Owner, Contributor, Reader, Ingest, Operator.
+    #[must_use]
+    pub fn built_in() -> Self {
+        let texts = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect();
+        let role = |&(name, description, actions, not_actions): &(&str, &str, &[&str], &[&str])| {
+            Arc::new(Role {
+                name: name.to_owned(),
+                description: description.to_owned(),
+                actions: texts(actions),
+                not_actions: texts(not_actions),
+            })
+        };
+        Self { roles: BUILT_IN.iter().map(role).collect() }
+    }
+
+    /// The role of that name; case does not count.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Arc<Role>> {
+        self.roles.iter().find(|role| role.name.eq_ignore_ascii_case(name))
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Role> {
+        self.roles.iter().map(Arc::as_ref)
+    }
+
+    /// Whether `caller` may do `action` in `workspace`, or on everything if that is `None`.
+    ///
+    /// # Errors
+    /// [`ControlError::NotFound`] for a workspace outside the caller's scope, as if it were not there;
+    /// [`ControlError::Forbidden`] if the role does not allow it, or if a caller for one workspace asks for everything.
+    pub fn authorize(&self, caller: &Caller, action: &str, workspace: Option<WorkspaceId>) -> Result<(), ControlError> {
+        match (caller.scope, workspace) {
+            (Scope::Workspace(own), Some(asked)) if own != asked => {
+                Err(ControlError::NotFound { what: "workspace", name: asked.to_string() })
+            }
+            (Scope::Workspace(_), None) => Err(caller.forbidden(action)),
+            _ => caller.check(action),
+        }
+    }
+}
+
+impl Default for Roles {
+    fn default() -> Self {
+        Self::built_in()
+    }
+}

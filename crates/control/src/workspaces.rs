@@ -1,0 +1,183 @@
+//! Workspaces: made, shown, and found by what a caller calls them.
+
+use std::time::Duration;
+
+use strongroom_catalog::{Catalog, CatalogError, TableRow, WorkspaceRow};
+use strongroom_model::{AccountId, ErrorKind, ObjectId, TableName, WorkspaceId, WorkspaceName};
+use strongroom_world::World;
+
+use crate::recent::Recent;
+use crate::{Caller, ControlConfig, ControlError, RETENTION_DAYS_MAX};
+
+/// The name of the resource group and the workspace that a first start makes.
+pub const DEFAULT_NAME: &str = "default";
+
+/// The workspaces of a catalog.
+#[derive(Debug)]
+pub struct Workspaces {
+    world: World,
+    catalog: Catalog,
+    /// Where unlinked workspaces keep their rows.
+    account: AccountId,
+    config: ControlConfig,
+    /// By what they were asked for with; every workspace of that name, whoever may see them.
+    recent: Recent<String, Vec<WorkspaceRow>>,
+}
+
+impl Workspaces {
+    /// The workspaces of a catalog; new ones keep their rows in `account`.
+    #[must_use]
+    pub fn new(world: World, catalog: Catalog, account: AccountId, config: ControlConfig) -> Self {
+        let recent = Recent::new(Duration::from_millis(config.cache_ms.min(1_000)), config.cache_entries_max);
+        Self { world, catalog, account, config, recent }
+    }
+
+    /// At a first start: a subscription, its resource group `default`, and in that the workspace `default`. Answers the
+    /// oldest workspace there is.
+    ///
+    /// # Errors
+    /// What the catalog says.
+    pub async fn ensure_defaults(&self) -> Result<WorkspaceRow, ControlError> {
+        if let Some(oldest) = self.catalog.workspaces().await?.into_iter().next() {
+            return Ok(oldest);
+        }
+        // A subscription is no more than its id for now.
+        let (ms, random) = self.world.id_seed();
+        let subscription = ObjectId::mint(ms, random).to_string();
+        self.insert(default_name(), subscription, self.config.retention_days_default).await
+    }
+
+    /// Makes a workspace in the resource group `default`, keeping rows for `retention_days` (else as the settings say).
+    ///
+    /// # Errors
+    /// [`ControlError::Conflict`] if the name is taken; [`ControlError::Invalid`] if it looks like an id;
+    /// [`ControlError::Setting`] for a bad number of days; [`ControlError::TooMany`].
+    pub async fn create(&self, name: WorkspaceName, retention_days: Option<u32>) -> Result<WorkspaceRow, ControlError> {
+        let days = retention_days.unwrap_or(self.config.retention_days_default);
+        check_days(days)?;
+        if name.as_str().parse::<WorkspaceId>().is_ok() {
+            return Err(ControlError::Invalid { what: "name", why: "a workspace name may not look like an id" });
+        }
+        let all = self.catalog.workspaces().await?;
+        if all.len() >= self.config.workspaces_max {
+            return Err(ControlError::TooMany { what: "workspaces", max: self.config.workspaces_max });
+        }
+        let subscription = match all.into_iter().next() {
+            Some(oldest) => oldest.subscription,
+            None => self.ensure_defaults().await?.subscription,
+        };
+        self.insert(name, subscription, days).await
+    }
+
+    async fn insert(&self, name: WorkspaceName, subscription: String, retention_days: u32) -> Result<WorkspaceRow, ControlError> {
+        let region = self.catalog.accounts().await?.into_iter().find(|row| row.id == self.account).map(|row| row.region);
+        let (ms, random) = self.world.id_seed();
+        let row = WorkspaceRow {
+            id: WorkspaceId::mint(ms, random),
+            name,
+            account: self.account,
+            subscription,
+            resource_group: DEFAULT_NAME.to_owned(),
+            region: region.unwrap_or_default(),
+            created_ms: self.world.clock.wall().unix_ms(),
+            retention_days,
+        };
+        self.catalog.workspace_insert(&row).await.map_err(|error| match error {
+            CatalogError::Conflict { .. } => ControlError::Conflict { why: "a workspace of that name exists in the resource group" },
+            other => other.into(),
+        })?;
+        self.recent.clear();
+        tracing::info!(workspace = %row.id, "workspace created");
+        Ok(row)
+    }
+
+    /// The workspaces that a caller may see, oldest first.
+    ///
+    /// # Errors
+    /// [`ControlError::Forbidden`] if the role may see none; what the catalog says.
+    pub async fn list(&self, caller: &Caller) -> Result<Vec<WorkspaceRow>, ControlError> {
+        caller.check(crate::action::WORKSPACES_READ)?;
+        let mut all = self.catalog.workspaces().await?;
+        all.retain(|row| caller.sees(row.id));
+        Ok(all)
+    }
+
+    /// The workspace that `name`, an id or a name, means to this caller, who wants to do `action` there.
+    ///
+    /// # Errors
+    /// [`ControlError::NotFound`], the same value for one that is absent and one the caller may not see;
+    /// [`ControlError::Ambiguous`] if the caller sees several of that name; [`ControlError::Forbidden`] if it is the
+    /// caller's but the role does not allow the action.
+    pub async fn resolve(&self, caller: &Caller, name: &str, action: &str) -> Result<WorkspaceRow, ControlError> {
+        let mut found = self.named(name).await?;
+        found.retain(|row| caller.sees(row.id));
+        if found.len() > 1 {
+            return Err(ControlError::Ambiguous { name: name.to_owned() });
+        }
+        let row = found.pop().ok_or_else(|| ControlError::NotFound { what: "workspace", name: name.to_owned() })?;
+        caller.check(action)?;
+        Ok(row)
+    }
+
+    async fn named(&self, name: &str) -> Result<Vec<WorkspaceRow>, ControlError> {
+        let now = self.world.clock.boot();
+        if let Some(known) = self.recent.get(name, now) {
+            return Ok(known);
+        }
+        let found: Vec<WorkspaceRow> = if let Ok(id) = name.parse::<WorkspaceId>() {
+            self.catalog.workspace(id).await?.into_iter().collect()
+        } else if let Ok(text) = name.parse::<WorkspaceName>() {
+            self.catalog.workspaces_named(&text).await?
+        } else {
+            Vec::new()
+        };
+        if !found.is_empty() {
+            self.recent.put(name.to_owned(), found.clone(), now);
+        }
+        Ok(found)
+    }
+
+    /// Sets how many days a table keeps its rows; `None`: as its workspace says.
+    ///
+    /// # Errors
+    /// [`ControlError::NotFound`] if there is no such table; [`ControlError::Setting`] for a bad number of days.
+    pub async fn set_table_retention(
+        &self,
+        workspace: WorkspaceId,
+        table: &TableName,
+        days: Option<u32>,
+    ) -> Result<TableRow, ControlError> {
+        days.map_or(Ok(()), check_days)?;
+        let absent = || ControlError::NotFound { what: "table", name: table.to_string() };
+        let row = self.catalog.table_get(workspace, table).await?.ok_or_else(absent)?;
+        self.catalog.table_set_retention(row.id, days).await?;
+        tracing::info!(%workspace, table = %row.id, days, "table retention set");
+        Ok(TableRow { retention_days: days, ..row })
+    }
+
+    /// Sets how many days a workspace keeps rows where a table says nothing else.
+    ///
+    /// # Errors
+    /// [`ControlError::NotFound`] if there is no such workspace; [`ControlError::Setting`] for a bad number of days.
+    pub async fn set_retention(&self, workspace: WorkspaceId, days: u32) -> Result<(), ControlError> {
+        check_days(days)?;
+        self.catalog.workspace_set_retention(workspace, days).await.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => ControlError::NotFound { what: "workspace", name: workspace.to_string() },
+            _ => error.into(),
+        })?;
+        self.recent.clear();
+        tracing::info!(%workspace, days, "workspace retention set");
+        Ok(())
+    }
+}
+
+fn default_name() -> WorkspaceName {
+    DEFAULT_NAME.parse().expect("`default` is a name")
+}
+
+fn check_days(days: u32) -> Result<(), ControlError> {
+    if (1..=RETENTION_DAYS_MAX).contains(&days) {
+        return Ok(());
+    }
+    Err(ControlError::Setting { name: "retentionInDays", value: u64::from(days), min: 1, max: u64::from(RETENTION_DAYS_MAX) })
+}
