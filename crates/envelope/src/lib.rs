@@ -27,6 +27,9 @@ mod spill;
 mod wal;
 mod wrapped;
 
+#[cfg(test)]
+mod vectors;
+
 pub use cache::{CacheKey, PartKey};
 pub use cell::{CellPlace, open_cell, open_workspace_secret, seal_cell, seal_workspace_secret};
 pub use error::{GuardError, OpenError, SealError};
