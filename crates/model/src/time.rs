@@ -86,7 +86,10 @@ impl Window {
     pub const fn range(&self) -> TimeRange {
         TimeRange {
             start: self.start.saturating_mul(NS_PER_SEC),
-            end: (self.start + self.length.seconds()).saturating_mul(NS_PER_SEC).saturating_sub(1),
+            end: match (self.start + self.length.seconds()).checked_mul(NS_PER_SEC) {
+                Some(next) => next - 1,
+                None => MAX_TIME_NS,
+            },
         }
     }
 }
@@ -104,5 +107,7 @@ mod tests {
         assert_eq!(Window::of(-1, arrival).start, -86_400);
         assert_eq!(Window::of(i64::MIN, arrival).length, WindowLength::Day);
         assert!(Window::of(late, arrival).range().contains(late));
+        assert!(Window::of(MAX_TIME_NS, arrival).range().contains(MAX_TIME_NS));
+        assert!(Window::of(MIN_TIME_NS, arrival).range().contains(MIN_TIME_NS));
     }
 }

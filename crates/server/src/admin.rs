@@ -11,7 +11,7 @@ use strongroom_catalog::{BlockRow, Catalog};
 use strongroom_envelope::{CellPlace, Header, ObjectKind, open, open_cell};
 use strongroom_keys::{KeyRing, Purpose};
 use strongroom_model::PrincipalId;
-use strongroom_store::{BlockStore, CacheConfig, HotCache, LocalObjects, ObjectKey, Reader, StoredBlock};
+use strongroom_store::{BlockStore, HotCache, LocalObjects, ObjectKey, Reader, StoredBlock};
 use strongroom_world::World;
 
 use crate::config::{Config, ServeOptions, admin_token_path, load, mmk_path};
@@ -75,14 +75,12 @@ impl Offline {
         let mmk = Arc::new(root_key(&world, &config.config_dir, true)?);
         let catalog = Catalog::open(&layout.catalog(), world.clone()).await.map_err(ServeError::start("catalog"))?;
         let objects: Arc<dyn object_store::ObjectStore> =
-            Arc::new(LocalObjects::open(world.clone(), layout.objects()).map_err(ServeError::start("object store"))?);
+            LocalObjects::peek(world.clone(), layout.objects()).map_err(ServeError::start("object store"))?;
         let keys = KeyRing::open(world.clone(), catalog.clone(), Arc::clone(&objects), Arc::clone(&mmk))
             .await
             .map_err(ServeError::start("keys"))?;
-        // Verification reads what is stored, never a copy of it.
-        let no_cache = CacheConfig { enabled: false, ..config.cache.clone() };
-        let cache =
-            HotCache::open(world.clone(), layout.cache(), mmk, catalog.node(), no_cache).await.map_err(ServeError::start("hot cache"))?;
+        // What is stored is read, never a copy of it; and a server may be running beside this.
+        let cache = HotCache::absent(world.clone(), mmk, catalog.node());
         Ok(Self { blocks: BlockStore::new(world.clone(), objects, cache), world, catalog, keys })
     }
 

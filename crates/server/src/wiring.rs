@@ -77,7 +77,7 @@ impl Site {
         let mmk = Arc::new(root_key(&world, &config.config_dir, layout.catalog().exists())?);
         let catalog = Catalog::open(&layout.catalog(), world.clone()).await.map_err(ServeError::start("catalog"))?;
         let objects: Arc<dyn object_store::ObjectStore> =
-            Arc::new(LocalObjects::open(world.clone(), layout.objects()).map_err(ServeError::start("object store"))?);
+            LocalObjects::open(world.clone(), layout.objects()).map_err(ServeError::start("object store"))?;
         let keys = KeyRing::open(world.clone(), catalog.clone(), Arc::clone(&objects), Arc::clone(&mmk))
             .await
             .map_err(ServeError::start("keys"))?;
