@@ -130,6 +130,9 @@ pub enum IngestError {
     /// Stored rows are not what the catalog says.
     #[error("{what} do not match the catalog")]
     Corrupt { what: &'static str },
+    /// A failpoint fired (tests only).
+    #[error("failpoint {point}")]
+    Failpoint { point: &'static str },
     #[error(transparent)]
     Key(#[from] strongroom_keys::KeyError),
     #[error(transparent)]
@@ -159,7 +162,7 @@ impl IngestError {
             Self::UnsupportedEncoding => ErrorKind::Unsupported,
             Self::BatchConflict => ErrorKind::Conflict,
             Self::Overloaded { .. } => ErrorKind::Overloaded,
-            Self::SchemaContended | Self::Stopping => ErrorKind::Unavailable,
+            Self::SchemaContended | Self::Stopping | Self::Failpoint { .. } => ErrorKind::Unavailable,
             Self::NoWorkspace | Self::NoTable(_) => ErrorKind::NotFound,
             Self::Internal { .. } => ErrorKind::Internal,
             Self::Corrupt { .. } => ErrorKind::Corrupt,
@@ -190,6 +193,7 @@ impl IngestError {
             Self::NoWorkspace => "WorkspaceNotFound",
             Self::NoTable(_) => "TableNotFound",
             Self::Stopping => "Stopping",
+            Self::Failpoint { .. } => "Failpoint",
             Self::Internal { .. } => "InternalError",
             Self::Corrupt { .. } => "IntegrityError",
             Self::Key(error) => error.code(),

@@ -1,17 +1,37 @@
 //! From a request to its ack.
+//!
+//! One request is one log record, so it is taken whole or not at all. With [`OnError::Skip`] the bad records go to the
+//! table `Rejected` in a record of their own, logged *before* the one with the rows: the caller gets an answer only when
+//! both are durable, the batch id's mark rides on the rows, and a crash between the two leaves at most notes about
+//! records that the caller was never told were taken. So the table itself sees every batch id once; `Rejected` may see a
+//! note twice.
 
 use std::fmt;
 use std::sync::Arc;
 
-use strongroom_buffer::{BatchMark, Buffer};
+use bytes::Bytes;
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use strongroom_buffer::{BatchMark, Buffer, Record};
 use strongroom_catalog::{Catalog, WriterEpoch};
-use strongroom_keys::KeyRing;
-use strongroom_model::{TableName, TableSchema, WorkspaceId};
+use strongroom_envelope::KeyGuard;
+use strongroom_keys::{KeyRing, Purpose};
+use strongroom_model::{AccountId, Column, TableId, TableName, TableSchema, WorkspaceId};
 use strongroom_store::BlockStore;
-use strongroom_world::World;
-use tokio::sync::watch;
+use strongroom_world::{BootTime, World};
+use tokio::sync::Semaphore;
 
-use crate::{CompactReport, FlushReport, IngestConfig, IngestError, IngestReply, IngestRequest};
+use crate::decode::{DecodeOptions, Decoded, Reject, decode};
+use crate::dedup::{BatchKey, Batches, Begun, Turn};
+use crate::maintain::Retries;
+use crate::schemas::{Evolved, Schemas, Versioned};
+use crate::{Budget, Encoding, Format, IngestConfig, IngestError, IngestReply, IngestRequest, OnError, Share, inflate};
+
+/// The table that bad records go to.
+pub const REJECTED_TABLE: &str = "Rejected";
+
+/// Bodies up to this many bytes are decoded where they are: handing them over would take longer.
+const INLINE_BYTES: usize = 16 * 1_024;
 
 /// What the write path stands on.
 #[derive(Clone)]
@@ -33,44 +53,284 @@ impl fmt::Debug for IngestDeps {
 }
 
 /// The write path of one node.
-#[derive(Debug)]
 pub struct Intake {
     pub(crate) deps: IngestDeps,
     pub(crate) config: IngestConfig,
+    pub(crate) schemas: Schemas,
+    pub(crate) batches: Batches,
+    /// One flush at a time: the other core is for requests.
+    pub(crate) flushing: tokio::sync::Mutex<()>,
+    pub(crate) compacting: tokio::sync::Mutex<()>,
+    pub(crate) retries: Retries,
+    budget: Budget,
+    decoders: Arc<Semaphore>,
+    places: Mutex<HashMap<(WorkspaceId, TableName), (Place, BootTime)>>,
+}
+
+impl fmt::Debug for Intake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Intake").field("deps", &self.deps).finish_non_exhaustive()
+    }
+}
+
+/// Where rows of a table go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    workspace: WorkspaceId,
+    table: TableId,
+    account: AccountId,
+    retention_days: u32,
 }
 
 impl Intake {
-    /// Opens the write path. `marks` are the batch ids that the log's recovery found.
+    /// Opens the write path. `marks` are the batch ids that the log's recovery found, with their arrival (nanoseconds since 1970).
     ///
     /// # Errors
     /// [`IngestError::Catalog`].
     pub async fn open(deps: IngestDeps, config: IngestConfig, marks: Vec<(WorkspaceId, BatchMark, i64)>) -> Result<Arc<Self>, IngestError> {
-        let _ = marks;
-        Ok(Arc::new(Self { deps, config }))
+        let batches = Batches::new(config.batch_id_age_max_ms, config.batch_ids_per_workspace_max);
+        let mut known: Vec<_> = deps
+            .catalog
+            .batches(deps.world.clock.wall().unix_ms().saturating_sub(config.batch_id_age_max_ms))
+            .await?
+            .into_iter()
+            .map(|row| (row.at_ms, row.workspace, BatchMark { id_sha256: row.id_sha256, key_sha256: row.key_sha256, reply: row.reply }))
+            .chain(marks.into_iter().map(|(workspace, mark, arrival)| (arrival.div_euclid(1_000_000), workspace, mark)))
+            .collect();
+        known.sort_by_key(|(at_ms, ..)| *at_ms);
+        for (at_ms, workspace, mark) in known {
+            batches.remember(workspace, mark.id_sha256, mark.key_sha256, mark.reply, at_ms);
+        }
+        let threads = match config.decode_threads_max {
+            0 => std::thread::available_parallelism().map_or(2, usize::from),
+            set => set,
+        };
+        let schemas = Schemas::new(
+            deps.world.clone(),
+            deps.catalog.clone(),
+            deps.keys.clone(),
+            config.limits.columns_max,
+            config.row_cache_entries_max,
+        );
+        Ok(Arc::new(Self {
+            schemas,
+            batches,
+            flushing: tokio::sync::Mutex::default(),
+            compacting: tokio::sync::Mutex::default(),
+            retries: Retries::default(),
+            budget: Budget::new(config.in_flight_bytes_max, config.in_flight_requests_max),
+            decoders: Arc::new(Semaphore::new(threads)),
+            places: Mutex::default(),
+            deps,
+            config,
+        }))
     }
 
-    /// Takes a request: when this returns, its rows are durable and visible to queries that start afterwards.
+    /// Takes a request: when this returns, its rows are durable and visible to queries that start afterwards. A caller
+    /// who stops waiting does not stop what was begun.
     ///
     /// # Errors
-    /// [`IngestError`]; then nothing of the request is in its table.
-    pub async fn ingest(&self, request: IngestRequest) -> Result<IngestReply, IngestError> {
-        todo!("{request:?}")
+    /// [`IngestError`]; then nothing of the request is in its table, unless the log's disk failed at the last moment:
+    /// send it again with the same batch id.
+    pub async fn ingest(self: &Arc<Self>, request: IngestRequest) -> Result<IngestReply, IngestError> {
+        let share = self.budget.enter()?;
+        let intake = self.clone();
+        tokio::spawn(async move { intake.take(request, share).await })
+            .await
+            .map_err(|error| IngestError::internal("taking the request", error))?
     }
 
-    /// Writes what is in memory of a table, or of all tables of a workspace, as blocks.
-    ///
-    /// # Errors
-    /// [`IngestError`]; rows that could not be written stay in memory and in the log.
-    pub async fn flush(&self, workspace: WorkspaceId, table: Option<TableName>) -> Result<FlushReport, IngestError> {
-        todo!("{workspace} {table:?}")
+    async fn take(&self, request: IngestRequest, share: Share) -> Result<IngestReply, IngestError> {
+        let arrival = self.deps.world.clock.wall().0;
+        let arrival_ms = arrival.div_euclid(1_000_000);
+        let turn = match &request.batch_id {
+            None => None,
+            Some(id) => match self.batches.begin(self.batch_key(&request, id).await?, arrival_ms).await? {
+                Begun::Answered(reply) => return again(&reply),
+                Begun::Turn(turn) => Some(turn),
+            },
+        };
+        let outcome = self.take_new(&request, share, arrival, turn.as_ref()).await;
+        let kind = outcome.as_ref().map_or_else(IngestError::code, |_| "ok");
+        metrics::counter!("ingest_requests_total", "outcome" => kind).increment(1);
+        let (reply, bytes) = outcome?;
+        metrics::counter!("ingest_rows_total").increment(reply.accepted);
+        metrics::counter!("ingest_rejected_records_total").increment(reply.rejected);
+        if let Some(turn) = turn {
+            turn.answer(bytes, arrival_ms);
+        }
+        Ok(reply)
     }
 
-    /// Merges the blocks of a table, or of all tables of a workspace, as far as it goes.
-    ///
-    /// # Errors
-    /// [`IngestError`].
-    pub async fn compact(&self, workspace: WorkspaceId, table: Option<TableName>) -> Result<CompactReport, IngestError> {
-        todo!("{workspace} {table:?}")
+    async fn batch_key(&self, request: &IngestRequest, id: &str) -> Result<BatchKey, IngestError> {
+        let (workspace, table, id, body) = (request.workspace, request.table.clone(), id.to_owned(), request.body.clone());
+        self.on_decoder(body.len() <= INLINE_BYTES, move || BatchKey::new(workspace, &table, &id, &body)).await?
+    }
+
+    async fn take_new(
+        &self,
+        request: &IngestRequest,
+        share: Share,
+        arrival: i64,
+        turn: Option<&Turn>,
+    ) -> Result<(IngestReply, Vec<u8>), IngestError> {
+        let place = self.place(request.workspace, &request.table).await?;
+        let guard = self.guard(request, place.account).await?;
+        let (body, share) = self.inflate(request, share).await?;
+        let format = Decoding { format: request.format, time_field: request.time_field.clone(), arrival, on_error: request.on_error };
+        let (decoded, added) = self.decode_onto_lineage(&place, &guard, &body, &format).await?;
+        drop(body);
+        let reply = IngestReply {
+            accepted: decoded.batch.num_rows() as u64,
+            rejected: decoded.rejects.len() as u64,
+            columns_added: added,
+            duplicate: false,
+        };
+        let bytes = serde_json::to_vec(&reply).map_err(|error| IngestError::internal("writing the reply", error))?;
+        let mut mark =
+            turn.map(|turn| BatchMark { id_sha256: turn.key().id_sha256, key_sha256: turn.key().key_sha256, reply: bytes.clone() });
+        let has_rows = decoded.batch.num_rows() > 0;
+        if !decoded.rejects.is_empty() {
+            let notes_mark = if has_rows { None } else { mark.take() };
+            self.append_rejects(request, &guard, &decoded.rejects, arrival, notes_mark).await?;
+        }
+        if has_rows {
+            self.append(&place, &guard, decoded, arrival, mark).await?;
+        }
+        drop(share);
+        Ok((reply, bytes))
+    }
+
+    async fn append(
+        &self,
+        place: &Place,
+        guard: &KeyGuard,
+        decoded: Decoded,
+        arrival: i64,
+        mark: Option<BatchMark>,
+    ) -> Result<(), IngestError> {
+        let record = Record {
+            workspace: place.workspace,
+            table: place.table,
+            batch: decoded.batch,
+            arrival,
+            retention_days: place.retention_days,
+            mark,
+        };
+        self.deps.buffer.append(guard, record).await?;
+        Ok(())
+    }
+
+    /// Notes about bad records are rows like any others: typed by the same rules, so that any column a user gave that table stays.
+    async fn append_rejects(
+        &self,
+        request: &IngestRequest,
+        guard: &KeyGuard,
+        rejects: &[Reject],
+        arrival: i64,
+        mark: Option<BatchMark>,
+    ) -> Result<(), IngestError> {
+        let mut body = Vec::new();
+        for reject in rejects {
+            let note = serde_json::json!({
+                "Table": request.table,
+                "Line": reject.bad.line,
+                "Offset": reject.bad.offset,
+                "Code": reject.bad.reason.as_str(),
+                "Reason": reject.bad.reason.to_string(),
+                "RawData": reject.raw,
+            });
+            serde_json::to_writer(&mut body, &note).map_err(|error| IngestError::internal("noting bad records", error))?;
+            body.push(b'\n');
+        }
+        let place = self.place(request.workspace, &REJECTED_TABLE.parse()?).await?;
+        let format = Decoding { format: Format::Json, time_field: None, arrival, on_error: OnError::Refuse };
+        let (decoded, _) = self.decode_onto_lineage(&place, guard, &Bytes::from(body), &format).await?;
+        self.append(&place, guard, decoded, arrival, mark).await
+    }
+
+    /// Decodes a body onto the table's columns, and again if those change meanwhile in a way that matters; on return the
+    /// lineage has every column of the batch.
+    async fn decode_onto_lineage(
+        &self,
+        place: &Place,
+        guard: &KeyGuard,
+        body: &Bytes,
+        format: &Decoding,
+    ) -> Result<(Decoded, Vec<Column>), IngestError> {
+        for _ in 0..=self.config.schema_retries_max {
+            let base = self.schemas.current(place.workspace, place.table, guard).await?;
+            let decoded = self.decode(body, &base, format).await?;
+            if !decoded.changed && base.version > 0 {
+                return Ok((decoded, Vec::new()));
+            }
+            match self.schemas.evolve(place.workspace, place.table, guard, &base, &decoded).await? {
+                Evolved::Stored(added) => return Ok((decoded, added)),
+                Evolved::Redecode => metrics::counter!("ingest_schema_redecodes_total").increment(1),
+            }
+        }
+        Err(IngestError::SchemaContended)
+    }
+
+    async fn decode(&self, body: &Bytes, base: &Arc<Versioned>, format: &Decoding) -> Result<Decoded, IngestError> {
+        let (body, base, format, limits) = (body.clone(), base.clone(), format.clone(), self.config.limits.clone());
+        self.on_decoder(body.len() <= INLINE_BYTES, move || {
+            let options = DecodeOptions {
+                format: format.format,
+                time_field: format.time_field.as_deref(),
+                arrival: format.arrival,
+                on_error: format.on_error,
+                limits: &limits,
+            };
+            decode(&body, &base.schema, &options)
+        })
+        .await?
+    }
+
+    async fn inflate(&self, request: &IngestRequest, mut share: Share) -> Result<(Bytes, Share), IngestError> {
+        let (wire, encoding, limits) = (request.body.clone(), request.encoding, self.config.limits.clone());
+        self.on_decoder(encoding == Encoding::Identity, move || inflate(&wire, encoding, &limits, &mut share).map(|body| (body, share)))
+            .await?
+    }
+
+    /// Runs work off the runtime that serves connections, as much at once as there are cores.
+    async fn on_decoder<T: Send + 'static>(&self, inline: bool, work: impl FnOnce() -> T + Send + 'static) -> Result<T, IngestError> {
+        if inline {
+            return Ok(work());
+        }
+        let permit = self.decoders.clone().acquire_owned().await.map_err(|_| IngestError::Stopping)?;
+        blocking(move || {
+            let done = work();
+            drop(permit);
+            done
+        })
+        .await
+    }
+
+    async fn guard(&self, request: &IngestRequest, account: AccountId) -> Result<KeyGuard, IngestError> {
+        let epoch = self.deps.keys.write_epoch(account).await?;
+        Ok(self.deps.keys.guard(epoch, request.workspace, request.principal, Purpose::Ingest).await?)
+    }
+
+    async fn place(&self, workspace: WorkspaceId, table: &TableName) -> Result<Place, IngestError> {
+        let now = self.deps.world.clock.boot();
+        let key = (workspace, table.clone());
+        let age_max = std::time::Duration::from_millis(self.config.row_cache_age_max_ms);
+        if let Some((place, at)) = self.places.lock().get(&key) {
+            if now.since(*at) < age_max {
+                return Ok(*place);
+            }
+        }
+        let home = self.deps.catalog.workspace(workspace).await?.ok_or(IngestError::NoWorkspace)?;
+        let row = self.deps.catalog.table_ensure(workspace, table).await?;
+        let retention_days = row.retention_days.unwrap_or(home.retention_days);
+        let place = Place { workspace, table: row.id, account: home.account, retention_days };
+        let mut places = self.places.lock();
+        if places.len() >= self.config.row_cache_entries_max {
+            places.clear();
+        }
+        places.insert(key, (place, now));
+        Ok(place)
     }
 
     /// The columns that new rows of a table meet; `None` if there is no such table.
@@ -78,11 +338,35 @@ impl Intake {
     /// # Errors
     /// [`IngestError`].
     pub async fn schema(&self, workspace: WorkspaceId, table: &TableName) -> Result<Option<TableSchema>, IngestError> {
-        todo!("{workspace} {table}")
+        let home = self.deps.catalog.workspace(workspace).await?.ok_or(IngestError::NoWorkspace)?;
+        let Some(row) = self.deps.catalog.table_get(workspace, table).await? else { return Ok(None) };
+        let epoch = self.deps.keys.write_epoch(home.account).await?;
+        let guard = self.deps.keys.guard(epoch, workspace, strongroom_model::PrincipalId::NIL, Purpose::Ingest).await?;
+        Ok(Some(self.schemas.current(workspace, row.id, &guard).await?.schema.clone()))
     }
 
-    /// Flushes, compacts and sweeps until `stop` turns true; then flushes nothing more (the log holds it).
-    pub async fn maintain(self: Arc<Self>, stop: watch::Receiver<bool>) {
-        todo!("{stop:?}")
+    /// Whether requests leave the machine time for other work.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.budget.bytes() < self.config.in_flight_bytes_max / 16
     }
+}
+
+/// How a body is to be read, for as long as it takes.
+#[derive(Clone, Debug)]
+struct Decoding {
+    format: Format,
+    time_field: Option<String>,
+    arrival: i64,
+    on_error: OnError,
+}
+
+fn again(reply: &[u8]) -> Result<IngestReply, IngestError> {
+    metrics::counter!("ingest_requests_total", "outcome" => "duplicate").increment(1);
+    let reply: IngestReply = serde_json::from_slice(reply).map_err(|_| IngestError::Corrupt { what: "the answer to a batch" })?;
+    Ok(IngestReply { duplicate: true, ..reply })
+}
+
+/// Runs blocking work off the runtime.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, IngestError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| IngestError::internal("work off the runtime", error))
 }

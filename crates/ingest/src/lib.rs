@@ -21,11 +21,13 @@ mod flush;
 mod inflate;
 mod intake;
 mod maintain;
+mod publish;
 mod request;
 mod schemas;
 mod sweep;
 
 pub use budget::{Budget, Share};
+pub use compact::merge;
 pub use config::{CompactConfig, FlushConfig, IngestConfig, RequestLimits, SweepConfig};
 pub use error::{BadReason, BadRecord, IngestError};
 pub use inflate::inflate;

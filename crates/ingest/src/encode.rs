@@ -1,1 +1,0 @@
-//! Rows as a Parquet file, and what its catalog row says about them.

@@ -1,0 +1,178 @@
+//! Frozen rows sorted into the windows their blocks lie in.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch, UInt64Array};
+use arrow::compute::{interleave_record_batch, take_record_batch};
+use arrow::datatypes::TimestampNanosecondType;
+use arrow_schema::{Field, Schema, SchemaRef};
+use strongroom_buffer::conform;
+use strongroom_model::{ColumnType, TIME_COLUMN, Window};
+
+use crate::IngestError;
+
+/// The rows of one block to be.
+#[derive(Clone, Debug)]
+pub struct Arranged {
+    /// The window they all lie in.
+    pub window: Window,
+    /// When the oldest of them arrived, nanoseconds since 1970.
+    pub arrival: i64,
+    /// The rows, newest first; columns without a value in them are left out.
+    pub batch: RecordBatch,
+}
+
+/// One row's place, with what it is sorted by.
+#[derive(Clone, Copy)]
+struct Place {
+    time: i64,
+    batch: u32,
+    row: u32,
+}
+
+struct Group {
+    arrival: i64,
+    places: Vec<Place>,
+}
+
+/// The columns of all of these together, in the order they first come; a column that is long in one and real in another is real.
+///
+/// # Errors
+/// [`IngestError::Internal`] if two types of a column do not go together (one lineage never has that).
+pub fn union_schema<'a>(schemas: impl IntoIterator<Item = &'a SchemaRef>) -> Result<SchemaRef, IngestError> {
+    let mut fields: Vec<Arc<Field>> = Vec::new();
+    let mut places: hashbrown::HashMap<String, usize> = hashbrown::HashMap::new();
+    let mut last: Option<&SchemaRef> = None;
+    for schema in schemas {
+        if last.is_some_and(|last| Arc::ptr_eq(last, schema)) {
+            continue;
+        }
+        last = Some(schema);
+        for field in schema.fields() {
+            let Some(&at) = places.get(field.name()) else {
+                places.insert(field.name().clone(), fields.len());
+                fields.push(field.clone());
+                continue;
+            };
+            let kinds = (ColumnType::of_field(&fields[at]), ColumnType::of_field(field));
+            match kinds {
+                (Some(a), Some(b)) if a == b => {}
+                (Some(ColumnType::Long), Some(ColumnType::Real)) => fields[at] = field.clone(),
+                (Some(ColumnType::Real), Some(ColumnType::Long)) => {}
+                _ => return Err(IngestError::Internal { what: "putting columns of different types together", source: None }),
+            }
+        }
+    }
+    Ok(Arc::new(Schema::new(fields)))
+}
+
+/// Splits rows (each batch with its arrival, oldest first) by window and sorts each window newest first; of rows of the
+/// same time the one that came last is first. Rows that came in order cost one pass.
+///
+/// # Errors
+/// [`IngestError::Internal`] if batches do not go together.
+pub fn arrange(rows: &[(i64, RecordBatch)]) -> Result<Vec<Arranged>, IngestError> {
+    let wrong = |error| IngestError::internal("arranging rows", error);
+    let schemas: Vec<SchemaRef> = rows.iter().map(|(_, batch)| batch.schema()).collect();
+    let schema = union_schema(&schemas)?;
+    let batches = rows.iter().map(|(_, batch)| conform(batch, &schema)).collect::<Result<Vec<_>, _>>().map_err(wrong)?;
+    let mut groups: BTreeMap<Window, Group> = BTreeMap::new();
+    for (at, ((arrival, _), batch)) in rows.iter().zip(&batches).enumerate().rev() {
+        let times = batch
+            .column_by_name(TIME_COLUMN)
+            .and_then(|times| times.as_primitive_opt::<TimestampNanosecondType>())
+            .ok_or(IngestError::Internal { what: "finding the rows' times", source: None })?;
+        let batch = u32::try_from(at).expect("far fewer batches");
+        for row in (0..times.len()).rev() {
+            let time = times.value(row);
+            let group = groups.entry(Window::of(time, *arrival)).or_insert_with(|| Group { arrival: *arrival, places: Vec::new() });
+            group.arrival = group.arrival.min(*arrival);
+            group.places.push(Place { time, batch, row: u32::try_from(row).expect("a record is at most 64 MiB") });
+        }
+    }
+    groups.into_iter().map(|(window, group)| gather(window, group, &batches).map_err(wrong)).collect()
+}
+
+fn gather(window: Window, mut group: Group, batches: &[RecordBatch]) -> Result<Arranged, arrow_schema::ArrowError> {
+    group.places.sort_by_key(|place| std::cmp::Reverse(place.time));
+    let batch = if let [only] = batches {
+        let in_place = group.places.len() == only.num_rows() && group.places.iter().enumerate().all(|(at, place)| place.row as usize == at);
+        if in_place {
+            only.clone()
+        } else {
+            take_record_batch(only, &group.places.iter().map(|place| u64::from(place.row)).collect::<UInt64Array>())?
+        }
+    } else {
+        let places: Vec<_> = group.places.iter().map(|place| (place.batch as usize, place.row as usize)).collect();
+        interleave_record_batch(&batches.iter().collect::<Vec<_>>(), &places)?
+    };
+    Ok(Arranged { window, arrival: group.arrival, batch: without_empty(&batch)? })
+}
+
+/// Columns without a value are left out: absent and null are the same.
+fn without_empty(batch: &RecordBatch) -> Result<RecordBatch, arrow_schema::ArrowError> {
+    let used: Vec<usize> =
+        batch.columns().iter().enumerate().filter(|(_, values)| values.null_count() < values.len()).map(|(at, _)| at).collect();
+    if used.len() == batch.num_columns() { Ok(batch.clone()) } else { batch.project(&used) }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray, TimestampNanosecondArray};
+    use arrow::datatypes::Float64Type;
+    use strongroom_model::WindowLength;
+
+    use super::*;
+
+    const HOUR: i64 = 3_600_000_000_000;
+    const NOW: i64 = 500_000 * HOUR;
+
+    fn batch(times: &[i64], extra: (&str, ColumnType, ArrayRef)) -> RecordBatch {
+        let fields = vec![ColumnType::DateTime.storage_field(TIME_COLUMN), extra.1.storage_field(extra.0)];
+        let times = TimestampNanosecondArray::from(times.to_vec()).with_timezone("UTC");
+        RecordBatch::try_new(Schema::new(fields).into(), vec![Arc::new(times), extra.2]).unwrap()
+    }
+
+    fn longs(values: &[i64]) -> (&'static str, ColumnType, ArrayRef) {
+        ("n", ColumnType::Long, Arc::new(Int64Array::from(values.to_vec())))
+    }
+
+    fn reals(values: &[f64]) -> (&'static str, ColumnType, ArrayRef) {
+        ("n", ColumnType::Real, Arc::new(Float64Array::from(values.to_vec())))
+    }
+
+    fn n(arranged: &Arranged) -> Vec<f64> {
+        arranged.batch.column_by_name("n").unwrap().as_primitive::<Float64Type>().values().to_vec()
+    }
+
+    #[test]
+    fn rows_go_to_their_windows_newest_first_and_the_last_of_equals_first() {
+        let rows = [
+            (NOW, batch(&[NOW + 1, NOW + 3, NOW + 3, NOW - HOUR], longs(&[1, 2, 3, 4]))),
+            (NOW + 9, batch(&[NOW + 2, NOW + 3, NOW - 49 * HOUR], reals(&[5.0, 6.0, 7.0]))),
+        ];
+        let arranged = arrange(&rows).unwrap();
+        let shown: Vec<_> = arranged.iter().map(|a| (a.window.length, a.arrival - NOW, n(a))).collect();
+        assert_eq!(
+            shown,
+            [(WindowLength::Day, 9, vec![7.0]), (WindowLength::Hour, 0, vec![4.0]), (WindowLength::Hour, 0, vec![6.0, 3.0, 2.0, 5.0, 1.0]),]
+        );
+    }
+
+    #[test]
+    fn a_column_without_a_value_in_a_window_is_not_in_its_block() {
+        let text: ArrayRef = Arc::new(StringArray::from(vec!["x"]));
+        let rows = [(NOW, batch(&[NOW], longs(&[1]))), (NOW, batch(&[NOW - HOUR], ("s", ColumnType::String, text)))];
+        let arranged = arrange(&rows).unwrap();
+        let names: Vec<Vec<_>> = arranged.iter().map(|a| a.batch.schema().fields().iter().map(|f| f.name().clone()).collect()).collect();
+        assert_eq!(names, [vec![TIME_COLUMN.to_owned(), "s".to_owned()], vec![TIME_COLUMN.to_owned(), "n".to_owned()]]);
+    }
+
+    #[test]
+    fn types_that_do_not_go_together_are_refused() {
+        let text: ArrayRef = Arc::new(StringArray::from(vec!["x"]));
+        let rows = [(NOW, batch(&[NOW], longs(&[1]))), (NOW, batch(&[NOW], ("n", ColumnType::String, text)))];
+        assert!(matches!(arrange(&rows), Err(IngestError::Internal { .. })));
+    }
+}

@@ -1,0 +1,204 @@
+//! What a block's columns hold, gathered while it is written.
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::{max, max_boolean, max_string, min, min_boolean, min_string};
+use arrow::datatypes::{DurationNanosecondType, Float64Type, Int32Type, Int64Type, TimestampNanosecondType};
+use arrow_schema::Schema;
+use strongroom_model::{BlockStats, ColumnStats, ColumnType, StatValue, TIME_COLUMN, TimeRange};
+
+use crate::IngestError;
+
+/// Bytes of a text's least and greatest value that are kept.
+pub(super) const TEXT_BYTES_MAX: usize = 64;
+
+/// Gathers [`BlockStats`] batch by batch.
+#[derive(Debug)]
+pub struct StatsBuilder {
+    stats: BlockStats,
+    /// A value that no bound can be given for was met: these columns stay without.
+    unbounded: Vec<bool>,
+}
+
+impl StatsBuilder {
+    /// For batches of this schema.
+    ///
+    /// # Errors
+    /// [`IngestError::Internal`] if a column has a type no table has.
+    pub fn new(schema: &Schema) -> Result<Self, IngestError> {
+        let columns = schema
+            .fields()
+            .iter()
+            .map(|field| {
+                let kind = ColumnType::of_field(field).ok_or(IngestError::Internal { what: "a column's type", source: None })?;
+                Ok(ColumnStats { name: field.name().clone(), kind, min: None, max: None, nulls: 0 })
+            })
+            .collect::<Result<Vec<_>, IngestError>>()?;
+        Ok(Self { unbounded: vec![false; columns.len()], stats: BlockStats { rows: 0, columns } })
+    }
+
+    /// Takes the rows of one batch into account.
+    pub fn update(&mut self, batch: &RecordBatch) {
+        self.stats.rows += batch.num_rows() as u64;
+        for ((column, values), unbounded) in self.stats.columns.iter_mut().zip(batch.columns()).zip(&mut self.unbounded) {
+            column.nulls += values.null_count() as u64;
+            if *unbounded || values.null_count() == values.len() {
+                continue;
+            }
+            let bounds = bounds(values, column.kind);
+            *unbounded = bounds.is_none();
+            let Some((low, high)) = bounds else {
+                (column.min, column.max) = (None, None);
+                continue;
+            };
+            if column.min.as_ref().is_none_or(|min| less(&low, min)) {
+                column.min = Some(low);
+            }
+            if column.max.as_ref().is_none_or(|max| less(max, &high)) {
+                column.max = Some(high);
+            }
+        }
+    }
+
+    /// The statistics, and the range of `TimeGenerated`.
+    #[must_use]
+    pub fn finish(mut self) -> (BlockStats, TimeRange) {
+        for column in &mut self.stats.columns {
+            column.min = column.min.take().map(cut_low);
+            column.max = column.max.take().and_then(cut_high);
+        }
+        let time = self.stats.columns.iter().find(|column| column.name == TIME_COLUMN);
+        let range = match time.map(|column| (&column.min, &column.max)) {
+            Some((Some(StatValue::Nanos(start)), Some(StatValue::Nanos(end)))) => TimeRange { start: *start, end: *end },
+            _ => TimeRange { start: 0, end: 0 },
+        };
+        (self.stats, range)
+    }
+}
+
+/// Least and greatest value; `None` if there is no telling.
+fn bounds(values: &ArrayRef, kind: ColumnType) -> Option<(StatValue, StatValue)> {
+    let both = |low: Option<StatValue>, high: Option<StatValue>| Some((low?, high?));
+    match kind {
+        ColumnType::Bool => {
+            both(min_boolean(values.as_boolean()).map(StatValue::Bool), max_boolean(values.as_boolean()).map(StatValue::Bool))
+        }
+        ColumnType::Int => {
+            let values = values.as_primitive_opt::<Int32Type>()?;
+            both(min(values).map(|n| StatValue::Long(n.into())), max(values).map(|n| StatValue::Long(n.into())))
+        }
+        ColumnType::Long => {
+            let values = values.as_primitive_opt::<Int64Type>()?;
+            both(min(values).map(StatValue::Long), max(values).map(StatValue::Long))
+        }
+        ColumnType::Real => {
+            let values = values.as_primitive_opt::<Float64Type>()?;
+            let finite = |x: Option<f64>| x.filter(|x| x.is_finite()).map(StatValue::Real);
+            both(finite(min(values)), finite(max(values)))
+        }
+        ColumnType::DateTime => {
+            let values = values.as_primitive_opt::<TimestampNanosecondType>()?;
+            both(min(values).map(StatValue::Nanos), max(values).map(StatValue::Nanos))
+        }
+        ColumnType::TimeSpan => {
+            let values = values.as_primitive_opt::<DurationNanosecondType>()?;
+            both(min(values).map(StatValue::Nanos), max(values).map(StatValue::Nanos))
+        }
+        ColumnType::String | ColumnType::Guid => {
+            let values = values.as_string_opt::<i32>()?;
+            let text = |text: Option<&str>| text.map(|text| StatValue::Text(text.to_owned()));
+            both(text(min_string(values)), text(max_string(values)))
+        }
+        // The order of JSON texts says nothing of their values.
+        ColumnType::Dynamic | ColumnType::Decimal => None,
+    }
+}
+
+fn less(a: &StatValue, b: &StatValue) -> bool {
+    match (a, b) {
+        (StatValue::Bool(a), StatValue::Bool(b)) => a < b,
+        (StatValue::Long(a), StatValue::Long(b)) | (StatValue::Nanos(a), StatValue::Nanos(b)) => a < b,
+        (StatValue::Real(a), StatValue::Real(b)) => a < b,
+        (StatValue::Text(a), StatValue::Text(b)) => a < b,
+        _ => false,
+    }
+}
+
+fn cut(text: &str) -> &str {
+    let mut end = TEXT_BYTES_MAX;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// A lower bound stays one when it is cut short.
+fn cut_low(value: StatValue) -> StatValue {
+    match value {
+        StatValue::Text(text) if text.len() > TEXT_BYTES_MAX => StatValue::Text(cut(&text).to_owned()),
+        other => other,
+    }
+}
+
+/// An upper bound cut short is raised: its last character that can be becomes the next one.
+fn cut_high(value: StatValue) -> Option<StatValue> {
+    let StatValue::Text(text) = value else { return Some(value) };
+    if text.len() <= TEXT_BYTES_MAX {
+        return Some(StatValue::Text(text));
+    }
+    let mut kept = cut(&text).to_owned();
+    while let Some(last) = kept.pop() {
+        // The next code point, past the surrogates; it may take one byte more.
+        let next = match last {
+            '\u{d7ff}' => Some('\u{e000}'),
+            char::MAX => None,
+            other => char::from_u32(other as u32 + 1),
+        };
+        if let Some(next) = next {
+            kept.push(next);
+            return Some(StatValue::Text(kept));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Float64Array, StringArray};
+
+    use super::*;
+
+    fn text_bounds(texts: &[&str]) -> (Option<StatValue>, Option<StatValue>) {
+        let field = ColumnType::String.storage_field("a");
+        let schema = Arc::new(Schema::new(vec![field]));
+        let mut builder = StatsBuilder::new(&schema).unwrap();
+        for text in texts {
+            builder.update(&RecordBatch::try_new(schema.clone(), vec![Arc::new(StringArray::from(vec![*text]))]).unwrap());
+        }
+        let (mut stats, _) = builder.finish();
+        let column = stats.columns.remove(0);
+        (column.min, column.max)
+    }
+
+    #[test]
+    fn long_texts_are_cut_so_that_the_bounds_still_hold() {
+        let text = |text: &str| Some(StatValue::Text(text.to_owned()));
+        assert_eq!(text_bounds(&["b", "a", "c"]), (text("a"), text("c")));
+        let long = format!("{}xyz", "é".repeat(32));
+        assert_eq!(text_bounds(&[&long]), (text(&"é".repeat(32)), text(&format!("{}ê", "é".repeat(31)))));
+        let highest = char::MAX.to_string().repeat(17);
+        assert_eq!(text_bounds(&[&highest]).1, None);
+    }
+
+    #[test]
+    fn a_column_with_an_infinite_value_has_no_bounds_from_then_on() {
+        let schema = Arc::new(Schema::new(vec![ColumnType::Real.storage_field("a")]));
+        let mut builder = StatsBuilder::new(&schema).unwrap();
+        for x in [1.0, f64::INFINITY, 2.0] {
+            builder.update(&RecordBatch::try_new(schema.clone(), vec![Arc::new(Float64Array::from(vec![x]))]).unwrap());
+        }
+        let (stats, _) = builder.finish();
+        assert_eq!((stats.rows, stats.columns[0].min.clone(), stats.columns[0].max.clone()), (3, None, None));
+    }
+}
