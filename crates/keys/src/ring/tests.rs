@@ -207,7 +207,7 @@ impl KeyVault for Leased {
         "mmk"
     }
     fn lease(&self) -> Option<std::time::Duration> {
-        Some(std::time::Duration::from_secs(1_800))
+        Some(std::time::Duration::from_mins(30))
     }
     async fn wrap_key(&self, aek: &Aek, ids: &RecordIds) -> Result<WrappedAek, VaultError> {
         self.0.wrap_key(aek, ids).await
