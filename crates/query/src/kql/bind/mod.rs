@@ -1,0 +1,93 @@
+//! Rows: from statements and operators to the bound tree.
+
+mod combine;
+mod functions;
+mod order;
+mod project;
+mod render;
+mod source;
+mod statement;
+mod summarize;
+
+use strongroom_kql::ast::{Operator, OperatorKind, Pipeline};
+
+use super::bound::Rel;
+use super::expr::Scope;
+use super::problem::{Outcome, Problem};
+use super::{Binder, DEPTH_MAX, known};
+
+pub(super) use summarize::Collector;
+
+impl Binder<'_> {
+    /// A source and what its rows pass through.
+    pub(super) fn pipeline(&mut self, pipeline: &Pipeline) -> Outcome<Rel> {
+        let rel = self.source(&pipeline.source)?;
+        self.operators(rel, &pipeline.operators)
+    }
+
+    pub(super) fn operators(&mut self, mut rel: Rel, operators: &[Operator]) -> Outcome<Rel> {
+        for operator in operators {
+            self.spend(operator.span)?;
+            rel = self.operator(rel, operator)?;
+            if rel.depth > DEPTH_MAX {
+                return Err(Problem::new(operator.span, "TooComplex", format!("the query has more than {DEPTH_MAX} operators in a row")));
+            }
+        }
+        Ok(rel)
+    }
+
+    fn operator(&mut self, rel: Rel, operator: &Operator) -> Outcome<Rel> {
+        let span = operator.span;
+        match &operator.kind {
+            OperatorKind::Where(predicate) => {
+                let predicate = self.predicate(predicate, Scope::of(&rel.columns))?;
+                Ok(rel.filter(predicate, span))
+            }
+            OperatorKind::Extend(values) | OperatorKind::Serialize(values) => self.extend(rel, values, span),
+            OperatorKind::Project(values) => self.project(rel, values, span),
+            OperatorKind::ProjectAway(patterns) => Self::project_away(rel, patterns, span),
+            OperatorKind::ProjectKeep(patterns) => Self::project_keep(rel, patterns, span),
+            OperatorKind::ProjectRename(pairs) => Self::project_rename(rel, pairs, span),
+            OperatorKind::ProjectReorder(entries) => Self::project_reorder(rel, entries, span),
+            OperatorKind::Summarize(summarize) => self.summarize(rel, summarize, span),
+            OperatorKind::Sort { keys, .. } => self.sort(rel, keys, span),
+            OperatorKind::Take(count) | OperatorKind::Sample(count) => {
+                let count = self.constant_count(count)?;
+                Ok(rel.take(count, span))
+            }
+            OperatorKind::Top(top) => {
+                let count = self.constant_count(&top.count)?;
+                Ok(self.sort(rel, &top.keys, span)?.take(count, span))
+            }
+            OperatorKind::Count(name) => Ok(Self::count(rel, name.as_ref(), span)),
+            OperatorKind::Distinct(values) => self.distinct(rel, values, span),
+            OperatorKind::SampleDistinct { count, of } => {
+                let count = self.constant_count(count)?;
+                Ok(self.distinct(rel, std::slice::from_ref(of), span)?.take(count, span))
+            }
+            OperatorKind::Join(join) => self.join(rel, join, span),
+            OperatorKind::Lookup(lookup) => self.lookup(rel, lookup, span),
+            OperatorKind::Union(union) => self.union(Some(rel), union, span),
+            OperatorKind::Invoke(call) => self.invoke(rel, call),
+            OperatorKind::Render(render) => {
+                self.render(render)?;
+                Ok(rel)
+            }
+            OperatorKind::As { name, .. } => {
+                self.name_rows(&name.text, &rel);
+                Ok(rel)
+            }
+            OperatorKind::GetSchema => Ok(Self::get_schema(&rel, span)),
+            OperatorKind::Broken => Err(Problem::new(span, "SyntaxError", "this operator could not be read")),
+            _ => Err(self.unsupported_operator(operator)),
+        }
+    }
+
+    fn unsupported_operator(&self, operator: &Operator) -> Problem {
+        let text = operator.span.of(self.text);
+        let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_')).unwrap_or(text.len());
+        let keyword = &text[..end];
+        let span = strongroom_kql::Span::new(operator.span.start, operator.span.start + u32::try_from(end).unwrap_or(0));
+        Problem::unsupported(span, format!("the operator `{keyword}`"), known::tabular_alternative(keyword))
+    }
+}

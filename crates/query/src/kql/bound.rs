@@ -1,0 +1,199 @@
+//! The bound tree: every name resolved, every value typed, every operator reduced to a few kinds.
+//!
+//! Rows are a [`Rel`]; a value is a [`Bound`]. What KQL says about nulls, order and names is decided before this tree is made
+//! (in `bind` and `expr`); `plan` turns it into DataFusion's plan and knows no KQL any more, except for one thing: where order
+//! still counts.
+
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatch;
+use datafusion::catalog::TableProvider;
+use datafusion::common::{Column, ScalarValue};
+use datafusion::functions::core::expr_fn::coalesce;
+use datafusion::logical_expr::{Expr, JoinType};
+use strongroom_kql::Span;
+use strongroom_model::ColumnType;
+
+/// A value: how it is computed, and its KQL type.
+#[derive(Clone, Debug)]
+pub(super) struct Bound {
+    /// Over the columns of the relation it was bound against. A constant is always `Expr::Literal`.
+    pub(super) expr: Expr,
+    /// Its type. The Arrow type of `expr` is the engine form of it.
+    pub(super) kind: ColumnType,
+    /// A string straight from storage: it may be null there where KQL reads `""`.
+    pub(super) sparse: bool,
+    /// Where it stands.
+    pub(super) span: Span,
+}
+
+impl Bound {
+    pub(super) fn new(expr: Expr, kind: ColumnType, span: Span) -> Self {
+        Self { expr, kind, sparse: false, span }
+    }
+
+    pub(super) fn null(kind: ColumnType, span: Span) -> Self {
+        Self::new(null_of(kind), kind, span)
+    }
+
+    pub(super) fn bool(value: bool, span: Span) -> Self {
+        Self::new(Expr::Literal(ScalarValue::Boolean(Some(value)), None), ColumnType::Bool, span)
+    }
+
+    pub(super) fn string(value: impl Into<String>, span: Span) -> Self {
+        Self::new(text(value), ColumnType::String, span)
+    }
+
+    /// The constant it is, if it is one.
+    pub(super) fn literal(&self) -> Option<&ScalarValue> {
+        match &self.expr {
+            Expr::Literal(value, _) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The string constant it is, if it is one.
+    pub(super) fn literal_text(&self) -> Option<&str> {
+        match self.literal()? {
+            ScalarValue::Utf8View(Some(value)) | ScalarValue::Utf8(Some(value)) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The value with KQL's promise kept: a string is never null.
+    pub(super) fn solid(&self) -> Expr {
+        if self.sparse { coalesce(vec![self.expr.clone(), text("")]) } else { self.expr.clone() }
+    }
+}
+
+/// The null of a type; for strings `""`.
+pub(super) fn null_of(kind: ColumnType) -> Expr {
+    if kind == ColumnType::String {
+        return text("");
+    }
+    let value = ScalarValue::try_from(&kind.query_type()).expect("every engine type has a null");
+    Expr::Literal(value, None)
+}
+
+/// A string constant in engine form.
+pub(super) fn text(value: impl Into<String>) -> Expr {
+    Expr::Literal(ScalarValue::Utf8View(Some(value.into())), None)
+}
+
+/// A column by its exact name: dots, blanks and capitals are part of it.
+pub(super) fn column(name: &str) -> Expr {
+    Expr::Column(Column::new_unqualified(name))
+}
+
+/// One column of a relation. Names are unique within it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct BoundColumn {
+    pub(super) name: String,
+    pub(super) kind: ColumnType,
+    /// See [`Bound::sparse`].
+    pub(super) sparse: bool,
+}
+
+impl BoundColumn {
+    pub(super) fn new(name: impl Into<String>, kind: ColumnType) -> Self {
+        Self { name: name.into(), kind, sparse: false }
+    }
+
+    /// The column as a value.
+    pub(super) fn bound(&self, span: Span) -> Bound {
+        Bound { expr: column(&self.name), kind: self.kind, sparse: self.sparse, span }
+    }
+}
+
+/// Rows: where they come from and what they look like.
+#[derive(Clone, Debug)]
+pub(super) struct Rel {
+    pub(super) node: RelNode,
+    pub(super) columns: Vec<BoundColumn>,
+    /// The source or operator that made it.
+    pub(super) span: Span,
+    /// How many operators lie under it, itself included.
+    pub(super) depth: usize,
+}
+
+/// What a relation is made of.
+#[derive(Clone, Debug)]
+pub(super) enum RelNode {
+    /// A table of the workspace.
+    Table { name: String, provider: Arc<dyn TableProvider> },
+    /// Rows written in the text.
+    Values(RecordBatch),
+    /// One row, no columns: what `print` starts from.
+    OneRow,
+    /// Rows where the predicate is true.
+    Filter { input: Arc<Rel>, predicate: Expr },
+    /// The relation's columns, computed in order from the input's.
+    Project { input: Arc<Rel>, values: Vec<Expr> },
+    /// Groups, then aggregates: columns in that order.
+    Aggregate { input: Arc<Rel>, groups: Vec<Expr>, aggregates: Vec<Aggregate> },
+    /// Rows in order, until something forgets it.
+    Sort { input: Arc<Rel>, keys: Vec<Key> },
+    /// The first rows in order, or any.
+    Take { input: Arc<Rel>, count: usize },
+    /// All rows of all inputs, which have the same columns.
+    Union(Vec<Arc<Rel>>),
+    /// Left columns, then right columns (for semi and anti joins one side's), under the relation's names by position.
+    Join { left: Arc<Rel>, right: Arc<Rel>, kind: JoinType, on: Vec<(Expr, Expr)> },
+    /// One row per group of equal keys (any one).
+    FirstPerKey { input: Arc<Rel>, keys: Vec<Expr> },
+}
+
+/// One aggregate.
+#[derive(Clone, Debug)]
+pub(super) struct Aggregate {
+    /// `Expr::AggregateFunction` over the input's columns.
+    pub(super) call: Expr,
+    /// Whether its result depends on the order of its input (`make_list`).
+    pub(super) ordered: bool,
+}
+
+/// One key of an order.
+#[derive(Clone, Debug)]
+pub(super) struct Key {
+    pub(super) value: Bound,
+    pub(super) ascending: bool,
+    pub(super) nulls_first: bool,
+}
+
+impl Rel {
+    pub(super) fn source(node: RelNode, columns: Vec<BoundColumn>, span: Span) -> Self {
+        Self { node, columns, span, depth: 1 }
+    }
+
+    /// A relation over one input.
+    pub(super) fn over(depth: usize, node: RelNode, columns: Vec<BoundColumn>, span: Span) -> Self {
+        Self { node, columns, span, depth: depth + 1 }
+    }
+
+    pub(super) fn filter(self, predicate: Expr, span: Span) -> Self {
+        let columns = self.columns.clone();
+        Self::over(self.depth, RelNode::Filter { input: Arc::new(self), predicate }, columns, span)
+    }
+
+    /// Columns named and computed anew; names must be unique.
+    pub(super) fn project(self, outputs: Vec<(String, Bound)>, span: Span) -> Self {
+        let (columns, values) =
+            outputs.into_iter().map(|(name, value)| (BoundColumn { name, kind: value.kind, sparse: value.sparse }, value.expr)).unzip();
+        Self::over(self.depth, RelNode::Project { input: Arc::new(self), values }, columns, span)
+    }
+
+    /// Every column as it is, ready for [`Rel::project`].
+    pub(super) fn outputs(&self) -> Vec<(String, Bound)> {
+        self.columns.iter().map(|c| (c.name.clone(), c.bound(self.span))).collect()
+    }
+
+    pub(super) fn sort(self, keys: Vec<Key>, span: Span) -> Self {
+        let columns = self.columns.clone();
+        Self::over(self.depth, RelNode::Sort { input: Arc::new(self), keys }, columns, span)
+    }
+
+    pub(super) fn take(self, count: usize, span: Span) -> Self {
+        let columns = self.columns.clone();
+        Self::over(self.depth, RelNode::Take { input: Arc::new(self), count }, columns, span)
+    }
+}

@@ -1,0 +1,99 @@
+//! What KQL has and this build does not yet: named in errors, with what to write instead.
+
+use strongroom_kql::ast::BinaryOp;
+
+/// Functions of KQL; those that are here never get asked for. Sorted.
+const FUNCTIONS: &[(&str, Option<&str>)] = &[
+    ("bag_unpack", Some("name the members: `extend a = d.a`")),
+    ("bin_auto", Some("use `bin(value, size)`")),
+    ("cluster", Some("one workspace is asked at a time")),
+    ("current_cluster_endpoint", None),
+    ("current_database", None),
+    ("current_principal", None),
+    ("cursor_after", None),
+    ("dcount_hll", Some("use `dcount(..)` over the rows")),
+    ("estimate_data_size", None),
+    ("extent_id", None),
+    ("external_table", None),
+    ("geo_info_from_ip_address", None),
+    ("hll", Some("use `dcount(..)`")),
+    ("hll_merge", Some("use `dcount(..)` over the rows")),
+    ("ingestion_time", Some("use `TimeGenerated`")),
+    ("next", None),
+    ("percentile_tdigest", Some("use `percentile(..)` over the rows")),
+    ("prev", None),
+    ("row_cumsum", None),
+    ("row_number", None),
+    ("row_rank_dense", None),
+    ("row_rank_min", None),
+    ("row_window_session", None),
+    ("tdigest", Some("use `percentile(..)`")),
+    ("tdigest_merge", Some("use `percentile(..)` over the rows")),
+];
+
+/// Beginnings of the names of whole families.
+const FAMILIES: &[&str] = &[
+    "geo_",
+    "series_",
+    "ipv4_",
+    "ipv6_",
+    "format_ipv",
+    "parse_ipv",
+    "hll_",
+    "tdigest_",
+    "rank_tdigest",
+    "gzip_",
+    "zlib_",
+    "buildschema",
+    "stored_query_result",
+    "array_",
+    "bag_",
+    "set_",
+    "parse_",
+    "has_any_ipv",
+    "has_ipv",
+    "url_",
+    "base64_",
+    "datetime_",
+    "hash_",
+    "punycode_",
+    "unicode_",
+    "binary_",
+    "unixtime_",
+    "endof",
+    "startof",
+    "make_",
+];
+
+/// For a function of KQL that is not here: what to use instead, if anything. None: KQL has no such function.
+pub(super) fn function(name: &str) -> Option<Option<&'static str>> {
+    if let Ok(at) = FUNCTIONS.binary_search_by_key(&name, |(known, _)| known) {
+        return Some(FUNCTIONS[at].1);
+    }
+    FAMILIES.iter().any(|family| name.starts_with(family) && name.len() > family.len() + 1).then_some(None)
+}
+
+/// For an operator of KQL that is not here.
+pub(super) fn operator_alternative(op: BinaryOp) -> Option<&'static str> {
+    match op {
+        BinaryOp::Like | BinaryOp::LikeCs => Some("use `contains`, `startswith` or `matches regex`"),
+        _ => None,
+    }
+}
+
+/// For a tabular operator of KQL that is not here.
+pub(super) fn tabular_alternative(keyword: &str) -> Option<&'static str> {
+    Some(match keyword {
+        "parse" | "parse-where" | "parse-kv" => "use `extract(regex, group, text)`",
+        "make-series" => "use `summarize .. by bin(TimeGenerated, step)`",
+        "search" | "find" => "use `T | where * has \"term\"`",
+        "top-nested" => "use `summarize` and `top`",
+        "top-hitters" => "use `summarize count() by x | top n by count_`",
+        "sample-distinct" => "use `distinct x | take n`",
+        "reduce" => "use `summarize count() by x`",
+        "externaldata" => "ingest the data as a table, or write it out as a `datatable`",
+        "partition" | "mv-apply" => "use `summarize` with `arg_max` or `make_list`",
+        "fork" | "facet" => "ask the questions one by one",
+        _ => return None,
+    })
+}
