@@ -1,0 +1,177 @@
+use std::io;
+
+use strongroom_world::WallTime;
+use strongroom_world::sim::SimOp;
+
+use super::*;
+use crate::{Expired, Inventory, Swept};
+
+const HOUR: Duration = Duration::from_hours(1);
+
+#[tokio::test]
+async fn a_block_goes_when_its_whole_window_is_older_than_its_days() {
+    let site = Site::new().await;
+    let shop = site.workspaces.create("shop".parse().unwrap(), Some(2)).await.unwrap();
+    let (short, long) = (site.table(&shop, "Short").await, site.table(&shop, "Long").await);
+    site.workspaces.set_table_retention(shop.id, &"Long".parse().unwrap(), Some(9)).await.unwrap();
+    let old = site.block(&shop, short, 2 * DAY + 2 * HOUR).await;
+    let at_the_edge = site.block(&shop, short, 2 * DAY).await;
+    let young = site.block(&shop, short, HOUR).await;
+    let kept_longer = site.block(&shop, long, 8 * DAY).await;
+
+    let expired = site.retention.expire().await.unwrap();
+    assert_eq!(expired, Expired { tables: 2, blocks: 1, rows: 5, bytes: 100 });
+    assert!(!site.live(short).await.contains(&old));
+    assert_eq!(site.live(short).await, [young, at_the_edge]);
+    assert_eq!(site.live(long).await, [kept_longer]);
+    site.sim.clock().advance(HOUR);
+    assert_eq!(site.retention.expire().await.unwrap().blocks, 1);
+    assert_eq!(site.live(short).await, [young]);
+}
+
+#[tokio::test]
+async fn an_object_outlives_its_block_by_the_longest_query() {
+    let site = Site::new().await;
+    let shop = site.workspaces.create("shop".parse().unwrap(), Some(1)).await.unwrap();
+    let table = site.table(&shop, "Logs").await;
+    site.block(&shop, table, 3 * DAY).await;
+    let stays = site.block(&shop, table, HOUR).await;
+    site.retention.expire().await.unwrap();
+    let grace = Duration::from_secs(ControlConfig::default().tombstone_grace_s);
+    site.sim.clock().advance(grace);
+    assert_eq!(site.retention.sweep().pass().await.unwrap(), Swept::default());
+    assert_eq!(site.stored().await, 2);
+    site.sim.clock().advance(Duration::from_millis(1));
+    assert_eq!(site.retention.sweep().pass().await.unwrap(), Swept { deleted: 1, bytes: 100, ..Swept::default() });
+    assert_eq!(site.stored().await, 1);
+    assert_eq!(site.live(table).await, [stays]);
+    assert!(site.catalog.tombstones(i64::MAX, 9).await.unwrap().is_empty());
+    site.catalog.verify().await.unwrap();
+}
+
+#[tokio::test]
+async fn only_blocks_announced_a_day_ago_are_given_up_and_none_that_go_live_later() {
+    let site = Site::new().await;
+    let shop = site.workspaces.create("shop".parse().unwrap(), None).await.unwrap();
+    let table = site.table(&shop, "Logs").await;
+    let stuck = site.pend(&shop, table, HOUR).await;
+    site.sim.clock().advance(DAY);
+    let slow = site.pend(&shop, table, HOUR).await;
+    assert_eq!(site.retention.sweep().pass().await.unwrap(), Swept::default());
+    site.sim.clock().advance(Duration::from_millis(1));
+    assert_eq!(site.retention.sweep().pass().await.unwrap().abandoned, 1);
+
+    let commit = |block: &LiveBlock| FlushCommit {
+        table,
+        workspace: shop.id,
+        epoch: site.epoch,
+        through: Position(9),
+        blocks: vec![block.clone()],
+        batches: Vec::new(),
+    };
+    site.catalog.flush_commit(site.writer, &commit(&stuck)).await.unwrap_err();
+    site.catalog.flush_commit(site.writer, &commit(&slow)).await.unwrap();
+    site.sim.clock().advance(HOUR);
+    assert_eq!(site.retention.sweep().pass().await.unwrap().deleted, 1);
+    assert_eq!(site.live(table).await, [slow.object]);
+    assert_eq!(site.stored().await, 1);
+}
+
+#[tokio::test]
+async fn an_object_that_cannot_be_deleted_keeps_its_row_for_the_next_sweep() {
+    let site = Site::with(ControlConfig { sweep_batch: 2, ..ControlConfig::default() }).await;
+    let shop = site.workspaces.create("shop".parse().unwrap(), Some(1)).await.unwrap();
+    let table = site.table(&shop, "Logs").await;
+    for _ in 0..5 {
+        site.block(&shop, table, 3 * DAY).await;
+    }
+    site.retention.expire().await.unwrap();
+    site.sim.clock().advance(DAY);
+    site.sim.fs().fail_next(SimOp::Remove, io::ErrorKind::PermissionDenied);
+    let first = site.retention.sweep().pass().await.unwrap();
+    assert_eq!((first.deleted, first.failed), (1, 1));
+    assert_eq!(site.catalog.tombstones(i64::MAX, 9).await.unwrap().len(), 4);
+    let second = site.retention.sweep().pass().await.unwrap();
+    assert_eq!((second.deleted, second.failed), (4, 0));
+    assert_eq!(site.stored().await, 0);
+}
+
+#[tokio::test]
+async fn a_sweep_that_died_between_object_and_row_is_finished_by_the_next() {
+    let site = Site::new().await;
+    let shop = site.workspaces.create("shop".parse().unwrap(), Some(1)).await.unwrap();
+    let table = site.table(&shop, "Logs").await;
+    site.block(&shop, table, 3 * DAY).await;
+    site.retention.expire().await.unwrap();
+    site.sim.clock().advance(DAY);
+    let (gone, _) = site.blocks.list().await.unwrap()[0];
+    site.blocks.delete(&gone).await.unwrap();
+    assert_eq!(site.retention.sweep().pass().await.unwrap().deleted, 1);
+    assert!(site.catalog.tombstones(i64::MAX, 9).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_the_catalog_never_heard_of_is_reported_and_left() {
+    let site = Site::new().await;
+    let shop = site.workspaces.create("shop".parse().unwrap(), Some(1)).await.unwrap();
+    let table = site.table(&shop, "Logs").await;
+    site.block(&shop, table, HOUR).await;
+    let lost = site.block(&shop, table, HOUR).await;
+    let cut = site.block(&shop, table, HOUR).await;
+    site.pend(&shop, table, HOUR).await;
+    site.block(&shop, table, 3 * DAY).await;
+    site.retention.expire().await.unwrap();
+    let snapshot = site.catalog.snapshot(table, TimeRange::ALL).await.unwrap();
+    let window = snapshot.blocks[0].window;
+    site.blocks.delete(&site.key(&shop, table, window, lost)).await.unwrap();
+    let short = site.key(&shop, table, window, cut);
+    site.blocks.delete(&short).await.unwrap();
+    site.put(&short, 99).await;
+    let stranger = site.key(&shop, table, window, site.object());
+    site.put(&stranger, 42).await;
+
+    site.sim.clock().advance(2 * DAY);
+    let inventory = site.retention.sweep().inventory().await.unwrap();
+    let expected = Inventory { sound: 1, missing: vec![lost], resized: vec![cut], unknown: vec![stranger], unknown_bytes: 42 };
+    assert_eq!(inventory, expected);
+    site.retention.sweep().pass().await.unwrap();
+    assert!(site.blocks.list().await.unwrap().contains(&(stranger, 42)));
+}
+
+#[tokio::test]
+async fn a_wall_clock_set_forward_expires_nothing() {
+    let site = Site::new().await;
+    let shop = site.workspaces.create("shop".parse().unwrap(), Some(2)).await.unwrap();
+    let table = site.table(&shop, "Logs").await;
+    site.block(&shop, table, DAY).await;
+    site.retention.expire().await.unwrap();
+    let right = site.world.clock.wall();
+    site.sim.clock().set_wall(WallTime(right.0 + i64::try_from((400 * DAY).as_nanos()).unwrap()));
+    assert_eq!(site.retention.expire().await.unwrap(), Expired::default());
+    assert_eq!(site.live(table).await.len(), 1);
+    // Set right again: business as usual, and time that really passed counts.
+    site.sim.clock().set_wall(right);
+    assert_eq!(site.retention.expire().await.unwrap().blocks, 0);
+    site.sim.clock().advance(2 * DAY);
+    assert_eq!(site.retention.expire().await.unwrap().blocks, 1);
+}
+
+#[tokio::test]
+async fn the_timer_runs_until_told_to_stop() {
+    let site = Site::new().await;
+    let shop = site.workspaces.create("shop".parse().unwrap(), Some(1)).await.unwrap();
+    let table = site.table(&shop, "Logs").await;
+    site.block(&shop, table, 3 * DAY).await;
+    let (stop, stopping) = tokio::sync::watch::channel(false);
+    let running = tokio::spawn(Arc::clone(&site.retention).run(stopping));
+    while site.sim.clock().sleeping() == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(site.live(table).await.is_empty());
+    site.sim.clock().advance(HOUR);
+    while site.stored().await > 0 {
+        tokio::task::yield_now().await;
+    }
+    stop.send(true).unwrap();
+    running.await.unwrap();
+}
