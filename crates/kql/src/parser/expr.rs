@@ -26,11 +26,27 @@ enum Infix {
     Between { negated: bool },
 }
 
+/// An expression on its way into a larger one.
+struct Operand {
+    expr: Expr,
+    height: u32,
+    /// Its first token's number.
+    start: usize,
+}
+
+/// A left side and its operator, waiting for the right side.
+struct Waiting {
+    left: Operand,
+    infix: Infix,
+    power: u8,
+    op_span: Span,
+}
+
 impl Parser<'_> {
     /// One expression, no pipeline.
     pub(super) fn expr(&mut self) -> Expr {
         let span = Span::new(self.token().span.start, self.token().span.start);
-        let expr = self.deeper(1, |p| p.infix(0), || Expr { kind: ExprKind::Missing, span });
+        let expr = self.deeper(1, Self::infix, || Expr { kind: ExprKind::Missing, span });
         self.high = self.high.max(self.tall);
         expr
     }
@@ -94,13 +110,14 @@ impl Parser<'_> {
     }
 
     /// An expression, or a pipeline where one is allowed: in parentheses and as an argument.
-    pub(super) fn value_or_pipeline(&mut self) -> Expr {
+    /// `open` is the bracket around it: if nothing closes that, the bar more likely ends what was meant to be in it.
+    pub(super) fn value_or_pipeline(&mut self, open: usize) -> Expr {
         let start = self.at;
         let source = if self.at_tabular_source() {
             None
         } else {
             let value = self.expr();
-            if !self.is(TokenKind::Pipe) {
+            if !self.is(TokenKind::Pipe) || self.tokens[open].close.is_none() {
                 return value;
             }
             Some(SourceKind::Expr(value))
@@ -113,55 +130,71 @@ impl Parser<'_> {
         Expr { kind: ExprKind::Pipeline(Box::new(pipeline)), span: self.since(start) }
     }
 
-    fn infix(&mut self, least: u8) -> Expr {
-        let start = self.at;
-        let mut left = self.prefix();
-        let mut height = self.tall;
-        while let Some((infix, power, length)) = self.infix_here() {
-            if power < least {
-                break;
+    /// Operands and operators between them. What waits for its right side lies on a stack of our own, so that one level of
+    /// brackets costs the thread's stack the same however many precedences meet in it.
+    fn infix(&mut self) -> Expr {
+        let mut waiting: Vec<Waiting> = Vec::new();
+        let mut left = self.operand();
+        loop {
+            let here = self.infix_here();
+            let power = here.map_or(0, |(_, power, _)| power);
+            while waiting.last().is_some_and(|last| last.power >= power) {
+                let last = waiting.pop().expect("just seen");
+                left = self.combine(last, left);
             }
+            let Some((infix, power, length)) = here.filter(|_| left.height <= MAX_DEPTH) else { break };
             let op_start = self.at;
             for _ in 0..length {
                 self.advance();
             }
             let op_span = self.since(op_start);
             let kind = match infix {
-                Infix::And | Infix::Or => {
-                    let right = self.infix(power + 1);
-                    height = height.max(self.tall + 1);
-                    let (kind, grown) = join(infix, left, right);
-                    height += u32::from(grown);
-                    kind
-                }
-                Infix::Binary(op) => {
-                    let right = self.infix(power + 1);
-                    height = height.max(self.tall) + 1;
-                    ExprKind::Binary { op, op_span, left: Box::new(left), right: Box::new(right) }
+                Infix::And | Infix::Or | Infix::Binary(_) => {
+                    waiting.push(Waiting { left, infix, power, op_span });
+                    left = self.operand();
+                    continue;
                 }
                 Infix::Set(op) => {
                     let list = self.inside(Self::set_list);
-                    height = height.max(self.tall) + 1;
-                    ExprKind::Set { op, op_span, operand: Box::new(left), list }
+                    ExprKind::Set { op, op_span, operand: Box::new(left.expr), list }
                 }
                 Infix::Between { negated } => {
                     let (low, high) = self.inside(Self::bounds);
-                    height = height.max(self.tall) + 1;
-                    ExprKind::Between { operand: Box::new(left), low: Box::new(low), high: Box::new(high), negated }
+                    ExprKind::Between { operand: Box::new(left.expr), low: Box::new(low), high: Box::new(high), negated }
                 }
             };
-            left = Expr { kind, span: self.since(start) };
-            if height > MAX_DEPTH {
-                self.too_deep();
-                self.skip_operator();
-                // What is too tall goes at once: the rest of the tree must stay shallow.
-                left = Expr { kind: ExprKind::Missing, span: left.span };
-                height = 1;
-                break;
-            }
+            left = Operand { expr: Expr { kind, span: self.since(left.start) }, height: left.height.max(self.tall) + 1, start: left.start };
         }
-        self.tall = height;
-        left
+        if left.height > MAX_DEPTH {
+            self.too_deep();
+            self.skip_operator();
+            // What is too tall goes at once: the rest of the tree must stay shallow.
+            left = Operand { expr: Expr { kind: ExprKind::Missing, span: left.expr.span }, height: 1, start: left.start };
+        }
+        self.tall = left.height;
+        left.expr
+    }
+
+    fn operand(&mut self) -> Operand {
+        let start = self.at;
+        let expr = self.prefix();
+        Operand { expr, height: self.tall, start }
+    }
+
+    fn combine(&mut self, waiting: Waiting, right: Operand) -> Operand {
+        let Waiting { left, infix, op_span, .. } = waiting;
+        let span = self.since(left.start);
+        let (kind, height) = match infix {
+            Infix::Binary(op) => {
+                let kind = ExprKind::Binary { op, op_span, left: Box::new(left.expr), right: Box::new(right.expr) };
+                (kind, left.height.max(right.height) + 1)
+            }
+            _ => {
+                let (kind, grown) = join(infix, left.expr, right.expr);
+                (kind, (left.height + u32::from(grown)).max(right.height + 1))
+            }
+        };
+        Operand { expr: Expr { kind, span }, height, start: left.start }
     }
 
     /// The operator here, how tight it binds, and how many tokens it is.
@@ -280,7 +313,7 @@ impl Parser<'_> {
         }
         let mut list = Vec::new();
         while !matches!(self.kind(), TokenKind::CloseParen | TokenKind::End) {
-            list.push(self.value_or_pipeline());
+            list.push(self.value_or_pipeline(open));
             if !self.eat(TokenKind::Comma) {
                 break;
             }
@@ -436,7 +469,7 @@ impl Parser<'_> {
     fn parens(&mut self) -> Expr {
         let start = self.at;
         self.advance();
-        let value = self.inside(|p| p.value_or_pipeline());
+        let value = self.inside(|p| p.value_or_pipeline(start));
         self.close(start, TokenKind::CloseParen);
         Expr { kind: value.kind, span: self.since(start) }
     }
@@ -454,7 +487,7 @@ impl Parser<'_> {
                 }
                 _ => None,
             };
-            let value = self.value_or_pipeline();
+            let value = self.value_or_pipeline(open);
             arguments.push(Argument { name, value });
             if !self.eat(TokenKind::Comma) {
                 break;

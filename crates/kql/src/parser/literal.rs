@@ -190,7 +190,8 @@ impl Parser<'_> {
             ScalarType::Long => integer(bare).map(Literal::Long),
             ScalarType::Real => real(bare).map(Literal::Real),
             ScalarType::Decimal => is_decimal(bare).then(|| Literal::Decimal(bare.to_owned())),
-            ScalarType::DateTime => parse_datetime(bare).map(Literal::DateTime),
+            // `datetime(2025, 6, 14)` is read, too.
+            ScalarType::DateTime => parse_datetime(bare).or_else(|| parse_datetime(&bare.replace(", ", "-"))).map(Literal::DateTime),
             ScalarType::TimeSpan => parse_timespan(bare).map(Literal::TimeSpan),
             ScalarType::Guid => guid(bare).map(Literal::Guid),
             ScalarType::String | ScalarType::Dynamic => None,

@@ -371,8 +371,7 @@ impl Parser<'_> {
     fn partition(&mut self) -> OperatorKind {
         let settings = self.settings(&["id"]);
         self.expect_word("by");
-        let by = self.postfix();
-        self.high = self.high.max(self.tall);
+        let by = self.partition_key();
         let open = self.at;
         let body = if self.eat(TokenKind::OpenBrace) {
             let pipeline = self.inside(|p| p.deeper(4, |p| Some(p.pipeline()), || None));
@@ -383,6 +382,19 @@ impl Parser<'_> {
             PartitionBody::Operators(self.operators_in_parens())
         };
         OperatorKind::Partition(Box::new(Partition { settings, by, body }))
+    }
+
+    /// The column: in `partition by k (top 1 by v)` no function `k` is called, there is only one pair of brackets.
+    fn partition_key(&mut self) -> Expr {
+        let body = self.ahead(1).close.map(|close| self.tokens[(close as usize + 1).min(self.tokens.len() - 1)].kind);
+        let call = matches!(body, Some(TokenKind::OpenParen | TokenKind::OpenBrace));
+        if self.is(TokenKind::Word) && self.ahead(1).kind == TokenKind::OpenParen && !call {
+            let name = self.expect_name("a column's name");
+            return Expr { kind: ExprKind::Name(name.text), span: name.span };
+        }
+        let value = self.postfix();
+        self.high = self.high.max(self.tall);
+        value
     }
 
     fn fork(&mut self) -> OperatorKind {

@@ -1,0 +1,274 @@
+//! A tree back to text: one operator a line, literals in one spelling, only the parentheses that are needed.
+
+mod expr;
+mod operator;
+
+use std::fmt::{self, Write as _};
+
+use crate::ast::{
+    ColumnDecl, Expr, Lambda, LetValue, Name, NamedExpr, Parameter, ParameterKind, Pipeline, Query, Setting, SourceKind, Statement,
+    StatementKind,
+};
+use crate::lexer;
+
+/// The tree as text, one operator a line, such that reading it again gives the same tree but for spans.
+/// (Of a tree with diagnostics: what could be read of it.)
+#[must_use]
+pub fn print(query: &Query) -> String {
+    let mut printer = Printer { out: String::new(), indent: 0 };
+    printer.statements(&query.statements);
+    printer.out.push('\n');
+    printer.out
+}
+
+/// One expression as text.
+#[must_use]
+pub fn print_expr(expr: &Expr) -> String {
+    let mut printer = Printer { out: String::new(), indent: 0 };
+    printer.expr(expr);
+    printer.out
+}
+
+struct Printer {
+    out: String,
+    indent: usize,
+}
+
+impl Printer {
+    fn say(&mut self, text: &str) {
+        self.out.push_str(text);
+    }
+
+    fn write(&mut self, text: fmt::Arguments<'_>) {
+        self.out.write_fmt(text).expect("a String takes everything");
+    }
+
+    fn line(&mut self) {
+        self.out.push('\n');
+        for _ in 0..self.indent {
+            self.out.push_str("    ");
+        }
+    }
+
+    fn list<T>(&mut self, items: &[T], mut item: impl FnMut(&mut Self, &T)) {
+        for (index, one) in items.iter().enumerate() {
+            if index > 0 {
+                self.say(", ");
+            }
+            item(self, one);
+        }
+    }
+
+    fn statements(&mut self, statements: &[Statement]) {
+        for (index, statement) in statements.iter().enumerate() {
+            if index > 0 {
+                self.say(";");
+                self.line();
+            }
+            self.statement(&statement.kind);
+        }
+    }
+
+    fn statement(&mut self, statement: &StatementKind) {
+        match statement {
+            StatementKind::Let { name, value } => {
+                self.say("let ");
+                self.name(name);
+                self.say(" = ");
+                match value {
+                    LetValue::Expr(expr) => self.expr(expr),
+                    LetValue::Pipeline(pipeline) => self.pipeline(pipeline),
+                    LetValue::Function(lambda) => self.lambda(lambda),
+                }
+            }
+            StatementKind::Pipeline(pipeline) => self.pipeline(pipeline),
+            StatementKind::Set { name, value } => {
+                self.say("set ");
+                self.name(name);
+                if let Some(value) = value {
+                    self.say(" = ");
+                    self.expr(value);
+                }
+            }
+            StatementKind::DeclareParameters(parameters) => {
+                self.say("declare query_parameters");
+                self.parameters(parameters);
+            }
+            StatementKind::Alias { name, target } => {
+                self.say("alias database ");
+                self.name(name);
+                self.say(" = ");
+                self.expr(target);
+            }
+            StatementKind::Restrict(items) => {
+                self.say("restrict access to (");
+                self.list(items, Self::expr);
+                self.say(")");
+            }
+            StatementKind::Pattern(unread) => self.write(format_args!("{} {}", unread.keyword.text, unread.text)),
+            StatementKind::Broken => {}
+        }
+    }
+
+    fn lambda(&mut self, lambda: &Lambda) {
+        if lambda.view {
+            self.say("view ");
+        }
+        self.parameters(&lambda.parameters);
+        self.say(" {");
+        self.indent += 1;
+        self.line();
+        self.statements(&lambda.body.statements);
+        self.indent -= 1;
+        self.line();
+        self.say("}");
+    }
+
+    fn parameters(&mut self, parameters: &[Parameter]) {
+        self.say("(");
+        self.list(parameters, |p, parameter| {
+            p.name(&parameter.name);
+            p.say(": ");
+            match &parameter.kind {
+                ParameterKind::Scalar(kind) => p.say(kind.as_str()),
+                ParameterKind::Tabular(columns) if columns.is_empty() => p.say("(*)"),
+                ParameterKind::Tabular(columns) => p.columns(columns),
+            }
+            if let Some(default) = &parameter.default {
+                p.say(" = ");
+                p.expr(default);
+            }
+        });
+        self.say(")");
+    }
+
+    fn columns(&mut self, columns: &[ColumnDecl]) {
+        self.say("(");
+        self.list(columns, |p, column| {
+            p.name(&column.name);
+            p.say(": ");
+            p.say(column.kind.as_str());
+        });
+        self.say(")");
+    }
+
+    fn name(&mut self, name: &Name) {
+        self.name_text(&name.text);
+    }
+
+    /// A name, in brackets where it would not be read as one word.
+    fn name_text(&mut self, name: &str) {
+        if is_plain_name(name) {
+            self.say(name);
+        } else {
+            self.say("[");
+            self.string(name);
+            self.say("]");
+        }
+    }
+
+    fn settings(&mut self, settings: &[Setting]) {
+        for setting in settings {
+            self.setting(setting);
+            self.say(" ");
+        }
+    }
+
+    fn setting(&mut self, setting: &Setting) {
+        self.say(&setting.name.text);
+        self.say("=");
+        match &setting.value.kind {
+            crate::ast::ExprKind::Array(items) => self.list(items, Self::expr),
+            _ => self.expr(&setting.value),
+        }
+    }
+
+    fn with_settings(&mut self, settings: &[Setting]) {
+        if !settings.is_empty() {
+            self.say(" with (");
+            self.list(settings, Self::setting);
+            self.say(")");
+        }
+    }
+
+    fn named(&mut self, named: &NamedExpr) {
+        match named.names.as_slice() {
+            [] => {}
+            [name] => {
+                self.name(name);
+                self.say(" = ");
+            }
+            names => {
+                self.say("(");
+                self.list(names, Self::name);
+                self.say(") = ");
+            }
+        }
+        self.expr(&named.value);
+    }
+
+    fn pipeline(&mut self, pipeline: &Pipeline) {
+        self.source(&pipeline.source.kind);
+        for operator in &pipeline.operators {
+            self.line();
+            self.say("| ");
+            self.operator(&operator.kind);
+        }
+    }
+
+    fn source(&mut self, source: &SourceKind) {
+        match source {
+            SourceKind::Expr(expr) => self.expr(expr),
+            SourceKind::Wildcard(text) => self.say(text),
+            SourceKind::Parens(pipeline) => self.parens(|p| p.pipeline(pipeline)),
+            SourceKind::Datatable { columns, values } => {
+                self.say("datatable");
+                self.columns(columns);
+                self.say(" [");
+                self.list(values, Self::expr);
+                self.say("]");
+            }
+            SourceKind::ExternalData { columns, addresses, settings } => {
+                self.say("externaldata");
+                self.columns(columns);
+                self.say(" [");
+                self.list(addresses, Self::expr);
+                self.say("]");
+                self.with_settings(settings);
+            }
+            SourceKind::Print(values) => {
+                self.say("print ");
+                self.list(values, Self::named);
+            }
+            SourceKind::Range { name, from, to, step } => {
+                self.say("range ");
+                self.name(name);
+                for (word, value) in [(" from ", from), (" to ", to), (" step ", step)] {
+                    self.say(word);
+                    self.expr(value);
+                }
+            }
+            SourceKind::Union(union) => self.union(union),
+            SourceKind::Search(search) => self.search(search),
+            SourceKind::Find(find) => self.find(find),
+            SourceKind::Evaluate(invoke) => self.evaluate(invoke),
+            SourceKind::Unread(unread) => self.write(format_args!("{} {}", unread.keyword.text, unread.text)),
+        }
+    }
+
+    /// A block in parentheses, lines of it indented.
+    fn parens(&mut self, body: impl FnOnce(&mut Self)) {
+        self.say("(");
+        self.indent += 1;
+        body(self);
+        self.indent -= 1;
+        self.say(")");
+    }
+}
+
+/// Whether a name is one word that the lexer gives back as it is.
+fn is_plain_name(name: &str) -> bool {
+    let mut ignored = Vec::new();
+    let tokens = lexer::tokens(name, &mut ignored);
+    name.is_ascii() && tokens.len() == 2 && tokens[0].kind == lexer::TokenKind::Word && tokens[0].span.of(name) == name
+}
