@@ -1,16 +1,35 @@
-//! The engine: one per node.
+//! The engine: one per node. Takes questions in, has them planned, and runs them on threads of its own.
 
 use std::fmt;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
+use datafusion::execution::cache::cache_manager::FileMetadataCache;
+use parking_lot::Mutex;
 use strongroom_buffer::Buffer;
 use strongroom_catalog::Catalog;
 use strongroom_keys::KeyRing;
-use strongroom_model::{Epoch, WorkspaceId};
+use strongroom_model::{Epoch, ErrorKind, PrincipalId, TimeRange, WorkspaceId};
 use strongroom_store::BlockStore;
 use strongroom_world::World;
+use tokio::runtime::Runtime;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{Answer, QueryConfig, QueryError, QueryRequest, TableInfo};
+use crate::blk::BlkStore;
+use crate::context::QueryContext;
+use crate::error::{catalog_error, engine_error};
+use crate::footers::Footers;
+use crate::lineage::Lineage;
+use crate::pin::Pins;
+use crate::resolve::TableResolver;
+use crate::run::{self, Job};
+use crate::sandbox::{self, OwnFunctions, Trust};
+use crate::session::Sessions;
+use crate::spill::{self, SpillFiles, SpillQuota};
+use crate::table::Shared;
+use crate::{Answer, Language, QueryConfig, QueryError, QueryRequest, TableInfo, functions, kql};
 
 /// What the engine reads from.
 #[derive(Clone)]
@@ -26,7 +45,7 @@ pub struct QueryDeps {
     /// Sealed blocks.
     pub blocks: Arc<BlockStore>,
     /// Where encrypted spill goes; emptied at [`Engine::open`].
-    pub spill_dir: std::path::PathBuf,
+    pub spill_dir: PathBuf,
 }
 
 impl fmt::Debug for QueryDeps {
@@ -37,7 +56,18 @@ impl fmt::Debug for QueryDeps {
 
 /// Answers questions.
 pub struct Engine {
-    _config: QueryConfig,
+    deps: QueryDeps,
+    config: QueryConfig,
+    /// Taken at drop only.
+    runtime: Option<Runtime>,
+    sessions: Sessions,
+    own: OwnFunctions,
+    footers: Arc<Footers>,
+    lineage: Arc<Lineage>,
+    quota: Arc<SpillQuota>,
+    places: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    running: Mutex<Vec<Weak<QueryContext>>>,
 }
 
 impl fmt::Debug for Engine {
@@ -46,33 +76,187 @@ impl fmt::Debug for Engine {
     }
 }
 
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // A runtime may not be waited for inside another one.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Counts who waits, however the wait ends.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Engine {
     /// Starts the query runtime and empties the spill directory.
     ///
     /// # Errors
     /// [`QueryError`] of kind `Internal` if the runtime or the spill directory cannot be made.
-    pub async fn open(_deps: QueryDeps, config: QueryConfig) -> Result<Arc<Self>, QueryError> {
-        Ok(Arc::new(Self { _config: config }))
+    pub async fn open(deps: QueryDeps, config: QueryConfig) -> Result<Arc<Self>, QueryError> {
+        let (world, dir) = (deps.world.clone(), deps.spill_dir.clone());
+        tokio::task::spawn_blocking(move || spill::wipe(&world, &dir))
+            .await
+            .map_err(|_| QueryError::internal("emptying the spill directory was stopped"))?
+            .map_err(|error| QueryError::internal(format!("the spill directory cannot be emptied: {error}")))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(config.threads.max(1))
+            .thread_name("query")
+            .enable_all()
+            .build()
+            .map_err(|error| QueryError::internal(format!("the query threads cannot be started: {error}")))?;
+        let footers = Arc::new(Footers::new(config.metadata_cache_bytes));
+        let cache: Arc<FileMetadataCache> = Arc::clone(&footers) as _;
+        let lineage = Lineage::new(deps.world.clone(), deps.catalog.clone(), Arc::clone(&deps.keys), config.stats_cache_bytes);
+        Ok(Arc::new(Self {
+            sessions: Sessions::new(&config, cache),
+            own: OwnFunctions::new(functions::sql_functions()),
+            footers,
+            lineage: Arc::new(lineage),
+            quota: SpillQuota::new(config.spill_bytes),
+            places: Arc::new(Semaphore::new(config.concurrent_max.max(1))),
+            waiting: AtomicUsize::new(0),
+            running: Mutex::default(),
+            runtime: Some(runtime),
+            deps,
+            config,
+        }))
+    }
+
+    /// A place among the queries that run, waited for no longer than allowed.
+    async fn place(&self) -> Result<OwnedSemaphorePermit, QueryError> {
+        if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
+            return Ok(permit);
+        }
+        let full = |why: &str| {
+            metrics::counter!("query_refused_total").increment(1);
+            QueryError::new(ErrorKind::Overloaded, "TooManyQueries", why)
+        };
+        let ahead = self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _waiting = Waiting(&self.waiting);
+        if ahead >= self.config.waiting_max {
+            return Err(full("too many queries wait already; try again later"));
+        }
+        tokio::select! {
+            permit = Arc::clone(&self.places).acquire_owned() => permit.map_err(|_| QueryError::internal("the engine is closing")),
+            () = self.deps.world.clock.sleep(Duration::from_millis(self.config.wait_max_ms)) => Err(full("other queries took too long; try again later")),
+        }
+    }
+
+    fn shared(&self, context: &Arc<QueryContext>) -> Arc<Shared> {
+        Arc::new(Shared {
+            context: Arc::clone(context),
+            lineage: Arc::clone(&self.lineage),
+            blocks: Arc::clone(&self.deps.blocks),
+            blk: BlkStore::new(Arc::clone(&self.deps.blocks), Arc::clone(context)),
+            footers: Arc::clone(&self.footers) as _,
+            blocks_max: self.config.blocks_max,
+        })
+    }
+
+    fn context(&self, workspace: WorkspaceId, principal: PrincipalId, timespan: Option<TimeRange>, explain: bool) -> Arc<QueryContext> {
+        let context = QueryContext::new(self.deps.world.clone(), workspace, principal, timespan, explain);
+        let mut running = self.running.lock();
+        running.retain(|known| known.strong_count() > 0);
+        running.push(Arc::downgrade(&context));
+        context
     }
 
     /// Answers one question. Errors of planning come from here, errors of running from the stream.
     ///
     /// # Errors
     /// [`QueryError`]; see [`QueryError::kind`].
-    pub async fn run(&self, _request: QueryRequest) -> Result<Answer, QueryError> {
-        todo!()
+    pub async fn run(&self, request: QueryRequest) -> Result<Answer, QueryError> {
+        let started = self.deps.world.clock.boot();
+        let QueryRequest { workspace, principal, text, language, timespan, limits, explain } = request;
+        if text.len() > self.config.text_max_bytes {
+            return Err(QueryError::new(
+                ErrorKind::TooLarge,
+                "QueryTooLong",
+                format!("the query is {} bytes long, at most {} are allowed", text.len(), self.config.text_max_bytes),
+            ));
+        }
+        let (parsed, explain) = match language {
+            Language::Kql => (None, explain),
+            Language::Sql => {
+                let parsed = sandbox::parse(&text, self.config.recursion_max)?;
+                let explain = explain || parsed.explain;
+                (Some(parsed), explain)
+            }
+        };
+        let place = self.place().await?;
+        let context = self.context(workspace, principal, timespan, explain);
+        let shared = self.shared(&context);
+        let spill = SpillFiles::new(self.deps.world.clone(), self.deps.spill_dir.clone(), Arc::clone(&self.quota));
+        let state = self.sessions.session(Arc::clone(&shared.blk), spill).map_err(|error| engine_error(error, &text))?;
+        let resolver = Pins::new(self.deps.catalog.clone(), Arc::clone(&self.deps.buffer), shared, self.config.tables_max);
+        let (plan, render, trust) = match parsed {
+            Some(sql) => {
+                let bound = resolver.resolve(&sql.names()?).await?;
+                (sql.plan(&text, &state, &self.own, &bound)?, None, Trust::Caller)
+            }
+            None => {
+                let planned = kql::plan(&state, &text, &resolver).await?;
+                (planned.plan, planned.render, Trust::Binder)
+            }
+        };
+        sandbox::check(&plan, trust)?;
+        let time = limits.time.unwrap_or(Duration::from_millis(self.config.time_max_ms)).min(Duration::from_millis(self.config.time_cap_ms));
+        let job = Job {
+            context,
+            state,
+            text,
+            plan,
+            place,
+            started,
+            time,
+            rows_max: limits.rows.unwrap_or(self.config.rows_max),
+            bytes_max: limits.bytes.unwrap_or(self.config.bytes_max),
+            memory_before: self.sessions.reserved(),
+        };
+        let runtime = self.runtime.as_ref().expect("taken at drop only");
+        run::start(runtime.handle(), job, render).await
     }
 
     /// The tables of a workspace with columns and sizes.
     ///
     /// # Errors
     /// As the catalog's and the keys'.
-    pub async fn tables(&self, _workspace: WorkspaceId) -> Result<Vec<TableInfo>, QueryError> {
-        todo!()
+    pub async fn tables(&self, workspace: WorkspaceId) -> Result<Vec<TableInfo>, QueryError> {
+        let mut found = Vec::new();
+        for row in self.deps.catalog.tables(workspace).await.map_err(|error| catalog_error(&error))? {
+            let memory = self.deps.buffer.snapshot(row.id);
+            let snapshot = self.deps.catalog.snapshot(row.id, TimeRange::ALL).await.map_err(|error| catalog_error(&error))?;
+            let unflushed: u64 = crate::pin::unflushed(memory, &snapshot).iter().map(|(_, batch)| batch.num_rows() as u64).sum();
+            let schema = self.lineage.schema(workspace, PrincipalId::NIL, row.id).await?;
+            found.push(TableInfo {
+                name: row.name.to_string(),
+                rows_live: unflushed + snapshot.blocks.iter().map(|block| block.rows).sum::<u64>(),
+                bytes: snapshot.blocks.iter().map(|block| block.sealed_len).sum(),
+                blocks: snapshot.blocks.len() as u64,
+                columns: schema.columns.clone(),
+                retention_days: row.retention_days,
+            });
+        }
+        Ok(found)
     }
 
     /// Drops everything derived from rows of this epoch, and ends queries that touched it.
-    pub fn forget(&self, _epoch: Epoch) {
-        todo!()
+    pub fn forget(&self, epoch: Epoch) {
+        // Queries first: a running one would fill the caches again.
+        for context in self.running.lock().iter().filter_map(Weak::upgrade) {
+            if context.touches(epoch) {
+                context.fail(QueryError::new(ErrorKind::KeyRevoked, "QueryAbortedKeyRevoked", format!("key {} was taken away", epoch.aek)));
+                context.cancel.cancel();
+            }
+        }
+        self.footers.forget(epoch);
+        self.lineage.forget(epoch);
     }
 }

@@ -3,8 +3,12 @@
 use std::fmt;
 use std::ops::Range;
 
+use datafusion::error::DataFusionError;
 use serde_json::{Value, json};
-use strongroom_model::{ErrorKind, ObjectId};
+use strongroom_catalog::CatalogError;
+use strongroom_envelope::{GuardError, OpenError};
+use strongroom_keys::KeyError;
+use strongroom_model::{Epoch, ErrorKind, ObjectId};
 
 /// Where in the text an error lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,3 +166,118 @@ impl fmt::Display for QueryError {
 }
 
 impl std::error::Error for QueryError {}
+
+/// A guard that does not give its keys any more.
+pub(crate) fn guard_error(error: &GuardError) -> QueryError {
+    let code = if error.kind() == ErrorKind::KeyRevoked { "QueryAbortedKeyRevoked" } else { error.code() };
+    QueryError::new(error.kind(), code, error.to_string())
+}
+
+/// An object that does not open.
+pub(crate) fn open_error(error: &OpenError, object: ObjectId) -> QueryError {
+    match error {
+        OpenError::Guard(guard) => guard_error(guard),
+        error => QueryError::new(error.kind(), error.code(), format!("{error}; the query was stopped, block {object} cannot be trusted")).with_block(object),
+    }
+}
+
+/// A key that is not given.
+pub(crate) fn key_error(error: &KeyError, epoch: Epoch) -> QueryError {
+    QueryError::new(error.kind(), error.code(), format!("{error} (epoch {})", epoch.aek))
+}
+
+/// The catalog failed.
+pub(crate) fn catalog_error(error: &CatalogError) -> QueryError {
+    QueryError::new(error.kind(), error.code(), "the catalog did not answer")
+}
+
+/// What DataFusion says. The text goes to the caller, who owns the data; `text` is what was asked.
+pub(crate) fn engine_error(error: DataFusionError, text: &str) -> QueryError {
+    let mut error = error;
+    let mut span = None;
+    let mut notes = Vec::new();
+    loop {
+        error = match error {
+            DataFusionError::Context(_, inner) => *inner,
+            DataFusionError::Diagnostic(diagnostic, inner) => {
+                if let Some(at) = diagnostic.span {
+                    span = span.or(Some(at));
+                }
+                notes.extend(diagnostic.helps.iter().map(|help| help.message.clone()));
+                *inner
+            }
+            DataFusionError::Collection(mut all) if !all.is_empty() => all.swap_remove(0),
+            DataFusionError::Shared(inner) => {
+                let shared = QueryError::invalid("QueryFailed", inner.strip_backtrace());
+                return match &*inner {
+                    DataFusionError::ResourcesExhausted(_) => exhausted(&inner.strip_backtrace()),
+                    _ => shared,
+                };
+            }
+            other => break finish(&other, text, span, notes),
+        };
+    }
+}
+
+fn exhausted(message: &str) -> QueryError {
+    QueryError::new(ErrorKind::TooLarge, "MemoryLimitExceeded", format!("the query needs more memory than it may have: {message}"))
+}
+
+fn finish(error: &DataFusionError, text: &str, span: Option<datafusion::common::Span>, notes: Vec<String>) -> QueryError {
+    let message = error.strip_backtrace();
+    let trimmed = message.split_once(": ").map_or(message.as_str(), |(_, rest)| rest).to_owned();
+    let place = span.map(|span| byte_range(text, span.start.line, span.start.column, span.end.line, span.end.column));
+    let mut found = match error {
+        DataFusionError::SQL(..) => {
+            let place = place.or_else(|| parser_place(&trimmed).map(|(line, column)| byte_range(text, line, column, line, column + 1)));
+            QueryError::syntax(text, place.unwrap_or(0..0), "SYN0001", trimmed)
+        }
+        DataFusionError::Plan(_) | DataFusionError::SchemaError(..) | DataFusionError::NotImplemented(_) => match place {
+            Some(place) => QueryError::semantic(text, place, "SEM0100", trimmed),
+            None => QueryError::invalid("SemanticError", trimmed),
+        },
+        DataFusionError::ResourcesExhausted(_) => exhausted(&trimmed),
+        DataFusionError::IoError(error) if error.kind() == std::io::ErrorKind::QuotaExceeded => exhausted(&trimmed),
+        DataFusionError::IoError(_) => QueryError::new(ErrorKind::Unavailable, "SpillFailed", "the spill directory failed"),
+        DataFusionError::Internal(_) => QueryError::internal(trimmed),
+        DataFusionError::ParquetError(_) | DataFusionError::ObjectStore(_) => {
+            QueryError::new(ErrorKind::Corrupt, "IntegrityError", format!("a block could not be read: {trimmed}"))
+        }
+        _ => QueryError::invalid("QueryFailed", trimmed),
+    };
+    if let Some(note) = notes.into_iter().next() {
+        found = found.with_hint(note);
+    }
+    found
+}
+
+/// `… at Line: 1, Column: 15` of the SQL parser's messages.
+fn parser_place(message: &str) -> Option<(u64, u64)> {
+    let (_, rest) = message.rsplit_once("Line: ")?;
+    let (line, rest) = rest.split_once(", Column: ")?;
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    Some((line.parse().ok()?, digits.parse().ok()?))
+}
+
+/// Lines and columns from 1, columns in characters.
+fn byte_range(text: &str, line: u64, column: u64, end_line: u64, end_column: u64) -> Range<usize> {
+    let at = |line: u64, column: u64| {
+        let mut offset = 0;
+        for (number, content) in text.split_inclusive('\n').enumerate() {
+            if number as u64 + 1 == line {
+                let skip = usize::try_from(column.saturating_sub(1)).unwrap_or(usize::MAX);
+                return offset + content.char_indices().nth(skip).map_or(content.len(), |(at, _)| at);
+            }
+            offset += content.len();
+        }
+        text.len()
+    };
+    let start = at(line, column);
+    start..at(end_line, end_column).max(start)
+}
+
+impl From<DataFusionError> for QueryError {
+    fn from(error: DataFusionError) -> Self {
+        engine_error(error, "")
+    }
+}

@@ -10,13 +10,27 @@
 //! ```
 
 mod answer;
+mod blk;
 mod config;
+mod context;
 mod engine;
 mod error;
+mod explain;
+mod footers;
 pub(crate) mod functions;
 mod kql;
+mod lineage;
+mod newest;
 pub mod output;
+mod pin;
+mod prune;
 pub(crate) mod resolve;
+mod run;
+mod sandbox;
+mod session;
+mod span;
+mod spill;
+mod table;
 
 pub use answer::{Answer, BatchStream, Partial, QueryStats, Render, TableInfo};
 pub use config::{Language, Limits, QueryConfig, QueryRequest};

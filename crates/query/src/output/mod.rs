@@ -1,46 +1,79 @@
 //! Answers as bytes: the Log Analytics JSON shape, CSV, NDJSON and Arrow IPC.
+//!
+//! [`json`] is complete before it is returned, so its failures are whole error answers. The other three are streams: an error in
+//! one must break the connection, since what was sent is not the whole answer.
+
+mod cell;
+mod csv;
+mod ipc;
+mod json;
+mod ndjson;
 
 use std::pin::Pin;
 
 use bytes::Bytes;
-use futures::Stream;
+use futures::{Stream, StreamExt};
 
 use crate::{Answer, QueryError};
+
+pub use cell::{format_datetime, format_timespan};
+pub use json::{JsonOptions, json};
 
 /// An encoded answer as it comes. An error in it must break the connection: what was sent is not the whole answer.
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, QueryError>> + Send>>;
 
-/// What to put beside the rows of a JSON answer.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct JsonOptions {
-    /// `statistics`.
-    pub statistics: bool,
-    /// `render`.
-    pub render: bool,
+/// Turns batches into bytes, one by one.
+trait Encode: Send + 'static {
+    /// Appends one batch.
+    fn batch(&mut self, batch: &arrow::array::RecordBatch, out: &mut Vec<u8>) -> Result<(), QueryError>;
+    /// Appends what comes before the first batch.
+    fn start(&mut self, out: &mut Vec<u8>) -> Result<(), QueryError>;
+    /// Appends what comes after the last.
+    fn end(&mut self, out: &mut Vec<u8>) -> Result<(), QueryError>;
 }
 
-/// The whole answer in the Log Analytics shape, complete before it is returned.
-///
-/// # Errors
-/// Whatever ended the query.
-pub async fn json(_answer: Answer, _options: JsonOptions) -> Result<Bytes, QueryError> {
-    todo!()
+enum Step {
+    Start,
+    Rows,
+    Done,
 }
 
-/// RFC 4180 with a header line.
+fn encode(answer: Answer, encoder: impl Encode) -> ByteStream {
+    Box::pin(futures::stream::unfold((answer, encoder, Step::Start), |(mut answer, mut encoder, step)| async move {
+        let mut out = Vec::new();
+        let (done, next) = match step {
+            Step::Done => return None,
+            Step::Start => (encoder.start(&mut out), Step::Rows),
+            Step::Rows => match answer.batches.next().await {
+                Some(Ok(batch)) => (encoder.batch(&batch, &mut out), Step::Rows),
+                Some(Err(error)) => (Err(error), Step::Done),
+                None => (encoder.end(&mut out), Step::Done),
+            },
+        };
+        match done {
+            Ok(()) => Some((Ok(Bytes::from(out)), (answer, encoder, next))),
+            Err(error) => Some((Err(error), (answer, encoder, Step::Done))),
+        }
+    }))
+}
+
+/// RFC 4180 with a header line. Null is an empty field, an empty string a quoted one.
 #[must_use]
-pub fn csv(_answer: Answer) -> ByteStream {
-    todo!()
+pub fn csv(answer: Answer) -> ByteStream {
+    let encoder = csv::Csv::new(&answer.columns);
+    encode(answer, encoder)
 }
 
-/// One JSON object a line; `dynamic` as nested JSON.
+/// One JSON object a line; nulls left out, `dynamic` as nested JSON.
 #[must_use]
-pub fn ndjson(_answer: Answer) -> ByteStream {
-    todo!()
+pub fn ndjson(answer: Answer) -> ByteStream {
+    let encoder = ndjson::Lines::new(&answer.columns);
+    encode(answer, encoder)
 }
 
-/// An Arrow IPC stream.
+/// An Arrow IPC stream with zstd-compressed buffers.
 #[must_use]
-pub fn arrow_ipc(_answer: Answer) -> ByteStream {
-    todo!()
+pub fn arrow_ipc(answer: Answer) -> ByteStream {
+    let encoder = ipc::Ipc::new(&answer.schema);
+    encode(answer, encoder)
 }

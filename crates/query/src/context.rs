@@ -1,0 +1,100 @@
+//! What one running query holds: its guards, its first failure, its counters, its off switch.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use arrow_schema::SortOptions;
+use parking_lot::Mutex;
+use strongroom_envelope::KeyGuard;
+use strongroom_model::{Epoch, PrincipalId, TimeRange, WorkspaceId};
+use strongroom_world::World;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::guard_error;
+use crate::explain::Fate;
+use crate::{QueryError, QueryStats};
+
+/// Shared by the tables, the block store and the gate of one query.
+pub(crate) struct QueryContext {
+    pub(crate) world: World,
+    pub(crate) workspace: WorkspaceId,
+    pub(crate) principal: PrincipalId,
+    pub(crate) timespan: Option<TimeRange>,
+    pub(crate) explain: bool,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) stats: Arc<QueryStats>,
+    /// How the newest rows are wanted, if that is what the query asks for: set between logical and physical planning.
+    pub(crate) newest: OnceLock<SortOptions>,
+    guards: Mutex<BTreeMap<Epoch, KeyGuard>>,
+    fault: Mutex<Option<QueryError>>,
+    fates: Mutex<Vec<Fate>>,
+}
+
+impl std::fmt::Debug for QueryContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("QueryContext").field("workspace", &self.workspace).finish_non_exhaustive()
+    }
+}
+
+impl QueryContext {
+    pub(crate) fn new(world: World, workspace: WorkspaceId, principal: PrincipalId, timespan: Option<TimeRange>, explain: bool) -> Arc<Self> {
+        Arc::new(Self {
+            world,
+            workspace,
+            principal,
+            timespan,
+            explain,
+            cancel: CancellationToken::new(),
+            stats: Arc::new(QueryStats::default()),
+            newest: OnceLock::new(),
+            guards: Mutex::new(BTreeMap::new()),
+            fault: Mutex::new(None),
+            fates: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// The guard of an epoch this query already touched.
+    pub(crate) fn guard(&self, epoch: Epoch) -> Option<KeyGuard> {
+        self.guards.lock().get(&epoch).cloned()
+    }
+
+    /// From now on no batch leaves unless this guard still holds.
+    pub(crate) fn touch(&self, guard: KeyGuard) {
+        self.guards.lock().insert(guard.epoch(), guard);
+    }
+
+    pub(crate) fn touches(&self, epoch: Epoch) -> bool {
+        self.guards.lock().contains_key(&epoch)
+    }
+
+    /// Remembers the first failure: what DataFusion makes of it on the way up loses kind and block.
+    pub(crate) fn fail(&self, error: QueryError) {
+        self.fault.lock().get_or_insert(error);
+    }
+
+    pub(crate) fn take_fault(&self) -> Option<QueryError> {
+        self.fault.lock().take()
+    }
+
+    /// The egress gate: whether rows may still leave.
+    pub(crate) fn check(&self) -> Result<(), QueryError> {
+        if let Some(error) = self.take_fault() {
+            return Err(error);
+        }
+        let now = self.world.clock.boot();
+        for guard in self.guards.lock().values() {
+            guard.check(now).map_err(|error| guard_error(&error))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn record_fates(&self, fates: impl IntoIterator<Item = Fate>) {
+        if self.explain {
+            self.fates.lock().extend(fates);
+        }
+    }
+
+    pub(crate) fn take_fates(&self) -> Vec<Fate> {
+        std::mem::take(&mut *self.fates.lock())
+    }
+}

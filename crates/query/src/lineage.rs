@@ -1,0 +1,208 @@
+//! What a table looks like: the union of its epochs' newest schemas; and the opened statistics of its blocks.
+//!
+//! Both derive from rows: they are opened under guard, kept in memory only, and go when their epoch's key goes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use strongroom_catalog::{BlockRow, Catalog};
+use strongroom_envelope::{CellPlace, KeyGuard, open_cell};
+use strongroom_keys::{KeyRing, Purpose};
+use strongroom_model::{
+    AccountId, AekId, BlockStats, Column, ColumnType, Epoch, ErrorKind, ObjectId, PrincipalId, TIME_COLUMN, TableId, TableSchema, WorkspaceId,
+};
+use strongroom_world::World;
+
+use crate::QueryError;
+use crate::context::QueryContext;
+use crate::error::{catalog_error, key_error, open_error};
+
+struct CachedSchema {
+    versions: Vec<(AekId, u32)>,
+    epochs: Vec<Epoch>,
+    schema: Arc<TableSchema>,
+}
+
+#[derive(Default)]
+struct StatsCache {
+    entries: HashMap<ObjectId, (Epoch, Arc<BlockStats>, u64)>,
+    bytes: u64,
+}
+
+/// Opens schemas and statistics, and remembers what it opened.
+pub(crate) struct Lineage {
+    world: World,
+    catalog: Catalog,
+    keys: Arc<KeyRing>,
+    stats_limit: u64,
+    schemas: Mutex<HashMap<TableId, CachedSchema>>,
+    accounts: Mutex<HashMap<AekId, AccountId>>,
+    stats: Mutex<StatsCache>,
+}
+
+impl Lineage {
+    pub(crate) fn new(world: World, catalog: Catalog, keys: Arc<KeyRing>, stats_limit: u64) -> Self {
+        Self {
+            world,
+            catalog,
+            keys,
+            stats_limit,
+            schemas: Mutex::default(),
+            accounts: Mutex::default(),
+            stats: Mutex::default(),
+        }
+    }
+
+    /// Drops what was opened under this epoch.
+    pub(crate) fn forget(&self, epoch: Epoch) {
+        self.schemas.lock().retain(|_, cached| !cached.epochs.contains(&epoch));
+        let mut stats = self.stats.lock();
+        let mut freed = 0;
+        stats.entries.retain(|_, (of, _, bytes)| {
+            let keep = *of != epoch;
+            if !keep {
+                freed += *bytes;
+            }
+            keep
+        });
+        stats.bytes -= freed;
+    }
+
+    /// A guard for this query, remembered by its egress gate.
+    pub(crate) async fn guard(&self, context: &QueryContext, epoch: Epoch) -> Result<KeyGuard, QueryError> {
+        if let Some(guard) = context.guard(epoch) {
+            return Ok(guard);
+        }
+        let guard =
+            self.keys.guard(epoch, context.workspace, context.principal, Purpose::Query).await.map_err(|error| key_error(&error, epoch))?;
+        context.touch(guard.clone());
+        Ok(guard)
+    }
+
+    async fn account(&self, aek: AekId) -> Result<AccountId, QueryError> {
+        if let Some(account) = self.accounts.lock().get(&aek) {
+            return Ok(*account);
+        }
+        let row = self.catalog.aek(aek).await.map_err(|error| catalog_error(&error))?;
+        let account = row.ok_or_else(|| QueryError::new(ErrorKind::Corrupt, "IntegrityError", format!("no record of key {aek}")))?.account;
+        self.accounts.lock().insert(aek, account);
+        Ok(account)
+    }
+
+    /// The columns of a table over all epochs that can be read. An epoch whose key is away adds nothing here:
+    /// a query that needs its rows fails when it comes to them.
+    ///
+    /// # Errors
+    /// The key's error if no epoch at all can be read.
+    pub(crate) async fn schema(&self, workspace: WorkspaceId, principal: PrincipalId, table: TableId) -> Result<Arc<TableSchema>, QueryError> {
+        let cells = self.catalog.schema_cells(table).await.map_err(|error| catalog_error(&error))?;
+        let versions: Vec<(AekId, u32)> = cells.iter().map(|cell| (cell.aek, cell.version)).collect();
+        if let Some(cached) = self.schemas.lock().get(&table)
+            && cached.versions == versions
+        {
+            return Ok(Arc::clone(&cached.schema));
+        }
+        let mut union = TableSchema::new();
+        let (mut epochs, mut denied) = (Vec::new(), None);
+        for cell in &cells {
+            let epoch = Epoch { account: self.account(cell.aek).await?, aek: cell.aek };
+            let guard = match self.keys.guard(epoch, workspace, principal, Purpose::Query).await {
+                Ok(guard) => guard,
+                Err(error) if matches!(error.kind(), ErrorKind::KeyRevoked | ErrorKind::Unavailable | ErrorKind::Forbidden) => {
+                    denied = Some(key_error(&error, epoch));
+                    continue;
+                }
+                Err(error) => return Err(key_error(&error, epoch)),
+            };
+            let place = CellPlace { epoch, workspace, table, row: cell.row };
+            let plain = open_cell(&guard, self.world.clock.boot(), &place, &cell.cell).map_err(|error| open_error(&error, cell.row))?;
+            let schema: TableSchema = serde_json::from_slice(&plain)
+                .map_err(|_| QueryError::new(ErrorKind::Corrupt, "IntegrityError", format!("the schema in cell {} has another form", cell.row)))?;
+            merge(&mut union, &schema);
+            epochs.push(epoch);
+        }
+        if let Some(error) = denied {
+            // Not cached: the key may be back at the next question.
+            return if epochs.is_empty() { Err(error) } else { Ok(Arc::new(union)) };
+        }
+        let schema = Arc::new(union);
+        self.schemas.lock().insert(table, CachedSchema { versions, epochs, schema: Arc::clone(&schema) });
+        Ok(schema)
+    }
+
+    /// A block's statistics, opened under `guard`. A form this build does not know tells nothing, and prunes nothing.
+    pub(crate) fn stats(&self, guard: &KeyGuard, row: &BlockRow) -> Result<Option<Arc<BlockStats>>, QueryError> {
+        if let Some((_, stats, _)) = self.stats.lock().entries.get(&row.object) {
+            return Ok(Some(Arc::clone(stats)));
+        }
+        let place = CellPlace { epoch: row.epoch, workspace: row.workspace, table: row.table, row: row.object };
+        let plain = open_cell(guard, self.world.clock.boot(), &place, &row.stats).map_err(|error| open_error(&error, row.object))?;
+        let Ok(stats) = serde_json::from_slice::<BlockStats>(&plain) else { return Ok(None) };
+        let stats = Arc::new(stats);
+        let bytes = 2 * plain.len() as u64 + 128;
+        let mut cache = self.stats.lock();
+        if cache.bytes + bytes > self.stats_limit {
+            // Statistics are cheap to open again: start over rather than keep an order.
+            *cache = StatsCache::default();
+        }
+        if bytes <= self.stats_limit && cache.entries.insert(row.object, (row.epoch, Arc::clone(&stats), bytes)).is_none() {
+            cache.bytes += bytes;
+        }
+        Ok(Some(stats))
+    }
+}
+
+/// Adds columns; where two epochs differ in a type, the wider one wins.
+fn merge(union: &mut TableSchema, more: &TableSchema) {
+    for column in &more.columns {
+        match union.columns.iter_mut().find(|known| known.name == column.name) {
+            Some(known) => known.kind = wider(known.kind, column.kind),
+            None => union.columns.push(column.clone()),
+        }
+    }
+    let time = union.columns.iter().position(|column| column.name == TIME_COLUMN);
+    match time {
+        Some(0) => {}
+        Some(at) => union.columns[..=at].rotate_right(1),
+        None => union.columns.insert(0, Column { name: TIME_COLUMN.to_owned(), kind: ColumnType::DateTime }),
+    }
+}
+
+fn wider(a: ColumnType, b: ColumnType) -> ColumnType {
+    use ColumnType::{Dynamic, Int, Long, Real, String};
+    match (a, b) {
+        _ if a == b => a,
+        (Int | Long | Real, Int | Long | Real) => {
+            if a == Real || b == Real {
+                Real
+            } else {
+                Long
+            }
+        }
+        (Dynamic, _) | (_, Dynamic) => Dynamic,
+        _ => String,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_union_of_two_lineages_has_every_column_once_in_its_wider_type() {
+        let column = |name: &str, kind| Column { name: name.to_owned(), kind };
+        let mut union = TableSchema::new();
+        merge(&mut union, &TableSchema { columns: vec![column(TIME_COLUMN, ColumnType::DateTime), column("n", ColumnType::Long)] });
+        merge(
+            &mut union,
+            &TableSchema {
+                columns: vec![column("n", ColumnType::Real), column("s", ColumnType::String), column(TIME_COLUMN, ColumnType::DateTime)],
+            },
+        );
+        assert_eq!(
+            union.columns,
+            vec![column(TIME_COLUMN, ColumnType::DateTime), column("n", ColumnType::Real), column("s", ColumnType::String)]
+        );
+    }
+}

@@ -1,0 +1,112 @@
+//! Pins tables for one query: memtable snapshots, then the catalog's, then what is in both is left out once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use datafusion::catalog::TableProvider;
+use strongroom_buffer::{Buffer, MemSnapshot};
+use strongroom_catalog::{Catalog, TableRow, TableSnapshot};
+use strongroom_model::{Epoch, Position, TableName, TimeRange};
+
+use crate::QueryError;
+use crate::error::catalog_error;
+use crate::resolve::{BoundContext, TableResolver};
+use crate::table::{LogTable, Shared};
+
+/// The tables of one query.
+pub(crate) struct Pins {
+    catalog: Catalog,
+    buffer: Arc<Buffer>,
+    shared: Arc<Shared>,
+    tables_max: usize,
+    pinned: tokio::sync::Mutex<Pinned>,
+}
+
+#[derive(Default)]
+struct Pinned {
+    rows: Option<Vec<TableRow>>,
+    tables: HashMap<String, Arc<dyn TableProvider>>,
+}
+
+/// The memtable rows that are in no block of the snapshot.
+pub(crate) fn unflushed(memory: Vec<MemSnapshot>, snapshot: &TableSnapshot) -> Vec<(Epoch, RecordBatch)> {
+    let flushed: HashMap<Epoch, Position> = snapshot.flushed.iter().copied().collect();
+    let mut left = Vec::new();
+    for part in memory {
+        let through = flushed.get(&part.epoch).copied().unwrap_or_default();
+        left.extend(part.rows.into_iter().filter(|(position, _)| *position > through).map(|(_, batch)| (part.epoch, batch)));
+    }
+    left
+}
+
+impl Pins {
+    pub(crate) fn new(catalog: Catalog, buffer: Arc<Buffer>, shared: Arc<Shared>, tables_max: usize) -> Self {
+        Self { catalog, buffer, shared, tables_max, pinned: tokio::sync::Mutex::default() }
+    }
+
+    async fn list(&self, pinned: &mut Pinned) -> Result<Vec<TableRow>, QueryError> {
+        if let Some(rows) = &pinned.rows {
+            return Ok(rows.clone());
+        }
+        let rows = self.catalog.tables(self.shared.context.workspace).await.map_err(|error| catalog_error(&error))?;
+        pinned.rows = Some(rows.clone());
+        Ok(rows)
+    }
+
+    async fn pin(&self, row: &TableRow) -> Result<LogTable, QueryError> {
+        let context = &self.shared.context;
+        // EXPLAIN tells of the blocks outside the timespan, too.
+        let range = if context.explain { TimeRange::ALL } else { context.timespan.unwrap_or(TimeRange::ALL) };
+        // This order and no other: rows that are flushed in between are then in both, and dropped from one.
+        let memory = self.buffer.snapshot(row.id);
+        let snapshot = self.catalog.snapshot(row.id, range).await.map_err(|error| catalog_error(&error))?;
+        let memory = unflushed(memory, &snapshot);
+        // After both: a column is in the catalog before any row that has it.
+        let columns = self.shared.lineage.schema(context.workspace, context.principal, row.id).await?;
+        let stats = &context.stats;
+        let rows: u64 = snapshot.blocks.iter().map(|block| block.rows).sum::<u64>() + memory.iter().map(|(_, b)| b.num_rows() as u64).sum::<u64>();
+        stats.table_rows.fetch_add(rows, std::sync::atomic::Ordering::Relaxed);
+        let bytes = snapshot.blocks.iter().map(|block| block.sealed_len).sum();
+        stats.table_bytes.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
+        Ok(LogTable::new(row.name.clone(), columns, memory, snapshot.blocks, Arc::clone(&self.shared)))
+    }
+}
+
+#[async_trait]
+impl TableResolver for Pins {
+    async fn names(&self) -> Result<Vec<String>, QueryError> {
+        let mut pinned = self.pinned.lock().await;
+        let mut names: Vec<String> = self.list(&mut pinned).await?.iter().map(|row| row.name.to_string()).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    async fn resolve(&self, names: &[String]) -> Result<BoundContext, QueryError> {
+        let mut pinned = self.pinned.lock().await;
+        let rows = self.list(&mut pinned).await?;
+        let mut tables: HashMap<String, Arc<dyn TableProvider>> = HashMap::new();
+        for name in names {
+            if tables.contains_key(name) || name.parse::<TableName>().is_err() {
+                continue;
+            }
+            let Some(row) = rows.iter().find(|row| row.name.as_str() == name) else { continue };
+            let table = match pinned.tables.get(name) {
+                Some(table) => Arc::clone(table),
+                None if pinned.tables.len() >= self.tables_max => {
+                    return Err(QueryError::invalid("TooManyTables", format!("a query may name at most {} tables", self.tables_max)));
+                }
+                None => {
+                    let table: Arc<dyn TableProvider> = Arc::new(self.pin(row).await?);
+                    pinned.tables.insert(name.clone(), Arc::clone(&table));
+                    table
+                }
+            };
+            tables.insert(name.clone(), table);
+        }
+        let mut all: Vec<String> = rows.iter().map(|row| row.name.to_string()).collect();
+        all.sort_unstable();
+        Ok(BoundContext { tables, names: all, now: self.shared.context.world.clock.wall().0, timespan: self.shared.context.timespan })
+    }
+}

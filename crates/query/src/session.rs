@@ -1,0 +1,86 @@
+//! Sessions: one template, one session per query, nothing in them that reaches outside.
+
+use std::sync::Arc;
+
+use datafusion::config::Dialect;
+use datafusion::error::Result;
+use datafusion::execution::cache::cache_manager::{CacheManagerConfig, FileMetadataCache};
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::{SessionState, SessionStateBuilder, SessionStateDefaults};
+use datafusion::prelude::SessionConfig;
+
+use crate::QueryConfig;
+use crate::blk::{BlkStore, OnlyBlocks};
+use crate::spill::SpillFiles;
+
+/// What all sessions share.
+pub(crate) struct Sessions {
+    template: SessionState,
+    pool: Arc<dyn MemoryPool>,
+    footers: Arc<FileMetadataCache>,
+    footers_bytes: usize,
+    spill: bool,
+}
+
+impl Sessions {
+    pub(crate) fn new(config: &QueryConfig, footers: Arc<FileMetadataCache>) -> Self {
+        let top = std::num::NonZeroUsize::new(3).expect("three");
+        let pool: Arc<dyn MemoryPool> = Arc::new(TrackConsumersPool::new(FairSpillPool::new(config.memory_bytes), top));
+        Self {
+            template: template(config),
+            pool,
+            footers,
+            footers_bytes: config.metadata_cache_bytes,
+            spill: config.spill_bytes > 0,
+        }
+    }
+
+    /// Bytes that operators hold now.
+    pub(crate) fn reserved(&self) -> usize {
+        self.pool.reserved()
+    }
+
+    /// A session that can read these blocks and spill to these files.
+    pub(crate) fn session(&self, blk: Arc<BlkStore>, spill: Arc<SpillFiles>) -> Result<SessionState> {
+        let caches = CacheManagerConfig::default()
+            .with_file_metadata_cache(Some(Arc::clone(&self.footers)))
+            .with_metadata_cache_limit(self.footers_bytes)
+            .with_file_statistics_cache_limit(0)
+            .with_list_files_cache_limit(0);
+        let mode = if self.spill { DiskManagerMode::Custom(spill) } else { DiskManagerMode::Disabled };
+        let runtime: Arc<RuntimeEnv> = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::clone(&self.pool))
+            .with_cache_manager(caches)
+            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode))
+            .with_object_store_registry(Arc::new(OnlyBlocks(blk)))
+            .build_arc()?;
+        Ok(SessionStateBuilder::new_from_existing(self.template.clone()).with_runtime_env(runtime).build())
+    }
+}
+
+fn template(config: &QueryConfig) -> SessionState {
+    let mut session = SessionConfig::new()
+        .with_target_partitions(config.threads.max(1))
+        .with_batch_size(config.batch_rows)
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(false)
+        .with_collect_statistics(false);
+    let options = session.options_mut();
+    options.execution.time_zone = Some("UTC".to_owned());
+    options.execution.parquet.pushdown_filters = true;
+    options.execution.parquet.reorder_filters = false;
+    options.execution.parquet.schema_force_view_types = true;
+    options.execution.parquet.bloom_filter_on_read = true;
+    options.execution.sort_pushdown_buffer_capacity = 16 << 20;
+    options.sql_parser.enable_ident_normalization = false;
+    options.sql_parser.dialect = Dialect::PostgreSQL;
+    SessionStateBuilder::new()
+        .with_config(session)
+        .with_expr_planners(SessionStateDefaults::default_expr_planners())
+        .with_scalar_functions(SessionStateDefaults::default_scalar_functions())
+        .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
+        .with_window_functions(SessionStateDefaults::default_window_functions())
+        .build()
+}

@@ -1,0 +1,406 @@
+//! A log table as the planner sees it: memtable rows and sealed blocks, pinned at one moment, as one.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::TimestampNanosecondType;
+use arrow_schema::{Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::memory::{DataSourceExec, MemorySourceConfig};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::stats::Precision;
+use datafusion::common::{ColumnStatistics, DFSchema, ScalarValue, Statistics};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::cache::cache_manager::FileMetadataCache;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType, col, lit};
+use datafusion::physical_expr::expressions::Column as PhysicalColumn;
+use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::filter::FilterExecBuilder;
+use datafusion::physical_plan::union::UnionExec;
+use object_store::ObjectStore;
+use strongroom_buffer::conform;
+use strongroom_catalog::BlockRow;
+use strongroom_model::{BlockStats, Epoch, TIME_COLUMN, TableName, TableSchema, TimeRange};
+use strongroom_store::BlockStore;
+
+use crate::QueryError;
+use crate::blk::{BLK_URL, BlkStore, stored};
+use crate::context::QueryContext;
+use crate::explain::{Fate, Pruned};
+use crate::lineage::Lineage;
+use crate::prune::{self, Bounds};
+
+/// Read at once from a block's end: footers of blocks of some twenty columns fit.
+const FOOTER_HINT_BYTES: usize = 64 << 10;
+
+/// More chains of overlapping blocks than this are not merged in order but sorted: each chain holds a block open.
+const CHAINS_MAX: usize = 16;
+
+/// What every table of one query shares.
+pub(crate) struct Shared {
+    pub(crate) context: Arc<QueryContext>,
+    pub(crate) lineage: Arc<Lineage>,
+    pub(crate) blocks: Arc<BlockStore>,
+    pub(crate) blk: Arc<BlkStore>,
+    pub(crate) footers: Arc<FileMetadataCache>,
+    pub(crate) blocks_max: usize,
+}
+
+/// A table pinned for one query.
+pub(crate) struct LogTable {
+    name: TableName,
+    columns: Arc<TableSchema>,
+    schema: SchemaRef,
+    /// Rows not in blocks yet, by epoch.
+    memory: Vec<(Epoch, RecordBatch)>,
+    blocks: Vec<BlockRow>,
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for LogTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogTable").field("name", &self.name.as_str()).finish_non_exhaustive()
+    }
+}
+
+/// A block that is read, and what is known of it.
+struct Kept<'a> {
+    row: &'a BlockRow,
+    stats: Option<Arc<BlockStats>>,
+}
+
+impl LogTable {
+    pub(crate) fn new(
+        name: TableName,
+        columns: Arc<TableSchema>,
+        memory: Vec<(Epoch, RecordBatch)>,
+        blocks: Vec<BlockRow>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let schema = columns.query_schema();
+        Self { name, columns, schema, memory, blocks, shared }
+    }
+
+    pub(crate) fn columns(&self) -> &TableSchema {
+        &self.columns
+    }
+
+    /// Filters, timespan included, as one physical expression over the whole schema.
+    fn predicate(&self, state: &dyn Session, filters: &[Expr]) -> Result<Option<Arc<dyn PhysicalExpr>>> {
+        let all = conjunction(filters.iter().cloned().chain(self.timespan()));
+        all.map(|expr| state.create_physical_expr(expr, &self.df_schema()?)).transpose()
+    }
+
+    fn df_schema(&self) -> Result<DFSchema> {
+        DFSchema::try_from(Schema::clone(&self.schema))
+    }
+
+    fn timespan(&self) -> Option<Expr> {
+        let span = self.shared.context.timespan.filter(|span| *span != TimeRange::ALL)?;
+        let at = |ns| lit(ScalarValue::TimestampNanosecond(Some(ns), Some("UTC".into())));
+        let time = || col(datafusion::common::Column::from_name(TIME_COLUMN));
+        Some(time().gt_eq(at(span.start)).and(time().lt_eq(at(span.end))))
+    }
+
+    /// Blocks that may hold wanted rows, newest first, their guards touched; tells EXPLAIN about the others.
+    async fn prune(&self, predicate: Option<&Arc<dyn PhysicalExpr>>) -> Result<Vec<Kept<'_>>, QueryError> {
+        let shared = &self.shared;
+        let context = &shared.context;
+        let mut fates: Vec<Option<Pruned>> = vec![None; self.blocks.len()];
+        let mut left: Vec<usize> = (0..self.blocks.len()).collect();
+        let pruning = predicate.and_then(|expr| prune::predicate(Arc::clone(expr), &self.schema));
+        let mut sift = |left: &mut Vec<usize>, why: Pruned, bounds: Vec<Bounds>| {
+            let Some(pruning) = &pruning else { return };
+            let keep = prune::keep(pruning, &self.schema, &bounds);
+            let mut at = 0;
+            left.retain(|block| {
+                at += 1;
+                if !keep[at - 1] {
+                    fates[*block] = Some(why);
+                }
+                keep[at - 1]
+            });
+        };
+        // In the clear first: no key is asked for a block that its window or time range rules out.
+        let clear = |time: TimeRange| Bounds { time, rows: None, stats: None };
+        let windows = left.iter().map(|i| clear(self.blocks[*i].window.range())).collect();
+        sift(&mut left, Pruned::Window, windows);
+        let times = left.iter().map(|i| clear(self.blocks[*i].time)).collect();
+        sift(&mut left, Pruned::Time, times);
+
+        let mut opened = Vec::with_capacity(left.len());
+        for block in &left {
+            let row = &self.blocks[*block];
+            let guard = shared.lineage.guard(context, row.epoch).await?;
+            opened.push(shared.lineage.stats(&guard, row)?);
+        }
+        let by_block: std::collections::HashMap<usize, Option<Arc<BlockStats>>> = left.iter().copied().zip(opened).collect();
+        let bounds = left
+            .iter()
+            .map(|i| {
+                let stats = by_block[i].clone();
+                Bounds { time: self.blocks[*i].time, rows: stats.as_ref().map(|stats| stats.rows), stats }
+            })
+            .collect();
+        sift(&mut left, Pruned::Statistics, bounds);
+
+        context.stats.blocks_seen.fetch_add(self.blocks.len() as u64, Ordering::Relaxed);
+        context.stats.blocks_kept.fetch_add(left.len() as u64, Ordering::Relaxed);
+        if context.explain {
+            self.tell(&fates).await;
+        }
+        if left.len() > shared.blocks_max {
+            return Err(QueryError::new(
+                strongroom_model::ErrorKind::TooLarge,
+                "TooManyBlocks",
+                format!("the query would read {} blocks of table {}, at most {} are allowed; narrow the time range", left.len(), self.name, shared.blocks_max),
+            ));
+        }
+        let mut kept: Vec<Kept<'_>> = left.iter().map(|i| Kept { row: &self.blocks[*i], stats: by_block[i].clone() }).collect();
+        kept.sort_by(|a, b| (b.row.time.end, b.row.time.start, b.row.object).cmp(&(a.row.time.end, a.row.time.start, a.row.object)));
+        Ok(kept)
+    }
+
+    async fn tell(&self, fates: &[Option<Pruned>]) {
+        let shared = &self.shared;
+        let mut told = Vec::with_capacity(fates.len());
+        for (row, pruned) in self.blocks.iter().zip(fates) {
+            let class = shared.lineage.guard(&shared.context, row.epoch).await.ok().map(|guard| guard.class());
+            told.push(Fate::Block {
+                table: self.name.to_string(),
+                object: row.object,
+                window: row.window,
+                rows: row.rows,
+                bytes: row.sealed_len,
+                pruned: *pruned,
+                class,
+                epoch: row.epoch,
+                hotness: shared.blocks.cache().contains(&stored(row)),
+            });
+        }
+        shared.context.record_fates(told);
+    }
+
+    fn scan_blocks(&self, kept: &[Kept<'_>], projection: Option<&Vec<usize>>, partitions: usize) -> Result<Arc<dyn ExecutionPlan>> {
+        let shared = &self.shared;
+        let mut files = Vec::with_capacity(kept.len());
+        for block in kept {
+            let guard = shared
+                .context
+                .guard(block.row.epoch)
+                .ok_or_else(|| DataFusionError::Internal("a block is read without a guard".to_owned()))?;
+            let path = shared.blk.admit(block.row, &guard);
+            let mut file = PartitionedFile::new(path.to_string(), block.row.plain_len).with_metadata_size_hint(FOOTER_HINT_BYTES);
+            file = file.with_statistics(Arc::new(file_statistics(block)));
+            files.push((block.row.time, file));
+        }
+        let newest = shared.context.newest.get();
+        let chains = newest.map(|_| chain(&files)).filter(|chains| chains.len() <= CHAINS_MAX);
+        let mut builder = FileScanConfigBuilder::new(ObjectStoreUrl::parse(BLK_URL)?, Arc::new(self.source()));
+        if let (Some(chains), Some(options)) = (chains, newest) {
+            let time = Arc::new(PhysicalColumn::new(TIME_COLUMN, 0));
+            let ordering = LexOrdering::new([PhysicalSortExpr::new(time, *options)]);
+            builder = builder.with_file_groups(chains).with_output_ordering(ordering.into_iter().collect());
+        } else {
+            builder = builder.with_file_groups(deal(files, partitions));
+        }
+        let config = builder.with_statistics(self.statistics_of(kept)).with_projection_indices(projection.cloned())?.build();
+        Ok(DataSourceExec::from_data_source(config))
+    }
+
+    fn source(&self) -> ParquetSource {
+        let shared = &self.shared;
+        let store: Arc<dyn ObjectStore> = Arc::clone(&shared.blk) as _;
+        ParquetSource::new(Arc::clone(&self.schema))
+            .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(store, Arc::clone(&shared.footers))))
+            .with_pushdown_filters(true)
+            .with_reorder_filters(false)
+            .with_enable_page_index(true)
+            .with_bloom_filter_on_read(true)
+    }
+
+    /// Rows in all; exact only if every block's sealed statistics say so.
+    fn statistics_of(&self, kept: &[Kept<'_>]) -> Statistics {
+        let mut whole = Statistics::new_unknown(&self.schema);
+        let rows: Option<u64> = kept.iter().map(|block| block.stats.as_ref().map(|stats| stats.rows)).sum();
+        if let Some(rows) = rows.and_then(|rows| usize::try_from(rows).ok()) {
+            whole.num_rows = Precision::Exact(rows);
+        }
+        let bytes: u64 = kept.iter().map(|block| block.row.plain_len).sum();
+        whole.total_byte_size = Precision::Inexact(usize::try_from(bytes).unwrap_or(usize::MAX));
+        whole
+    }
+
+    /// Memtable batches that may hold wanted rows, in the shape that is wanted.
+    async fn scan_memory(
+        &self,
+        span: Option<TimeRange>,
+        projection: Option<&Vec<usize>>,
+        partitions: usize,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>, QueryError> {
+        let wanted: SchemaRef = match projection {
+            Some(columns) => Arc::new(self.schema.project(columns).map_err(DataFusionError::from)?),
+            None => Arc::clone(&self.schema),
+        };
+        let mut parts: Vec<Vec<RecordBatch>> = vec![Vec::new(); partitions.max(1)];
+        let mut sizes = vec![0_usize; parts.len()];
+        let (mut rows, mut all) = (0, 0);
+        // Newest arrivals first, so that "newest n" soon knows what is old.
+        for (epoch, batch) in self.memory.iter().rev() {
+            all += batch.num_rows() as u64;
+            if let (Some(span), Some(times)) = (span, times(batch))
+                && !times.overlaps(&span)
+            {
+                continue;
+            }
+            self.shared.lineage.guard(&self.shared.context, *epoch).await?;
+            let batch = conform(batch, &wanted).map_err(DataFusionError::from)?;
+            rows += batch.num_rows() as u64;
+            let least = (0..sizes.len()).min_by_key(|i| sizes[*i]).unwrap_or(0);
+            sizes[least] += batch.num_rows();
+            parts[least].push(batch);
+        }
+        self.shared.context.stats.memtable_rows.fetch_add(rows, Ordering::Relaxed);
+        self.shared.context.record_fates([Fate::Memory { table: self.name.to_string(), rows, all }]);
+        parts.retain(|part| !part.is_empty());
+        if parts.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(MemorySourceConfig::try_new_exec(&parts, wanted, None)?))
+    }
+
+    /// The time range that the filters leave, as far as plain comparisons tell.
+    fn span(&self, filters: &[Expr]) -> Option<TimeRange> {
+        crate::span::of_filters(filters, self.shared.context.timespan)
+    }
+}
+
+/// First and last instant in a batch.
+fn times(batch: &RecordBatch) -> Option<TimeRange> {
+    let column = batch.column_by_name(TIME_COLUMN)?.as_primitive_opt::<TimestampNanosecondType>()?;
+    Some(TimeRange { start: arrow::compute::min(column)?, end: arrow::compute::max(column)? })
+}
+
+/// Statistics of one block: rows and `TimeGenerated` (column 0); the others were used in pruning already.
+fn file_statistics(block: &Kept<'_>) -> Statistics {
+    let at = |ns| Precision::Exact(ScalarValue::TimestampNanosecond(Some(ns), Some("UTC".into())));
+    let time = ColumnStatistics {
+        null_count: Precision::Exact(0),
+        min_value: at(block.row.time.start),
+        max_value: at(block.row.time.end),
+        ..ColumnStatistics::new_unknown()
+    };
+    let rows = block.stats.as_ref().and_then(|stats| usize::try_from(stats.rows).ok());
+    Statistics {
+        num_rows: rows.map_or(Precision::Absent, Precision::Exact),
+        total_byte_size: Precision::Absent,
+        column_statistics: vec![time],
+    }
+}
+
+/// Chains of blocks that follow each other without overlap, newest first in each.
+fn chain(files: &[(TimeRange, PartitionedFile)]) -> Vec<FileGroup> {
+    let mut chains: Vec<(i64, Vec<PartitionedFile>)> = Vec::new();
+    for (time, file) in files {
+        // The chain that ends closest above leaves the others for blocks that need them.
+        match chains.iter_mut().filter(|(start, _)| *start > time.end).min_by_key(|(start, _)| *start) {
+            Some((start, chain)) => {
+                *start = time.start;
+                chain.push(file.clone());
+            }
+            None => chains.push((time.start, vec![file.clone()])),
+        }
+    }
+    chains.into_iter().map(|(_, files)| FileGroup::new(files)).collect()
+}
+
+/// Deals blocks out to partitions by size, newest first in each.
+fn deal(files: Vec<(TimeRange, PartitionedFile)>, partitions: usize) -> Vec<FileGroup> {
+    let count = partitions.clamp(1, files.len().max(1));
+    let mut groups: Vec<(u64, Vec<PartitionedFile>)> = vec![(0, Vec::new()); count];
+    for (_, file) in files {
+        let group = groups.iter_mut().min_by_key(|(bytes, _)| *bytes).expect("at least one");
+        group.0 += file.object_meta.size;
+        group.1.push(file);
+    }
+    groups.into_iter().map(|(_, files)| FileGroup::new(files)).collect()
+}
+
+#[async_trait]
+impl TableProvider for LogTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        // All are used to prune; the physical plan then pushes each into Parquet or leaves it where it is.
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        _limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let partitions = state.config().target_partitions();
+        let predicate = self.predicate(state, filters)?;
+        let kept = self.prune(predicate.as_ref()).await.map_err(|error| self.fault(error))?;
+        // The timespan is ours to apply: its column must be read even if nobody asked for it.
+        let timespan = self.timespan();
+        let inner: Option<Vec<usize>> = match (projection, &timespan) {
+            (Some(columns), Some(_)) if !columns.contains(&0) => Some(std::iter::once(0).chain(columns.iter().copied()).collect()),
+            (columns, _) => columns.cloned(),
+        };
+        let mut parts = Vec::with_capacity(2);
+        let memory = self.scan_memory(self.span(filters), inner.as_ref(), partitions).await.map_err(|error| self.fault(error))?;
+        parts.extend(memory);
+        if !kept.is_empty() {
+            parts.push(self.scan_blocks(&kept, inner.as_ref(), partitions)?);
+        }
+        let all = match parts.len() {
+            0 => {
+                let schema = match projection {
+                    Some(columns) => Arc::new(self.schema.project(columns)?),
+                    None => Arc::clone(&self.schema),
+                };
+                return Ok(Arc::new(EmptyExec::new(schema)));
+            }
+            1 => parts.remove(0),
+            _ => UnionExec::try_new(parts)?,
+        };
+        let Some(timespan) = timespan else { return Ok(all) };
+        let schema = DFSchema::try_from(Schema::clone(&all.schema()))?;
+        let filter = FilterExecBuilder::new(state.create_physical_expr(timespan, &schema)?, all);
+        let added = projection.is_some_and(|columns| !columns.contains(&0));
+        let filter = if added {
+            let width = projection.map_or(0, Vec::len);
+            filter.apply_projection(Some((1..=width).collect()))?
+        } else {
+            filter
+        };
+        Ok(Arc::new(filter.build()?))
+    }
+}
+
+impl LogTable {
+    /// Keeps the typed error for the caller and gives DataFusion something to carry.
+    fn fault(&self, error: QueryError) -> DataFusionError {
+        let message = error.to_string();
+        self.shared.context.fail(error);
+        DataFusionError::External(message.into())
+    }
+}
