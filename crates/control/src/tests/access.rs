@@ -11,7 +11,7 @@ async fn a_first_start_makes_the_defaults_and_a_second_one_nothing() {
     assert_eq!((made.retention_days, made.account), (30, site.account));
     assert!(made.subscription.parse::<ObjectId>().is_ok());
     assert_eq!(site.workspaces.ensure_defaults().await.unwrap(), made);
-    assert_eq!(site.catalog.workspaces().await.unwrap(), [made.clone()]);
+    assert_eq!(site.catalog.workspaces().await.unwrap(), std::slice::from_ref(&made));
     let other = site.workspaces.create("shop".parse().unwrap(), Some(7)).await.unwrap();
     assert_eq!((other.subscription, other.retention_days), (made.subscription, 7));
 }

@@ -162,7 +162,7 @@ async fn the_timer_runs_until_told_to_stop() {
     let shop = site.workspaces.create("shop".parse().unwrap(), Some(1)).await.unwrap();
     let table = site.table(&shop, "Logs").await;
     site.block(&shop, table, 3 * DAY).await;
-    let (stop, stopping) = tokio::sync::watch::channel(false);
+    let (sender, stopping) = tokio::sync::watch::channel(false);
     let running = tokio::spawn(Arc::clone(&site.retention).run(stopping));
     while site.sim.clock().sleeping() == 0 {
         tokio::task::yield_now().await;
@@ -172,6 +172,6 @@ async fn the_timer_runs_until_told_to_stop() {
     while site.stored().await > 0 {
         tokio::task::yield_now().await;
     }
-    stop.send(true).unwrap();
+    sender.send(true).unwrap();
     running.await.unwrap();
 }
