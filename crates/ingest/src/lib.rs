@@ -25,12 +25,15 @@ mod publish;
 mod request;
 mod schemas;
 mod sweep;
+#[cfg(test)]
+mod tests;
 
 pub use budget::{Budget, Share};
+
 pub use compact::merge;
 pub use config::{CompactConfig, FlushConfig, IngestConfig, RequestLimits, SweepConfig};
 pub use error::{BadReason, BadRecord, IngestError};
 pub use inflate::inflate;
-pub use intake::{IngestDeps, Intake};
+pub use intake::{IngestDeps, Intake, REJECTED_TABLE};
 pub use request::{CompactReport, Encoding, FlushReport, Format, IngestReply, IngestRequest, OnError};
 pub use sweep::{SweepReport, sweep};
