@@ -35,8 +35,7 @@ pub struct Buffer {
 pub(crate) enum Driver {
     /// A thread per epoch.
     Threads,
-    /// The test, by [`Buffer::turn`]: groups are then the same for the same seed.
-    #[cfg_attr(not(test), expect(dead_code, reason = "tests and the fuzz target drive by hand"))]
+    /// A test or the fuzz target, by `Buffer::turn`: groups are then the same for the same seed.
     ByHand,
 }
 
@@ -65,13 +64,21 @@ impl Buffer {
     /// [`BufferError::Corrupt`] naming segment and offset if acked records cannot be read, unless
     /// [`BufferConfig::salvage`] is set; [`BufferError::Io`], [`BufferError::Open`], [`BufferError::Config`].
     pub fn recover(
-        world: World, dir: &Path, config: BufferConfig, guards: &HashMap<Epoch, KeyGuard>, flushed: &HashMap<(TableId, Epoch), Position>,
+        world: World,
+        dir: &Path,
+        config: BufferConfig,
+        guards: &HashMap<Epoch, KeyGuard>,
+        flushed: &HashMap<(TableId, Epoch), Position>,
     ) -> Result<(Arc<Self>, Recovery), BufferError> {
         Self::recover_driven(world, dir, config, guards, flushed, Driver::Threads)
     }
 
     pub(crate) fn recover_driven(
-        world: World, dir: &Path, config: BufferConfig, guards: &HashMap<Epoch, KeyGuard>, flushed: &HashMap<(TableId, Epoch), Position>,
+        world: World,
+        dir: &Path,
+        config: BufferConfig,
+        guards: &HashMap<Epoch, KeyGuard>,
+        flushed: &HashMap<(TableId, Epoch), Position>,
         driver: Driver,
     ) -> Result<(Arc<Self>, Recovery), BufferError> {
         config.check()?;
@@ -148,7 +155,9 @@ impl Buffer {
     }
 
     pub(crate) fn enqueue(
-        &self, guard: &KeyGuard, record: Record,
+        &self,
+        guard: &KeyGuard,
+        record: Record,
     ) -> Result<oneshot::Receiver<Result<Position, BufferError>>, BufferError> {
         let config = &self.shared.config;
         guard.check(self.shared.world.clock.boot())?;
@@ -165,8 +174,7 @@ impl Buffer {
         }
         let Record { workspace, table, batch, arrival, retention_days, mark } = record;
         let (done, waiting) = oneshot::channel();
-        let pending =
-            Pending { guard: guard.clone(), frame, schema, workspace, table, arrival, retention_days, batch, mark, bytes, done };
+        let pending = Pending { guard: guard.clone(), frame, schema, workspace, table, arrival, retention_days, batch, mark, bytes, done };
         match self.stream(guard.epoch()) {
             Ok(stream) => stream.push(pending),
             Err(error) => {
@@ -239,7 +247,6 @@ impl Buffer {
     }
 
     /// Writes one group of each epoch.
-    #[cfg_attr(not(test), expect(dead_code, reason = "tests and the fuzz target drive by hand"))]
     pub(crate) fn turn(&self) {
         let streams: Vec<_> = self.streams.lock().live.values().map(|(stream, _)| Arc::clone(stream)).collect();
         for stream in streams {

@@ -206,9 +206,7 @@ pub(crate) fn decode(plain: Vec<u8>) -> Result<Payload, Malformed> {
     }
     match plain[0] {
         KIND_OPEN => Ok(Payload::Open { cut: u64::from_le_bytes(fixed(&plain, 8)) }),
-        KIND_SEAL if plain.len() >= 32 => {
-            Ok(Payload::Seal { count: u64::from_le_bytes(fixed(&plain, 8)), chain: fixed(&plain, 16) })
-        }
+        KIND_SEAL if plain.len() >= 32 => Ok(Payload::Seal { count: u64::from_le_bytes(fixed(&plain, 8)), chain: fixed(&plain, 16) }),
         KIND_ROWS if plain.len() >= ROWS_LEN => decode_rows(plain),
         KIND_ROWS | KIND_SEAL => Err(short),
         _ => Err(Malformed("the record is of an unknown kind")),

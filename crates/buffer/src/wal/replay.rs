@@ -133,7 +133,11 @@ enum Step {
 
 /// Reads an epoch's segments, oldest first, and gives the rows beyond `flushed` to `sink` in the order of the log.
 pub(crate) fn replay(
-    ground: &Ground<'_>, guard: &KeyGuard, listed: Vec<Listed>, flushed: &dyn Fn(TableId) -> Position, sink: &mut dyn FnMut(Durable),
+    ground: &Ground<'_>,
+    guard: &KeyGuard,
+    listed: Vec<Listed>,
+    flushed: &dyn Fn(TableId) -> Position,
+    sink: &mut dyn FnMut(Durable),
     recovery: &mut Recovery,
 ) -> Result<Replayed, BufferError> {
     let mut readings = Vec::with_capacity(listed.len());
@@ -318,7 +322,12 @@ impl<'a> Reading<'a> {
 
     /// Hands a record's rows on, if they are in no block yet.
     fn take(
-        &mut self, mut rows: Rows, position: Position, bytes: u64, flushed: &dyn Fn(TableId) -> Position, sink: &mut dyn FnMut(Durable),
+        &mut self,
+        mut rows: Rows,
+        position: Position,
+        bytes: u64,
+        flushed: &dyn Fn(TableId) -> Position,
+        sink: &mut dyn FnMut(Durable),
         recovery: &mut Recovery,
     ) -> Result<(), BufferError> {
         if let Some(message) = rows.schema.take() {

@@ -45,7 +45,14 @@ impl Segment {
     /// Makes a segment whose first record says that everything up to `cut` counts. It is durable, name and all.
     #[expect(clippy::too_many_arguments, reason = "a segment is bound to all of them")]
     pub(crate) fn begin(
-        world: &World, dir: &Path, config: &BufferConfig, epoch: Epoch, guard: &KeyGuard, retention_days: u32, cut: u64, seq: u64,
+        world: &World,
+        dir: &Path,
+        config: &BufferConfig,
+        epoch: Epoch,
+        guard: &KeyGuard,
+        retention_days: u32,
+        cut: u64,
+        seq: u64,
     ) -> Result<Self, OpenFailed> {
         let (ms, random) = world.id_seed();
         let id = ObjectId::mint(ms, random);
@@ -95,7 +102,14 @@ impl Segment {
 
     /// Seals a rows record in place and chains it to the one before; `frame` is then ready to be written.
     pub(crate) fn seal_rows(
-        &mut self, world: &World, guard: &KeyGuard, seq: u64, synced: u64, table: TableId, schema: &SchemaMessage, frame: &mut Vec<u8>,
+        &mut self,
+        world: &World,
+        guard: &KeyGuard,
+        seq: u64,
+        synced: u64,
+        table: TableId,
+        schema: &SchemaMessage,
+        frame: &mut Vec<u8>,
     ) -> Result<(), SealError> {
         let known = self.schemas.get(&table).and_then(|known| {
             known.iter().rev().find(|(_, other)| Arc::ptr_eq(&other.0, &schema.0) || other.0 == schema.0).map(|(number, _)| *number)
@@ -128,6 +142,14 @@ impl Segment {
         fail::fail_point!("wal.post_fsync", |_| Err(io::Error::other("failpoint")));
         self.offset += frames.iter().map(|frame| frame.len() as u64).sum::<u64>();
         Ok(())
+    }
+
+    /// Takes what was not acked out of a file that failed, if that still works: its senders were told so. It matters
+    /// only until the next segment is there, which says the same for good.
+    pub(crate) fn give_up(self) {
+        if let Err(error) = self.file.set_len(self.offset) {
+            tracing::debug!(segment = %self.id, kind = ?error.kind(), "a failed log segment could not be cut");
+        }
     }
 
     /// Says in the file that it is complete, and gives back what was allocated too much.

@@ -235,7 +235,7 @@ impl Writer {
         let id = segment.id;
         if let Err(error) = segment.write(&frames) {
             tracing::error!(segment = %id, kind = ?error.kind(), "a log segment failed and is given up");
-            self.drop_segment();
+            self.give_up();
             let failed = self.failed(&error);
             return self.fail(sealed.into_iter().map(|(_, pending)| pending).collect(), || failed.error(id));
         }
@@ -311,7 +311,7 @@ impl Writer {
         if let Err(error) = segment.reserve(config, more) {
             let failed = if is_full(&error) { Failed::Full } else { self.failed(&error) };
             if !matches!(failed, Failed::Full) {
-                self.drop_segment();
+                self.give_up();
             }
             self.fail(group, || failed.error(id));
             return None;
@@ -327,8 +327,7 @@ impl Writer {
                 self.next += 1;
                 self.synced = seq;
                 self.key = Some(guard.clone());
-                let trailed =
-                    Trailed { id: segment.id, bytes: segment.offset, open: true, damaged: false, tables: HashMap::new() };
+                let trailed = Trailed { id: segment.id, bytes: segment.offset, open: true, damaged: false, tables: HashMap::new() };
                 shared.trail.push(self.epoch, trailed);
                 tracing::debug!(segment = %segment.id, position = seq, "log segment opened");
                 self.segment = Some(segment);
@@ -382,6 +381,14 @@ impl Writer {
             self.shared.refusing.store(true, Ordering::Release);
         }
         Failed::Disk(error.kind())
+    }
+
+    /// Nothing more is written to a segment that failed.
+    fn give_up(&mut self) {
+        if let Some(segment) = self.segment.take() {
+            self.shared.trail.closed(self.epoch);
+            segment.give_up();
+        }
     }
 
     fn drop_segment(&mut self) {

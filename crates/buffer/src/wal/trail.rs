@@ -40,8 +40,7 @@ struct State {
 
 impl State {
     fn needed(&self, epoch: Epoch, segment: &Trailed) -> bool {
-        segment.open
-            || segment.tables.iter().any(|(table, last)| self.flushed.get(&(*table, epoch)).is_none_or(|through| through < last))
+        segment.open || segment.tables.iter().any(|(table, last)| self.flushed.get(&(*table, epoch)).is_none_or(|through| through < last))
     }
 }
 
