@@ -1,0 +1,160 @@
+//! The command line: arguments become a server, a call to one, or a look at the directories of a stopped one.
+//!
+//! One file per command. Nothing here knows formats or keys: client commands speak HTTP as any other client would, and
+//! the offline ones are calls to `strongroom_server::admin`. Start at [`Cli`] and [`run`].
+//!
+//! ```text
+//! serve │ ingest query tables workspace token flush compact cache load ─▶ HTTP │ verify doctor ─▶ data directory
+//! ```
+
+mod cache;
+mod client;
+mod doctor;
+mod exit;
+mod ingest;
+pub mod load;
+mod maintain;
+mod output;
+mod query;
+mod serve;
+mod tables;
+mod token;
+mod verify;
+mod workspace;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use exit::Failure;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed (the message says why; a server's own failure is one, too)
+  2  wrong usage
+  3  refused by the server (4xx): changing nothing, it will be refused again
+  4  the server cannot be reached or is too busy: try again later
+  5  partly done: the message says what is missing";
+
+/// A log platform in which the customer holds the key.
+///
+/// Without a command it serves. Client commands take the server from --server or STRONGROOM_SERVER and the token from
+/// --token, STRONGROOM_TOKEN, or the admin token that the server left in its config directory.
+#[derive(Debug, Parser)]
+#[command(name = "strongroom", version, after_help = EXIT_CODES, after_long_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the server (the same as no command at all)
+    Serve(serve::Serve),
+    /// Sends files of log records to a table
+    Ingest(ingest::Ingest),
+    /// Asks a question in KQL or SQL
+    Query(query::Query),
+    /// Lists the tables of a workspace
+    Tables(tables::Tables),
+    /// Makes, lists and shows workspaces
+    Workspace(workspace::Workspace),
+    /// Makes, lists and deletes access tokens
+    Token(token::Token),
+    /// Makes blocks of what has arrived
+    Flush(maintain::Flush),
+    /// Makes fewer blocks of many
+    Compact(maintain::Compact),
+    /// Shows what the hot cache holds and did
+    Cache(cache::Cache),
+    /// Reads every block of a stopped server and checks every tag
+    Verify(verify::Verify),
+    /// Looks at what an operator should know of before trouble comes
+    Doctor(doctor::Doctor),
+    /// Puts a server under load with generated service logs, and measures
+    Load(load::Load),
+}
+
+/// Runs the command that `arguments` (the program's name first) name, and says how it went.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to stdout, errors to stderr; a closed pipe is nobody's business.
+            drop(error.print());
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let outcome = match cli.command.unwrap_or_else(|| Command::Serve(serve::Serve::default())) {
+        // The server makes its own runtime.
+        Command::Serve(command) => command.run(),
+        command => runtime(command),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("strongroom: {failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn runtime(command: Command) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Failed(format!("no threads could be started: {error}")))?;
+    let outcome = runtime.block_on(async {
+        match command {
+            Command::Serve(_) => unreachable!("it makes its own runtime"),
+            Command::Ingest(command) => command.run().await,
+            Command::Query(command) => command.run().await,
+            Command::Tables(command) => command.run().await,
+            Command::Workspace(command) => command.run().await,
+            Command::Token(command) => command.run().await,
+            Command::Flush(command) => command.run().await,
+            Command::Compact(command) => command.run().await,
+            Command::Cache(command) => command.run().await,
+            Command::Verify(command) => command.run().await,
+            Command::Doctor(command) => command.run().await,
+            Command::Load(command) => command.run().await,
+        }
+    });
+    // A thread that waits for stdin would be waited for.
+    runtime.shutdown_background();
+    outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent_and_documents_its_exit_codes() {
+        Cli::command().debug_assert();
+        let help = Cli::command().render_long_help().to_string();
+        for code in ["0  done", "2  wrong usage", "3  refused", "4  the server cannot", "5  partly"] {
+            assert!(help.contains(code), "{help}");
+        }
+    }
+
+    #[test]
+    fn wrong_usage_ends_with_two_and_an_absent_server_with_four() {
+        let code = |arguments: &[&str]| {
+            let ended = run(arguments.iter().map(OsString::from));
+            (0..6_u8).find(|code| format!("{:?}", ExitCode::from(*code)) == format!("{ended:?}")).unwrap()
+        };
+        assert_eq!(code(&["strongroom", "ingest"]), 2);
+        assert_eq!(code(&["strongroom", "nonsense"]), 2);
+        assert_eq!(code(&["strongroom", "--version"]), 0);
+        // Port 1 of loopback: nobody listens there.
+        assert_eq!(code(&["strongroom", "tables", "--server", "http://127.0.0.1:1", "--token", "t"]), 4);
+        assert_eq!(code(&["strongroom", "tables", "--server", "https://127.0.0.1:1", "--token", "t"]), 2);
+    }
+}

@@ -1,0 +1,158 @@
+//! `strongroom query`.
+
+use std::io::{Read, Write, stdin, stdout};
+
+use clap::{Args, ValueEnum};
+use reqwest::{Method, Response, header};
+use serde_json::{Value, json};
+
+use crate::Failure;
+use crate::client::{InWorkspace, Target};
+use crate::output;
+
+/// A query read from stdin is at most so long; the server takes less.
+const TEXT_MAX: u64 = 1 << 20;
+
+/// How an answer is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Shape {
+    /// A table for people
+    #[default]
+    Table,
+    /// The answer document, in the Log Analytics shape
+    Json,
+    /// Comma-separated values with a header
+    Csv,
+    /// One JSON object a line
+    Ndjson,
+}
+
+/// Asks a question in KQL, or in SQL with --sql.
+#[derive(Debug, Args)]
+pub(crate) struct Query {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    within: InWorkspace,
+    /// The question; `-` reads it from stdin
+    #[arg(value_name = "QUERY")]
+    text: String,
+    /// The question is SQL
+    #[arg(long)]
+    sql: bool,
+    /// How to print; csv and ndjson are streamed
+    #[arg(long, short, value_enum, default_value_t)]
+    output: Shape,
+    /// Only rows of this time: a duration before now (P1D, PT30M) or START/END
+    #[arg(long, value_name = "TIMESPAN")]
+    timespan: Option<String>,
+    /// Shows how the question would be answered
+    #[arg(long)]
+    explain: bool,
+}
+
+impl Query {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let client = self.target.client()?;
+        let text = if self.text == "-" { read_stdin()? } else { self.text };
+        let mut question = json!({"query": text, "language": if self.sql { "sql" } else { "kql" }});
+        if let Some(timespan) = self.timespan {
+            question["timespan"] = timespan.into();
+        }
+        if self.explain {
+            question["explain"] = true.into();
+        }
+        let accept = match self.output {
+            Shape::Table | Shape::Json => "application/json",
+            Shape::Csv => "text/csv",
+            Shape::Ndjson => "application/x-ndjson",
+        };
+        let request = client
+            .request(Method::POST, &["v1", "workspaces", &self.within.workspace, "query"])
+            .header(header::ACCEPT, accept)
+            .json(&question);
+        match self.output {
+            Shape::Table => {
+                let answer = client.json(request).await?;
+                output::print(&tables(&answer))?;
+                partial(&answer)
+            }
+            Shape::Json => {
+                let response = client.send(request).await?;
+                let body = response.bytes().await.map_err(|error| Failure::Failed(format!("the answer broke off: {error}")))?;
+                output::print(&String::from_utf8_lossy(&body))?;
+                partial(&serde_json::from_slice(&body).unwrap_or_default())
+            }
+            Shape::Csv | Shape::Ndjson => copy(client.send(request).await?).await,
+        }
+    }
+}
+
+fn read_stdin() -> Result<String, Failure> {
+    let mut text = String::new();
+    stdin().take(TEXT_MAX).read_to_string(&mut text).map_err(|error| Failure::Failed(format!("the query cannot be read: {error}")))?;
+    Ok(text)
+}
+
+/// Every table of an answer; the first one is the answer itself.
+fn tables(answer: &Value) -> String {
+    let mut text = String::new();
+    for (number, table) in answer["tables"].as_array().into_iter().flatten().enumerate() {
+        if number > 0 {
+            text.push_str(&format!("\n{}\n", table["name"].as_str().unwrap_or_default()));
+        }
+        let headings = table["columns"].as_array().into_iter().flatten();
+        let headings = headings.map(|column| column["name"].as_str().unwrap_or_default().to_owned());
+        let rows = table["rows"].as_array().into_iter().flatten().map(|row| row.as_array().cloned().unwrap_or_default());
+        text.push_str(&output::grid(headings, rows));
+    }
+    text
+}
+
+/// An answer cut off by a limit says so in itself.
+fn partial(answer: &Value) -> Result<(), Failure> {
+    let error = &answer["error"];
+    match error["code"].as_str() {
+        None => Ok(()),
+        Some(code) => {
+            let deeper = error["details"][0]["message"].as_str().or(error["message"].as_str());
+            Err(Failure::Partly(format!("{code}: {}", deeper.unwrap_or("the answer is not complete"))))
+        }
+    }
+}
+
+/// Streams a body to stdout. The server breaks the connection where an answer cannot be completed.
+async fn copy(mut response: Response) -> Result<(), Failure> {
+    let mut written = false;
+    loop {
+        match response.chunk().await {
+            Ok(None) => break,
+            Ok(Some(chunk)) => {
+                let mut out = stdout().lock();
+                out.write_all(&chunk)?;
+                out.flush()?;
+                written = true;
+            }
+            Err(error) => {
+                let text = format!("the answer broke off: {error}; what was printed is not complete");
+                return Err(if written { Failure::Partly(text) } else { Failure::Failed(text) });
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_shown_as_a_table_and_a_partial_one_is_told() {
+        let answer = json!({"tables": [{"name": "PrimaryResult", "columns": [{"name": "n", "type": "long"}, {"name": "s", "type": "string"}],
+            "rows": [[1, "a"], [20, null]]}]});
+        assert_eq!(tables(&answer), " n  s\n 1  a\n20\n");
+        assert_eq!(partial(&answer), Ok(()));
+        let cut = json!({"tables": [], "error": {"code": "PartialError", "message": "m", "details": [{"message": "row limit"}]}});
+        assert_eq!(partial(&cut), Err(Failure::Partly("PartialError: row limit".into())));
+    }
+}
