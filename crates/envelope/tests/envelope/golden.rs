@@ -162,13 +162,31 @@ fn key_records_and_cache_parts_of_every_build_open() {
     assert_eq!(part.open_part(NOW, OBJECT, 7, &golden("cache-part")).unwrap(), TEXT);
 }
 
-/// The second implementation, which shares no line with the first. Skipped where Python or its `cryptography` is missing.
+/// The interpreter to run the second reader with: the one that is asked for, the one that `cargo xtask ci` sets up below the
+/// target directory, the system's.
+fn python() -> PathBuf {
+    let below_target = || {
+        // <target dir>/<profile>/deps/<this test>
+        let executable = std::env::current_exe().expect("a test knows its own path");
+        executable.ancestors().nth(3).map(|target| target.join("python/bin/python"))
+    };
+    std::env::var_os("STRONGROOM_PYTHON")
+        .map(PathBuf::from)
+        .or_else(|| below_target().filter(|python| python.exists()))
+        .unwrap_or_else(|| PathBuf::from("python3"))
+}
+
+/// The second implementation, which shares no line with the first.
 #[test]
 fn an_independent_reader_opens_blocks_and_refuses_damaged_ones() {
-    if !Command::new("python3").args(["-c", "import cryptography"]).output().is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: no python3 with cryptography");
-        return;
-    }
+    let python = python();
+    let usable = Command::new(&python).args(["-c", "import cryptography"]).output();
+    assert!(
+        usable.is_ok_and(|output| output.status.success()),
+        "{} cannot import `cryptography`: run `cargo xtask ci` (it makes an interpreter with it below the target directory), or \
+         `pip install cryptography`, or name an interpreter that has it in STRONGROOM_PYTHON",
+        python.display()
+    );
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/python/read_block.py");
     let read = |sealed: &[u8], aek: &[u8]| {
         let dir = tempfile::tempdir().unwrap();
@@ -176,7 +194,7 @@ fn an_independent_reader_opens_blocks_and_refuses_damaged_ones() {
         fs::write(&file, sealed).unwrap();
         let (aek, secret, infrastructure) = (hex::encode(aek), hex::encode(SECRET_BYTES), hex::encode(INFRASTRUCTURE_BYTES));
         let keys = ["--aek", &aek, "--workspace-secret", &secret, "--infrastructure", &infrastructure];
-        let output = Command::new("python3").arg(&script).arg(&file).args(keys).arg("-o").arg(&out).output().unwrap();
+        let output = Command::new(&python).arg(&script).arg(&file).args(keys).arg("-o").arg(&out).output().unwrap();
         output.status.success().then(|| fs::read(&out).unwrap())
     };
     for (name, len, _) in BLOCKS {
