@@ -185,12 +185,16 @@ fn said(status: StatusCode, body: &[u8]) -> String {
         inner = &inner["innererror"];
     }
     if let (Some(line), Some(pos)) = (inner["line"].as_u64(), inner["pos"].as_u64()) {
-        text.push_str(&format!("\n  at line {line}, column {pos}"));
+        text += &place(line, pos);
         if let Some(token) = inner["token"].as_str().filter(|token| !token.is_empty()) {
-            text.push_str(&format!(": {token}"));
+            text.extend([": ", token]);
         }
     }
     text
+}
+
+fn place(line: u64, column: u64) -> String {
+    format!("\n  at line {line}, column {column}")
 }
 
 fn root_cause(error: &reqwest::Error) -> String {
@@ -204,7 +208,7 @@ fn root_cause(error: &reqwest::Error) -> String {
 /// How long to wait before the next try: what the server asked for, or twice as long each time, shaken.
 pub(crate) fn backoff(tries: u32, asked: Option<Duration>) -> Duration {
     let longest = BACKOFF_FIRST.saturating_mul(1 << tries.min(10)).min(BACKOFF_MAX);
-    let wait = asked.map_or(longest, |asked| asked.min(Duration::from_secs(60)).max(BACKOFF_FIRST));
+    let wait = asked.map_or(longest, |asked| asked.min(Duration::from_mins(1)).max(BACKOFF_FIRST));
     wait.mul_f64(rand::rng().random_range(0.75..1.25))
 }
 

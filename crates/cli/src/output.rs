@@ -66,9 +66,12 @@ pub(crate) fn grid(headings: impl Iterator<Item = String>, rows: impl Iterator<I
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    let mut text: String = table.lines().map(|line| format!("{}\n", line.trim_end())).collect();
-    if headings.is_empty() {
-        text.clear();
+    let mut text = String::new();
+    if !headings.is_empty() {
+        for line in table.lines() {
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
     }
     text
 }
@@ -90,6 +93,7 @@ fn printable(text: &str) -> String {
 }
 
 /// `1234567` as `1.2 MB`.
+#[expect(clippy::cast_precision_loss, reason = "one digit is shown")]
 pub(crate) fn size(bytes: u64) -> String {
     let mut value = bytes as f64;
     let mut units = ["B", "kB", "MB", "GB", "TB"].into_iter();
@@ -99,6 +103,17 @@ pub(crate) fn size(bytes: u64) -> String {
         (value, unit) = (value / 1_000.0, larger);
     }
     if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") }
+}
+
+/// So many a second.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a figure for people, not below zero"
+)]
+pub(crate) fn per_second(figure: u64, seconds: f64) -> u64 {
+    (figure as f64 / seconds).round() as u64
 }
 
 /// A JSON number of milliseconds since 1970 as a date.

@@ -99,7 +99,7 @@ fn tables(answer: &Value) -> String {
     let mut text = String::new();
     for (number, table) in answer["tables"].as_array().into_iter().flatten().enumerate() {
         if number > 0 {
-            text.push_str(&format!("\n{}\n", table["name"].as_str().unwrap_or_default()));
+            text.extend(["\n", table["name"].as_str().unwrap_or_default(), "\n"]);
         }
         let headings = table["columns"].as_array().into_iter().flatten();
         let headings = headings.map(|column| column["name"].as_str().unwrap_or_default().to_owned());

@@ -68,8 +68,7 @@ impl<R: BufRead> Elements<R> {
         let begin = |depth, string| At::Inside { depth, string, escaped: false };
         let (next, out) = match (self.at, byte) {
             (at, byte) if byte.is_ascii_whitespace() && !matches!(at, At::Inside { .. }) => (at, None),
-            (At::Before, b'[') => (At::Between, None),
-            (At::Between, b',') => (At::Between, None),
+            (At::Before, b'[') | (At::Between, b',') => (At::Between, None),
             (At::Between, b']') => (At::After, None),
             (At::Between, b'{' | b'[') => (begin(1, false), Some(byte)),
             (At::Between, b'"') => (begin(0, true), Some(byte)),

@@ -27,7 +27,7 @@ use crate::output;
 use crate::token::duration;
 
 const BATCH_BYTES: usize = 2 << 20;
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
+const REQUEST_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// How bodies are compressed on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -314,14 +314,14 @@ impl Job {
         let (accepted, rejected) = (figure(&self.done.accepted), figure(&self.done.rejected));
         let seconds = took.as_secs_f64().max(1e-3);
         let mut summary = format!(
-            "{accepted} rows into {}, {} in {seconds:.1} s ({:.0} rows/s, {}/s)",
+            "{accepted} rows into {}, {} in {seconds:.1} s ({} rows/s, {}/s)",
             self.table,
             output::size(figure(&self.done.bytes)),
-            accepted as f64 / seconds,
-            output::size((figure(&self.done.bytes) as f64 / seconds) as u64),
+            output::per_second(accepted, seconds),
+            output::size(output::per_second(figure(&self.done.bytes), seconds)),
         );
         if figure(&self.done.repeated) > 0 {
-            summary.push_str(&format!("; {} batches were there already", figure(&self.done.repeated)));
+            summary = format!("{summary}; {} batches were there already", figure(&self.done.repeated));
         }
         match outcome {
             Err(failure) if accepted + rejected == 0 => Err(failure),

@@ -20,8 +20,9 @@ fn command(server: &Server, arguments: &[&str]) -> Ingest {
 
 fn file(lines: usize) -> (tempfile::NamedTempFile, String) {
     let mut file = tempfile::NamedTempFile::new().unwrap();
-    let text: String = (0..lines).map(|n| format!("{{\"n\":{n}}}\n")).collect();
-    file.write_all(text.as_bytes()).unwrap();
+    for n in 0..lines {
+        writeln!(file, "{{\"n\":{n}}}").unwrap();
+    }
     let path = file.path().to_str().unwrap().to_owned();
     (file, path)
 }
@@ -87,7 +88,7 @@ mod parking {
             }
             let body = buffer[end..end + len].to_vec();
             buffer.drain(..end + len);
-            let lines = body.iter().filter(|&&byte| byte == b'\n').count();
+            let lines = memchr::memchr_iter(b'\n', &body).count();
             let line = head.lines().next().unwrap().to_owned();
             seen.lock().unwrap().push(Seen { line, id: headers["x-batch-id"].clone(), body });
             let status = statuses.lock().unwrap().pop_front().unwrap_or(200);

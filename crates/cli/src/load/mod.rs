@@ -37,11 +37,11 @@ const FILE_ROWS: u64 = 100_000;
 /// Files begin at 2026-03-01 UTC, whenever they are written, and span a day.
 const FILE_START_NS: i64 = 1_772_323_200_000_000_000;
 const FILE_SPAN_NS: i64 = 86_400_000_000_000;
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 /// So many refusals in a row end the run.
 const REFUSALS_MAX: u64 = 10;
 /// So long a batch is tried again while the server is busy or away.
-const RETRY_FOR: Duration = Duration::from_secs(60);
+const RETRY_FOR: Duration = Duration::from_mins(1);
 
 /// Puts a server under load with generated service logs (17 fields, seeded), and measures.
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! What came of the load: while it runs on stderr, at the end on stdout.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{IsTerminal, stderr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -83,7 +84,7 @@ impl Figures {
         let sums = self.sums();
         // Until the last ack: what comes after it is not the server's doing.
         let seconds = sums.last_ack.duration_since(self.start).as_secs_f64().max(1e-3);
-        let per_second = |figure: u64| (figure as f64 / seconds).round() as u64;
+        let per_second = |figure| output::per_second(figure, seconds);
         json!({
             "rows": sums.rows,
             "bytes": sums.bytes,
@@ -115,14 +116,10 @@ impl Figures {
             figure(&now["ackP99Ms"]),
         );
         if now["queries"] != 0 {
-            line.push_str(&format!(
-                ", {} queries p50 {} p99 {} ms",
-                now["queries"],
-                figure(&now["queryP50Ms"]),
-                figure(&now["queryP99Ms"])
-            ));
+            let (p50, p99) = (figure(&now["queryP50Ms"]), figure(&now["queryP99Ms"]));
+            write!(line, ", {} queries p50 {p50} p99 {p99} ms", now["queries"]).expect("a string takes everything");
         }
-        line.push_str(&format!(", {} busy, {errors} errors", now["busy"]));
+        write!(line, ", {} busy, {errors} errors", now["busy"]).expect("a string takes everything");
         line
     }
 

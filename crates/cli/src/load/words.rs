@@ -75,16 +75,16 @@ pub(super) const PATHS: [&str; 16] = [
 
 /// The first ones are the most frequent.
 pub(super) const MESSAGES: [&str; 56] = [
-    "request completed in {ms} ms, {n} bytes sent to {ip}",
-    "cache hit for key user:{n}:profile",
-    "cache miss for key product:{n}, loading from database",
+    "request {uuid} completed in {ms} ms: {n} bytes sent to {ip}:{port}, upstream {host} took {ms} ms, {small} retries",
+    "cache hit for key user:{n}:profile in region eu-{small}, age {n} s, entry {hex}, size {n} bytes, shard {host}",
+    "cache miss for key product:{n}, loading from database {host}, pool has {small} idle connections, waited {ms} ms",
     "Accepted publickey for deploy from {ip} port {port} ssh2: RSA SHA256:{hex}",
-    "query took {ms} ms: select from orders where customer_id = {n}",
-    "session {uuid} opened for user {user}",
-    "session {uuid} closed for user {user} after {n} s",
+    "query took {ms} ms: select id, state, total from orders where customer_id = {n} order by created desc limit {small}",
+    "session {uuid} opened for user {user} from {ip}, device {hex}, second factor totp, expires in {n} s",
+    "session {uuid} closed for user {user} after {n} s, {small} requests, last from {ip}, reason idle timeout",
     "Received block blk_{big} of size {n} from /{ip}",
     "PacketResponder {small} for block blk_{big} terminating",
-    "published message {uuid} to topic orders.created partition {small} offset {big}",
+    "published message {uuid} to topic orders.created partition {small} offset {big} in {ms} ms, {n} bytes, acks all",
     "consumed offset {big} from topic payments.settled partition {small} lag {small}",
     "worker {small} picked up job {uuid} (attempt {small})",
     "job {uuid} finished in {ms} ms",
