@@ -4,28 +4,17 @@
 //! row in their common order; the output is a fresh object of the same epoch. Nothing is removed but by the one commit that
 //! makes the output live, and that checks that every input still is and that no row went missing.
 
-use std::collections::BinaryHeap;
-
-use arrow::array::{AsArray, RecordBatch};
-use arrow::compute::interleave_record_batch;
-use arrow::datatypes::TimestampNanosecondType;
-use arrow_schema::SchemaRef;
 use bytes::Bytes;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
-use strongroom_buffer::conform;
 use strongroom_catalog::{BlockRow, Candidate, CompactionCommit, SMALL_BLOCK_BYTES};
 use strongroom_envelope::{KeyGuard, open};
 use strongroom_keys::Purpose;
-use strongroom_model::{Position, PrincipalId, TIME_COLUMN, TableName, WorkspaceId};
+use strongroom_model::{Position, PrincipalId, TableName, WorkspaceId};
 use strongroom_store::{Reader, StoredBlock};
 
-use crate::encode::{BlockWriter, Encoded, Profile, union_schema};
+use crate::encode::merge;
 use crate::intake::{Intake, blocking};
-use crate::publish::{BlockPlace, Points, commit, publish};
+use crate::publish::{BlockPlace, Points, commit, failpoint, publish};
 use crate::{CompactConfig, CompactReport, IngestError};
-
-/// Rows of an input in memory, and of the output written, at a time.
-const BATCH_ROWS: usize = 8_192;
 
 static POINTS: Points =
     Points { encode: "compact.encode", encrypt: "compact.encrypt", put: "compact.put", put_unknown: "compact.put_unknown" };
@@ -94,10 +83,10 @@ impl Intake {
 
     /// Fetches and opens one block. Its SHA-256 need not be checked: every byte is authenticated.
     async fn read_block(&self, row: &BlockRow, guard: &KeyGuard) -> Result<Bytes, IngestError> {
-        fail::fail_point!("compact.read", |_| Err(IngestError::Failpoint { point: "compact.read" }));
+        failpoint("compact.read")?;
         let place = BlockPlace { epoch: row.epoch, workspace: row.workspace, table: row.table, window: row.window, object: row.object };
         let stored = StoredBlock { key: place.key(), epoch: row.epoch, len: row.sealed_len, arrived_ms: row.arrived_ms };
-        let mut parts = self.deps.blocks.read(&stored, guard, &[0..row.sealed_len], Reader::Maintain).await?;
+        let mut parts = self.deps.blocks.read(&stored, guard, std::slice::from_ref(&(0..row.sealed_len)), Reader::Maintain).await?;
         let sealed = parts.pop().ok_or(IngestError::Internal { what: "reading a block", source: None })?;
         let (guard, world) = (guard.clone(), self.deps.world.clone());
         let plain = blocking(move || open(&guard, world.clock.boot(), &place.header(guard.is_double()), &sealed)).await??;
@@ -133,103 +122,56 @@ fn pick(mut blocks: Vec<BlockRow>, config: &CompactConfig) -> Vec<BlockRow> {
     blocks
 }
 
-/// Merges Parquet files that are each sorted by `TimeGenerated`, newest first; of equal times, the later file's rows come first.
-///
-/// # Errors
-/// [`IngestError::Internal`] if one is no such file.
-pub fn merge(files: Vec<Bytes>) -> Result<Encoded, IngestError> {
-    let wrong = |error| IngestError::internal("merging blocks", error);
-    let readers = files
-        .into_iter()
-        .map(|file| ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| IngestError::internal("reading Parquet", error)))
-        .collect::<Result<Vec<_>, _>>()?;
-    let schema = union_schema(readers.iter().map(ParquetRecordBatchReaderBuilder::schema))?;
-    let mut inputs = readers
-        .into_iter()
-        .map(|reader| {
-            let reader = reader.with_batch_size(BATCH_ROWS).build().map_err(|error| IngestError::internal("reading Parquet", error))?;
-            Ok(Input { reader, held: 0, times: Vec::new(), at: 0 })
-        })
-        .collect::<Result<Vec<_>, IngestError>>()?;
-    let mut held: Vec<RecordBatch> = Vec::new();
-    let mut heap = BinaryHeap::with_capacity(inputs.len());
-    for (n, input) in inputs.iter_mut().enumerate() {
-        if input.advance(&schema, &mut held)? {
-            heap.push((input.times[0], n));
-        }
-    }
-    let mut writer: Option<BlockWriter> = None;
-    let mut places: Vec<(usize, usize)> = Vec::with_capacity(BATCH_ROWS);
-    let mut emit = |held: &mut Vec<RecordBatch>, inputs: &mut [Input], places: &mut Vec<(usize, usize)>| {
-        let batch = interleave_record_batch(&held.iter().collect::<Vec<_>>(), places).map_err(wrong)?;
-        places.clear();
-        if writer.is_none() {
-            writer = Some(BlockWriter::new(schema.clone(), Profile::Compact, &batch)?);
-        }
-        if let Some(writer) = &mut writer {
-            writer.write(&batch)?;
-        }
-        // Only what the inputs stand in is needed further.
-        let kept: Vec<RecordBatch> = inputs
-            .iter_mut()
-            .filter(|input| !input.times.is_empty())
-            .enumerate()
-            .map(|(n, input)| {
-                let batch = held[input.held].clone();
-                input.held = n;
-                batch
-            })
-            .collect();
-        *held = kept;
-        Ok::<(), IngestError>(())
-    };
-    while let Some((_, n)) = heap.pop() {
-        let input = &mut inputs[n];
-        places.push((input.held, input.at));
-        input.at += 1;
-        if input.at < input.times.len() || input.advance(&schema, &mut held)? {
-            let next = input.times[input.at];
-            heap.push((next, n));
-        }
-        if places.len() >= BATCH_ROWS {
-            emit(&mut held, &mut inputs, &mut places)?;
-        }
-    }
-    if !places.is_empty() {
-        emit(&mut held, &mut inputs, &mut places)?;
-    }
-    drop(emit);
-    writer.ok_or(IngestError::Internal { what: "merging blocks without rows", source: None })?.finish()
-}
+#[cfg(test)]
+mod tests {
+    use strongroom_catalog::BlockState;
+    use strongroom_model::{AccountId, AekId, Epoch, ObjectId, TableId, TimeRange, Window, WindowLength};
 
-/// Where the merge stands in one file.
-struct Input {
-    reader: ParquetRecordBatchReader,
-    /// The current batch's place among those held.
-    held: usize,
-    /// Its times; empty at the end of the file.
-    times: Vec<i64>,
-    at: usize,
-}
+    use super::*;
 
-impl Input {
-    /// Reads the next batch; false at the end.
-    fn advance(&mut self, schema: &SchemaRef, held: &mut Vec<RecordBatch>) -> Result<bool, IngestError> {
-        (self.times, self.at) = (Vec::new(), 0);
-        while let Some(batch) = self.reader.next() {
-            let batch = batch.and_then(|batch| conform(&batch, schema)).map_err(|error| IngestError::internal("reading Parquet", error))?;
-            if batch.num_rows() == 0 {
-                continue;
-            }
-            let times = batch
-                .column_by_name(TIME_COLUMN)
-                .and_then(|times| times.as_primitive_opt::<TimestampNanosecondType>())
-                .ok_or(IngestError::Corrupt { what: "the times of a block" })?;
-            self.times = times.values().to_vec();
-            self.held = held.len();
-            held.push(batch);
-            return Ok(true);
+    const MIB: u64 = 1 << 20;
+    const EPOCH: Epoch = Epoch { account: AccountId::NIL, aek: AekId::NIL };
+    const WINDOW: Window = Window { start: 0, length: WindowLength::Hour };
+
+    fn block(n: u8, mib: u64) -> BlockRow {
+        BlockRow {
+            object: ObjectId::from_bytes([n; 16]),
+            workspace: WorkspaceId::NIL,
+            table: TableId::NIL,
+            epoch: EPOCH,
+            window: WINDOW,
+            state: BlockState::Live,
+            since_ms: 0,
+            time: TimeRange { start: 0, end: 0 },
+            rows: 1,
+            sealed_len: mib * MIB,
+            plain_len: mib * MIB,
+            sha256: [0; 32],
+            level: 0,
+            arrived_ms: 0,
+            added_seq: None,
+            removed_seq: None,
+            stats: Vec::new(),
         }
-        Ok(false)
+    }
+
+    #[test]
+    fn the_smallest_blocks_are_picked_up_to_the_size_of_one_and_put_in_order_of_age() {
+        let picked =
+            |blocks: Vec<BlockRow>| pick(blocks, &CompactConfig::default()).iter().map(|b| b.object.as_bytes()[0]).collect::<Vec<_>>();
+        assert_eq!(picked(vec![block(1, 50), block(2, 64), block(3, 1), block(4, 60), block(5, 30)]), [1, 3, 5]);
+        assert_eq!(picked((0..40).map(|n| block(n, 1)).collect()).len(), 32);
+    }
+
+    #[test]
+    fn an_open_window_waits_for_many_blocks_a_closed_one_for_quiet_and_too_many_for_nothing() {
+        let config = CompactConfig::default();
+        let due = |count: u64, now_ms: i64, idle: bool| {
+            let candidate = Candidate { table: TableId::NIL, workspace: WorkspaceId::NIL, epoch: EPOCH, window: WINDOW, count, bytes: 0 };
+            is_due(&candidate, now_ms, idle, &config)
+        };
+        let (open, closed) = (7_199_000, 7_201_000);
+        assert_eq!([due(7, open, true), due(8, open, true), due(8, open, false)], [false, true, false]);
+        assert_eq!([due(2, closed, true), due(2, closed, false), due(64, open, false)], [true, false, true]);
     }
 }

@@ -26,14 +26,10 @@ pub struct IngestConfig {
     pub row_cache_age_max_ms: u64,
     /// How many such rows are held.
     pub row_cache_entries_max: usize,
-    /// Retention in days of rows whose table and workspace name none.
-    pub retention_days_default: u32,
     /// When memtables become blocks.
     pub flush: FlushConfig,
     /// When blocks become fewer blocks.
     pub compact: CompactConfig,
-    /// When objects that nothing points at are deleted.
-    pub sweep: SweepConfig,
 }
 
 impl Default for IngestConfig {
@@ -48,10 +44,8 @@ impl Default for IngestConfig {
             schema_retries_max: 8,
             row_cache_age_max_ms: 1_000,
             row_cache_entries_max: 10_000,
-            retention_days_default: 30,
             flush: FlushConfig::default(),
             compact: CompactConfig::default(),
-            sweep: SweepConfig::default(),
         }
     }
 }
@@ -165,25 +159,5 @@ impl Default for CompactConfig {
             candidates_max: 64,
             retry_ms: 60_000,
         }
-    }
-}
-
-/// When objects that nothing points at are deleted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SweepConfig {
-    /// How long a removed block's object stays for queries that still read it, in milliseconds.
-    pub tombstone_age_ms: i64,
-    /// How old a block that never turned live is before its object is deleted, in milliseconds.
-    pub pending_age_ms: i64,
-    /// Objects deleted per round.
-    pub objects_max: u32,
-    /// Time between two rounds, in milliseconds.
-    pub every_ms: u64,
-}
-
-impl Default for SweepConfig {
-    fn default() -> Self {
-        Self { tombstone_age_ms: 15 * 60 * 1_000, pending_age_ms: 24 * 3_600 * 1_000, objects_max: 256, every_ms: 60_000 }
     }
 }

@@ -230,8 +230,8 @@ mod tests {
     #[tokio::test]
     async fn the_oldest_ids_are_forgotten_first_by_number_and_by_age() {
         let batches = Batches::new(1_000, 2);
-        for (at, id) in ["a", "b", "c"].into_iter().enumerate() {
-            turn(&batches, key(id, ""), 0).await.answer(Vec::new(), at as i64);
+        for (at, id) in [(0, "a"), (1, "b"), (2, "c")] {
+            turn(&batches, key(id, ""), 0).await.answer(Vec::new(), at);
         }
         assert!(!answered(&batches, key("a", ""), 5).await);
         assert!(answered(&batches, key("b", ""), 5).await);

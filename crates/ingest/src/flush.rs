@@ -16,7 +16,7 @@ use strongroom_model::{Epoch, PrincipalId, TableId, TableName, WorkspaceId};
 
 use crate::encode::{Profile, arrange};
 use crate::intake::{Intake, blocking};
-use crate::publish::{BlockPlace, Points, commit, encoding, publish};
+use crate::publish::{BlockPlace, Points, commit, encoding, failpoint, publish};
 use crate::{FlushReport, IngestError};
 
 static POINTS: Points = Points { encode: "flush.encode", encrypt: "flush.encrypt", put: "flush.put", put_unknown: "flush.put_unknown" };
@@ -35,13 +35,11 @@ impl Intake {
             }
         };
         let mut report = FlushReport::default();
-        for row in tables {
-            let epochs: Vec<Epoch> = self.deps.buffer.snapshot(row.id).into_iter().map(|memtable| memtable.epoch).collect();
-            for epoch in epochs {
-                // Twice: rows may have come while an earlier freeze was still waiting to be written.
-                for _ in 0..2 {
-                    report.add(self.flush_memtable(row.id, epoch).await?);
-                }
+        let pressure = self.deps.buffer.pressure().tables;
+        for memtable in pressure.iter().filter(|memtable| tables.iter().any(|row| row.id == memtable.table)) {
+            // What an earlier flush left frozen goes first; the rows that came since need a freeze of their own.
+            for _ in 0..=usize::from(memtable.frozen) {
+                report.add(self.flush_memtable(memtable.table, memtable.epoch).await?);
             }
         }
         Ok(report)
@@ -50,12 +48,12 @@ impl Intake {
     /// Flushes one memtable, or what is frozen of it.
     pub(crate) async fn flush_memtable(&self, table: TableId, epoch: Epoch) -> Result<FlushReport, IngestError> {
         let _turn = self.flushing.lock().await;
-        fail::fail_point!("flush.freeze", |_| Err(IngestError::Failpoint { point: "flush.freeze" }));
+        failpoint("flush.freeze")?;
         let Some(frozen) = self.deps.buffer.freeze(table, epoch) else { return Ok(FlushReport::default()) };
         let started = self.deps.world.clock.boot();
         let through = frozen.through;
         let report = self.write(frozen).await?;
-        fail::fail_point!("flush.unlink", |_| Err(IngestError::Failpoint { point: "flush.unlink" }));
+        failpoint("flush.unlink")?;
         let buffer = self.deps.buffer.clone();
         blocking(move || buffer.settle(table, epoch, through)).await?;
         let took = self.deps.world.clock.boot().since(started);

@@ -174,10 +174,16 @@ impl Intake {
         arrival: i64,
         turn: Option<&Turn>,
     ) -> Result<(IngestReply, Vec<u8>), IngestError> {
-        let place = self.place(request.workspace, &request.table).await?;
-        let guard = self.guard(request, place.account).await?;
         let (body, share) = self.inflate(request, share).await?;
         let format = Decoding { format: request.format, time_field: request.time_field.clone(), arrival, on_error: request.on_error };
+        let place = if let Some(place) = self.place(request.workspace, &request.table, false).await? {
+            place
+        } else {
+            // A refused request makes no table, so a first one is tried before there is one.
+            self.decode(&body, &Arc::default(), &format).await?;
+            self.made_place(request.workspace, &request.table).await?
+        };
+        let guard = self.guard(request, place.account).await?;
         let (decoded, added) = self.decode_onto_lineage(&place, &guard, &body, &format).await?;
         drop(body);
         let reply = IngestReply {
@@ -243,7 +249,7 @@ impl Intake {
             serde_json::to_writer(&mut body, &note).map_err(|error| IngestError::internal("noting bad records", error))?;
             body.push(b'\n');
         }
-        let place = self.place(request.workspace, &REJECTED_TABLE.parse()?).await?;
+        let place = self.made_place(request.workspace, &REJECTED_TABLE.parse()?).await?;
         let format = Decoding { format: Format::Json, time_field: None, arrival, on_error: OnError::Refuse };
         let (decoded, _) = self.decode_onto_lineage(&place, guard, &Bytes::from(body), &format).await?;
         self.append(&place, guard, decoded, arrival, mark).await
@@ -312,17 +318,30 @@ impl Intake {
         Ok(self.deps.keys.guard(epoch, request.workspace, request.principal, Purpose::Ingest).await?)
     }
 
-    async fn place(&self, workspace: WorkspaceId, table: &TableName) -> Result<Place, IngestError> {
+    async fn made_place(&self, workspace: WorkspaceId, table: &TableName) -> Result<Place, IngestError> {
+        let place = self.place(workspace, table, true).await?;
+        place.ok_or_else(|| IngestError::NoTable(table.to_string()))
+    }
+
+    /// Where rows of a table go; the table is made if it is to be.
+    async fn place(&self, workspace: WorkspaceId, table: &TableName, make: bool) -> Result<Option<Place>, IngestError> {
         let now = self.deps.world.clock.boot();
         let key = (workspace, table.clone());
         let age_max = std::time::Duration::from_millis(self.config.row_cache_age_max_ms);
-        if let Some((place, at)) = self.places.lock().get(&key) {
-            if now.since(*at) < age_max {
-                return Ok(*place);
-            }
+        if let Some((place, at)) = self.places.lock().get(&key)
+            && now.since(*at) < age_max
+        {
+            return Ok(Some(*place));
         }
         let home = self.deps.catalog.workspace(workspace).await?.ok_or(IngestError::NoWorkspace)?;
-        let row = self.deps.catalog.table_ensure(workspace, table).await?;
+        let row = if make {
+            self.deps.catalog.table_ensure(workspace, table).await?
+        } else {
+            match self.deps.catalog.table_get(workspace, table).await? {
+                Some(row) => row,
+                None => return Ok(None),
+            }
+        };
         let retention_days = row.retention_days.unwrap_or(home.retention_days);
         let place = Place { workspace, table: row.id, account: home.account, retention_days };
         let mut places = self.places.lock();
@@ -330,7 +349,7 @@ impl Intake {
             places.clear();
         }
         places.insert(key, (place, now));
-        Ok(place)
+        Ok(Some(place))
     }
 
     /// The columns that new rows of a table meet; `None` if there is no such table.

@@ -24,16 +24,13 @@ mod maintain;
 mod publish;
 mod request;
 mod schemas;
-mod sweep;
 #[cfg(test)]
 mod tests;
 
 pub use budget::{Budget, Share};
 
-pub use compact::merge;
-pub use config::{CompactConfig, FlushConfig, IngestConfig, RequestLimits, SweepConfig};
+pub use config::{CompactConfig, FlushConfig, IngestConfig, RequestLimits};
 pub use error::{BadReason, BadRecord, IngestError};
 pub use inflate::inflate;
 pub use intake::{IngestDeps, Intake, REJECTED_TABLE};
 pub use request::{CompactReport, Encoding, FlushReport, Format, IngestReply, IngestRequest, OnError};
-pub use sweep::{SweepReport, sweep};

@@ -1,4 +1,4 @@
-//! What happens without being asked: flushing under pressure and by age, compaction when there is time, the sweep.
+//! What happens without being asked: flushing under pressure and by age, compaction when there is time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::compact::is_due;
 use crate::intake::Intake;
-use crate::{FlushConfig, IngestError, sweep};
+use crate::{FlushConfig, IngestError};
 
 /// Things that failed, and when to try them again. Bounded by the memtables and windows there are.
 #[derive(Debug, Default)]
@@ -21,6 +21,9 @@ pub(crate) struct Retries {
     flushes: Mutex<HashMap<(TableId, Epoch), (u32, BootTime)>>,
     windows: Mutex<HashMap<(TableId, Epoch, Window), BootTime>>,
 }
+
+/// How often old batch ids are looked for, in milliseconds.
+const TIDY_MS: u64 = 60_000;
 
 /// Windows remembered as failing; beyond it all are tried again.
 const FAILING_WINDOWS_MAX: usize = 10_000;
@@ -45,7 +48,7 @@ impl Retries {
 }
 
 impl Intake {
-    /// Flushes, compacts and sweeps until `stop` turns true. What is in memory then stays in the log.
+    /// Flushes and compacts until `stop` turns true. What is in memory then stays in the log.
     pub async fn maintain(self: Arc<Self>, stop: watch::Receiver<bool>) {
         let flusher = async {
             let mut stop = stop.clone();
@@ -60,11 +63,11 @@ impl Intake {
         };
         let keeper = async {
             let mut stop = stop.clone();
-            let mut swept: Option<BootTime> = None;
+            let mut tidied: Option<BootTime> = None;
             loop {
                 let now = self.deps.world.clock.boot();
-                if swept.is_none_or(|at| now.since(at) >= Duration::from_millis(self.config.sweep.every_ms)) {
-                    swept = Some(now);
+                if tidied.is_none_or(|at| now.since(at) >= Duration::from_millis(TIDY_MS)) {
+                    tidied = Some(now);
                     self.tidy().await;
                 }
                 let worked = self.compact_next(&stop).await;
@@ -85,8 +88,7 @@ impl Intake {
         while !*stop.borrow() {
             let now = self.deps.world.clock.boot();
             let pressure = self.deps.buffer.pressure();
-            metrics::gauge!("ingest_memtable_bytes").set(pressure.total_bytes as f64);
-            metrics::gauge!("ingest_wal_bytes").set(pressure.wal_bytes as f64);
+            report(&pressure);
             let next = due(&pressure, now, &self.config.flush).into_iter().find(|t| self.retries.may_flush(t.table, t.epoch, now));
             let Some(TablePressure { table, epoch, .. }) = next else { return };
             match self.flush_memtable(table, epoch).await {
@@ -126,11 +128,11 @@ impl Intake {
         let Some(candidate) = next else { return false };
         let outcome = self.compact_window(&candidate).await;
         let merged = outcome.as_ref().is_ok_and(|report| report.inputs > 0);
-        if let Err(error) = &outcome {
-            if !matches!(error, IngestError::Catalog(CatalogError::Conflict { .. })) {
-                metrics::counter!("ingest_compact_failures_total", "code" => error.code()).increment(1);
-                tracing::warn!(table = %candidate.table, code = error.code(), "a compaction failed, its blocks stay as they are");
-            }
+        if let Err(error) = &outcome
+            && !matches!(error, IngestError::Catalog(CatalogError::Conflict { .. }))
+        {
+            metrics::counter!("ingest_compact_failures_total", "code" => error.code()).increment(1);
+            tracing::warn!(table = %candidate.table, code = error.code(), "a compaction failed, its blocks stay as they are");
         }
         let mut failing = self.retries.windows.lock();
         let key = (candidate.table, candidate.epoch, candidate.window);
@@ -145,17 +147,20 @@ impl Intake {
         true
     }
 
-    /// Old objects and old batch ids go.
+    /// Old batch ids go.
     async fn tidy(&self) {
-        if let Err(error) = sweep(&self.deps.world, &self.deps.catalog, &self.deps.blocks, &self.config.sweep).await {
-            tracing::warn!(code = error.code(), "a sweep did not finish");
-        }
         let now_ms = self.deps.world.clock.wall().unix_ms();
         self.batches.trim(now_ms);
         if let Err(error) = self.deps.catalog.batches_trim(now_ms.saturating_sub(self.batches.age_max_ms())).await {
             tracing::warn!(code = error.code(), "old batch ids were not forgotten");
         }
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "nobody reads a gauge to the byte beyond 8 PiB")]
+fn report(pressure: &Pressure) {
+    metrics::gauge!("ingest_memtable_bytes").set(pressure.total_bytes as f64);
+    metrics::gauge!("ingest_wal_bytes").set(pressure.wal_bytes as f64);
 }
 
 /// The memtables that are due, the most urgent first: what failed to settle, what is large or old, and what presses on
@@ -176,8 +181,70 @@ fn due(pressure: &Pressure, now: BootTime, config: &FlushConfig) -> Vec<TablePre
                 || (memory && largest == Some((t.table, t.epoch)))
                 || (log && t.pins_wal)
         })
-        .cloned()
+        .copied()
         .collect();
     due.sort_by_key(|table| std::cmp::Reverse((table.frozen, table.bytes)));
     due
+}
+
+#[cfg(test)]
+mod tests {
+    use strongroom_model::AekId;
+
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn memtable(n: u8, mib: u64, age_s: u64) -> TablePressure {
+        let epoch = Epoch { account: strongroom_model::AccountId::NIL, aek: AekId::NIL };
+        let table = TableId::from_bytes([n; 16]);
+        TablePressure {
+            table,
+            epoch,
+            bytes: mib * MIB,
+            oldest: BootTime((10_000 - age_s) * 1_000_000_000),
+            pins_wal: n == 9,
+            frozen: n == 8,
+        }
+    }
+
+    /// The tables due, by number, in their order.
+    fn check(total_mib: u64, wal_mib: u64, tables: &[TablePressure], expected: &[u8]) {
+        let pressure = Pressure {
+            total_bytes: total_mib * MIB,
+            total_bytes_max: 256 * MIB,
+            wal_bytes: wal_mib * MIB,
+            wal_bytes_max: 4_096 * MIB,
+            tables: tables.to_vec(),
+        };
+        let due = due(&pressure, BootTime(10_000 * 1_000_000_000), &FlushConfig::default());
+        assert_eq!(due.iter().map(|table| table.table.as_bytes()[0]).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_memtable_is_due_by_size_by_age_or_by_pressure_on_memory_or_log() {
+        let (small, middle) = (memtable(1, 5, 60), memtable(2, 31, 60));
+        check(36, 100, &[middle.clone(), small.clone()], &[]);
+        check(37, 100, &[memtable(3, 32, 0), small.clone()], &[3]);
+        check(36, 100, &[middle.clone(), memtable(4, 1, 900)], &[4]);
+        check(205, 100, &[middle.clone(), small.clone()], &[2]);
+        check(204, 3_276, &[middle.clone(), memtable(9, 1, 0)], &[]);
+        check(204, 3_277, &[middle, memtable(9, 1, 0)], &[9]);
+        check(0, 0, &[small, memtable(8, 0, 0)], &[8]);
+    }
+
+    #[test]
+    fn a_flush_that_keeps_failing_is_tried_ever_less_often() {
+        let (retries, config) = (Retries::default(), FlushConfig::default());
+        let TablePressure { table, epoch, .. } = memtable(1, 1, 0);
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            retries.flush_failed(table, epoch, BootTime(0), &config);
+            waits.push(retries.flushes.lock()[&(table, epoch)].1.0 / 1_000_000_000);
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert!(!retries.may_flush(table, epoch, BootTime(59_000_000_000)));
+        retries.flushed(table, epoch);
+        assert!(retries.may_flush(table, epoch, BootTime(0)));
+    }
 }

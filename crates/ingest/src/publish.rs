@@ -125,16 +125,25 @@ pub(crate) async fn publish(
 ) -> Result<LiveBlock, IngestError> {
     let (world, key) = (deps.world.clone(), guard.clone());
     let sealed = blocking(move || {
-        fail::fail_point!(points.encode, |_| Err(IngestError::Failpoint { point: points.encode }));
+        failpoint(points.encode)?;
         let encoded = make()?;
-        fail::fail_point!(points.encrypt, |_| Err(IngestError::Failpoint { point: points.encrypt }));
+        failpoint(points.encrypt)?;
         seal_block(&world, &key, &place, &encoded, level, arrived_ms)
     })
     .await??;
-    fail::fail_point!(points.put, |_| Err(IngestError::Failpoint { point: points.put }));
+    failpoint(points.put)?;
     deps.blocks.put(&sealed.stored, sealed.bytes, guard).await?;
-    fail::fail_point!(points.put_unknown, |_| Err(IngestError::Failpoint { point: points.put_unknown }));
+    failpoint(points.put_unknown)?;
     Ok(sealed.live)
+}
+
+/// A place where tests make the write path fail; nothing without the feature `failpoints` of `fail`.
+#[allow(clippy::unnecessary_wraps, reason = "with that feature it fails")]
+pub(crate) fn failpoint(point: &'static str) -> Result<(), IngestError> {
+    let named = point;
+    fail::fail_point!(named, |_| Err(IngestError::Failpoint { point }));
+    let _ = named;
+    Ok(())
 }
 
 /// Asks for a commit until its outcome is known, a few times.

@@ -15,7 +15,7 @@ use crate::IngestError;
 use crate::decode::{Decoded, OVERFLOW_COLUMN};
 
 /// A table's columns at one version of one epoch's lineage.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Versioned {
     /// 0: inherited from another epoch, or new; not stored yet.
     pub(crate) version: u32,

@@ -28,7 +28,7 @@ impl<'v> Value<'v> {
             Node::Static(StaticNode::Null) => return None,
             Node::Static(StaticNode::Bool(b)) => Self::Bool(b),
             Node::Static(StaticNode::I64(n)) => Self::Long(n),
-            Node::Static(StaticNode::U64(n)) => i64::try_from(n).map_or(Self::Real(n as f64), Self::Long),
+            Node::Static(StaticNode::U64(n)) => i64::try_from(n).map_or(Self::Real(real_unsigned(n)), Self::Long),
             Node::Static(StaticNode::F64(x)) => Self::Real(x),
         })
     }
@@ -134,7 +134,7 @@ impl ColumnBuilder {
                 self.real(row, x);
             }
             (ColumnType::Real, Value::Real(x)) => self.real(row, x),
-            (ColumnType::Real, Value::Long(n)) => self.real(row, n as f64),
+            (ColumnType::Real, Value::Long(n)) => self.real(row, real(n)),
             (ColumnType::Bool, Value::Bool(b)) => self.bool(row, b),
             (ColumnType::Dynamic, value) => {
                 scratch.clear();
@@ -158,7 +158,7 @@ impl ColumnBuilder {
         if let Values::Long(longs) = &mut self.values {
             let longs = longs.finish();
             let mut reals = Float64Builder::with_capacity(longs.len() + 1);
-            reals.extend(longs.iter().map(|n| n.map(|n| n as f64)));
+            reals.extend(longs.iter().map(|n| n.map(real)));
             self.values = Values::Real(reals);
         }
     }
@@ -241,6 +241,18 @@ impl ColumnBuilder {
             Values::Time(mut b) => Arc::new(b.finish()),
         })
     }
+}
+
+/// The nearest real: a whole number beyond 2^53 is rounded, as KQL does it.
+#[expect(clippy::cast_precision_loss, reason = "that is what the rule says")]
+const fn real(n: i64) -> f64 {
+    n as f64
+}
+
+/// The nearest real of a whole number beyond i64.
+#[expect(clippy::cast_precision_loss, reason = "that is what the rule says")]
+const fn real_unsigned(n: u64) -> f64 {
+    n as f64
 }
 
 /// 8-4-4-4-12 hexadecimal digits.

@@ -114,12 +114,12 @@ pub fn decode(body: &[u8], schema: &TableSchema, options: &DecodeOptions<'_>) ->
             continue;
         };
         // One object printed over many lines is one record all the same.
-        if std::mem::take(&mut first) && options.format == Format::Json {
-            if let Some(whole) = pieces.whole_if_longer(&piece) {
-                if reader.record(whole, &mut rows).is_ok() {
-                    break;
-                }
-            }
+        if std::mem::take(&mut first)
+            && options.format == Format::Json
+            && let Some(whole) = pieces.whole_if_longer(&piece)
+            && reader.record(whole, &mut rows).is_ok()
+        {
+            break;
         }
         let bad = BadRecord { line: piece.line, offset: piece.offset as u64 + fault.at as u64, reason: fault.reason };
         if options.on_error == OnError::Refuse {

@@ -21,6 +21,7 @@ const NAME_BYTES_MAX: usize = 128;
 
 /// Where `TimeGenerated` is in both lists.
 const TIME: usize = 0;
+const TIME_SLOT: u32 = 0;
 
 /// No slot, no column.
 const NONE: u32 = u32::MAX;
@@ -47,10 +48,10 @@ pub(super) struct Rows<'s> {
     by_name: HashTable<u32>,
     hasher: DefaultHashBuilder,
     columns: Vec<ColumnBuilder>,
-    /// Names of the columns, as slots.
-    named: Vec<u32>,
+    /// Of each column: its name's slot, and its place in the table so far.
+    named: Vec<(u32, Option<usize>)>,
     overflow: Option<ColumnBuilder>,
-    rows: usize,
+    row: usize,
     /// Counts records, bad ones too: what tells this record's marks in the slots from older ones.
     record: u64,
     /// This record's slots, and its keys that have none with the place of their values.
@@ -72,33 +73,35 @@ impl<'s> Rows<'s> {
             columns: Vec::with_capacity(schema.columns.len() + 32),
             named: Vec::with_capacity(schema.columns.len() + 32),
             overflow: None,
-            rows: 0,
+            row: 0,
             record: 0,
             touched: Vec::with_capacity(64),
             homeless: Vec::new(),
             spill: String::new(),
             scratch: String::new(),
         };
-        rows.adopt(Cow::Borrowed(TIME_COLUMN), ColumnType::DateTime);
-        for column in &schema.columns {
+        let time = schema.columns.iter().position(|column| column.name == TIME_COLUMN);
+        rows.adopt(Cow::Borrowed(TIME_COLUMN), ColumnType::DateTime, time);
+        for (at, column) in schema.columns.iter().enumerate() {
             if column.name == OVERFLOW_COLUMN {
                 rows.overflow = Some(ColumnBuilder::new(ColumnType::Dynamic));
             } else if column.name != TIME_COLUMN {
-                rows.adopt(Cow::Borrowed(&column.name), column.kind);
+                rows.adopt(Cow::Borrowed(&column.name), column.kind, Some(at));
             }
         }
         rows
     }
 
-    fn adopt(&mut self, name: Cow<'s, str>, kind: ColumnType) {
+    fn adopt(&mut self, name: Cow<'s, str>, kind: ColumnType, home: Option<usize>) {
         let slot = self.new_slot(name);
         self.give_column(slot, kind);
+        self.named[self.columns.len() - 1].1 = home;
     }
 
     fn give_column(&mut self, slot: u32, kind: ColumnType) -> u32 {
         let column = u32::try_from(self.columns.len()).expect("columns are bounded");
         self.columns.push(ColumnBuilder::new(kind));
-        self.named.push(slot);
+        self.named.push((slot, None));
         self.slots[slot as usize].column = column;
         column
     }
@@ -126,7 +129,7 @@ impl<'s> Rows<'s> {
     pub(super) fn push(&mut self, nodes: &[Node<'_>]) -> Result<(), Fault> {
         self.match_keys(nodes)?;
         let time = self.time_of_record(nodes);
-        self.columns[TIME].time(self.rows, time);
+        self.columns[TIME].time(self.row, time);
         for at in 0..self.touched.len() {
             let slot = self.touched[at];
             if slot as usize == TIME {
@@ -145,7 +148,7 @@ impl<'s> Rows<'s> {
 
     /// Takes one plain line as a row.
     pub(super) fn push_line(&mut self, text: &str) {
-        self.columns[TIME].time(self.rows, self.options.arrival);
+        self.columns[TIME].time(self.row, self.options.arrival);
         let slot = self.find(RAW_COLUMN).unwrap_or_else(|| self.new_slot(Cow::Borrowed(RAW_COLUMN)));
         self.put(slot, Value::Text(text));
         self.end_row();
@@ -158,9 +161,9 @@ impl<'s> Rows<'s> {
             self.scratch.push_str(&self.spill);
             self.scratch.push('}');
             self.spill.clear();
-            self.overflow.get_or_insert_with(|| ColumnBuilder::new(ColumnType::Dynamic)).text(self.rows, &self.scratch);
+            self.overflow.get_or_insert_with(|| ColumnBuilder::new(ColumnType::Dynamic)).text(self.row, &self.scratch);
         }
-        self.rows += 1;
+        self.row += 1;
     }
 
     /// Finds the slot of each key; of a key that comes twice the last value counts.
@@ -194,11 +197,11 @@ impl<'s> Rows<'s> {
     }
 
     fn slot_of(&mut self, key: &str, previous: u32, value: &Node<'_>) -> Result<u32, Fault> {
-        let guess = if previous == NONE { TIME as u32 } else { self.slots[previous as usize].next };
-        if let Some(slot) = self.slots.get(guess as usize) {
-            if slot.name == key {
-                return Ok(guess);
-            }
+        let guess = if previous == NONE { TIME_SLOT } else { self.slots[previous as usize].next };
+        if let Some(slot) = self.slots.get(guess as usize)
+            && slot.name == key
+        {
+            return Ok(guess);
         }
         if let Some(slot) = self.find(key) {
             return Ok(slot);
@@ -207,10 +210,10 @@ impl<'s> Rows<'s> {
         if name.len() > NAME_BYTES_MAX {
             return Err(Fault { at: 0, reason: BadReason::NameTooLong { bytes: key.len() } });
         }
-        if name != key {
-            if let Some(slot) = self.find(&name) {
-                return Ok(slot);
-            }
+        if name != key
+            && let Some(slot) = self.find(&name)
+        {
+            return Ok(slot);
         }
         let is_null = matches!(value, Node::Static(simd_json::StaticNode::Null));
         if name == OVERFLOW_COLUMN || is_null || !self.may_grow() {
@@ -224,10 +227,10 @@ impl<'s> Rows<'s> {
         let own = (self.slots[TIME].record == self.record).then(|| Value::of(&nodes[self.slots[TIME].node..])).flatten();
         let named = self.named_time(nodes);
         let taken = named.or_else(|| own.and_then(|value| self.usable_time(value)));
-        if let Some(own) = own {
-            if named.is_some() || taken.is_none() {
-                self.keep_time_text(own);
-            }
+        if let Some(own) = own
+            && (named.is_some() || taken.is_none())
+        {
+            self.keep_time_text(own);
         }
         taken.unwrap_or(self.options.arrival)
     }
@@ -261,9 +264,9 @@ impl<'s> Rows<'s> {
             }
         };
         let value = Value::Text(&text);
-        match self.sibling(TIME as u32, value.suffix()) {
+        match self.sibling(TIME_SLOT, value.suffix()) {
             Some(slot) => self.put(slot, value),
-            None => self.spill(TIME as u32, value),
+            None => self.spill(TIME_SLOT, value),
         }
     }
 
@@ -276,7 +279,7 @@ impl<'s> Rows<'s> {
                 NONE => break,
                 column => column,
             };
-            match self.columns[column as usize].offer(self.rows, value, &mut self.scratch) {
+            match self.columns[column as usize].offer(self.row, value, &mut self.scratch) {
                 Offer::Taken => return,
                 Offer::Occupied => break,
                 Offer::Mismatch => match self.sibling(slot, value.suffix()) {
@@ -340,21 +343,22 @@ impl<'s> Rows<'s> {
 
     /// The batch, and the table's columns with it.
     pub(super) fn finish(self, rejects: Vec<Reject>) -> Result<Decoded, IngestError> {
-        let Self { base, slots, columns, named, overflow, rows, .. } = self;
+        let Self { base, slots, columns, named, overflow, row: rows, .. } = self;
         let mut schema = base.clone();
         let (mut added, mut changed) = (Vec::new(), false);
         let (mut fields, mut arrays) = (Vec::new(), Vec::new());
-        let named = columns.into_iter().zip(&named).map(|(column, &slot)| (&*slots[slot as usize].name, column));
-        for (name, column) in named.chain(overflow.map(|column| (OVERFLOW_COLUMN, column))) {
+        let named = columns.into_iter().zip(&named).map(|(column, &(slot, home))| (&*slots[slot as usize].name, column, home));
+        let overflow_home = base.columns.iter().position(|column| column.name == OVERFLOW_COLUMN);
+        for (name, column, home) in named.chain(overflow.map(|column| (OVERFLOW_COLUMN, column, overflow_home))) {
             let (kind, widened) = (column.kind, column.widened);
             let array = if name == TIME_COLUMN { Some(column.finish_time()) } else { column.finish(rows) };
             let Some(array) = array else { continue };
             fields.push(kind.storage_field(name));
             arrays.push(array);
-            match schema.columns.iter_mut().find(|column| column.name == name) {
-                Some(column) if widened => {
-                    changed |= column.kind != kind;
-                    column.kind = kind;
+            match home {
+                Some(at) if widened => {
+                    schema.columns[at].kind = kind;
+                    changed = true;
                 }
                 Some(_) => {}
                 None => {

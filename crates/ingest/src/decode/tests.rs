@@ -12,7 +12,7 @@ use super::*;
 /// 2026-03-01T10:00:00Z.
 const ARRIVAL: i64 = 1_772_359_200_000_000_000;
 
-fn options<'a>(limits: &'a RequestLimits) -> DecodeOptions<'a> {
+fn options(limits: &RequestLimits) -> DecodeOptions<'_> {
     DecodeOptions { format: Format::Json, time_field: None, arrival: ARRIVAL, on_error: OnError::Refuse, limits }
 }
 
@@ -370,7 +370,10 @@ proptest! {
     fn typing_is_total_every_object_becomes_a_row(records in proptest::collection::vec(any_record(), 0..12), columns_max in 1_usize..20) {
         let limits = RequestLimits { columns_max, ..RequestLimits::default() };
         let options = DecodeOptions { time_field: Some("t"), ..options(&limits) };
-        let lines: String = records.iter().map(|record| format!("{record}\n")).collect();
+        let mut lines = String::new();
+        for record in &records {
+            writeln!(lines, "{record}").unwrap();
+        }
         let array = serde_json::Value::Array(records.clone()).to_string();
         let one = decode(lines.as_bytes(), &TableSchema::new(), &options).unwrap();
         prop_assert_eq!(one.batch.num_rows(), records.len());

@@ -29,7 +29,8 @@ pub fn parse_iso8601(text: &str) -> Option<i64> {
         let coloned = skip(&mut rest, b":");
         let minute = number(&mut rest, 2)?;
         let mut second = 0;
-        if if coloned { skip(&mut rest, b":") } else { rest.first().is_some_and(u8::is_ascii_digit) } {
+        let has_second = if coloned { skip(&mut rest, b":") } else { rest.first().is_some_and(u8::is_ascii_digit) };
+        if has_second {
             second = number(&mut rest, 2)?;
             if skip(&mut rest, b".,") {
                 nanos = fraction(&mut rest)?;
@@ -49,22 +50,23 @@ pub fn parse_iso8601(text: &str) -> Option<i64> {
 /// Nanoseconds since 1970 of a whole number, its unit told by its size.
 #[must_use]
 pub fn from_integer(n: i64) -> i64 {
-    n.saturating_mul(unit_ns(n.unsigned_abs() as f64))
+    n.saturating_mul(unit_ns(n.unsigned_abs()))
 }
 
 /// Nanoseconds since 1970 of a real, its unit told by its size.
 #[must_use]
+#[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "casts of reals saturate")]
 pub fn from_real(x: f64) -> i64 {
-    let unit = unit_ns(x.abs());
+    let unit = unit_ns(x.abs() as u64);
     let whole = (x.trunc() as i64).saturating_mul(unit);
     whole.saturating_add((x.fract() * unit as f64).round() as i64)
 }
 
-fn unit_ns(size: f64) -> i64 {
+const fn unit_ns(size: u64) -> i64 {
     match size {
-        s if s < 1e11 => NS_PER_SEC,
-        s if s < 1e14 => 1_000_000,
-        s if s < 1e17 => 1_000,
+        0..100_000_000_000 => NS_PER_SEC,
+        100_000_000_000..100_000_000_000_000 => 1_000_000,
+        100_000_000_000_000..100_000_000_000_000_000 => 1_000,
         _ => 1,
     }
 }

@@ -83,15 +83,20 @@ pub fn arrange(rows: &[(i64, RecordBatch)]) -> Result<Vec<Arranged>, IngestError
             .column_by_name(TIME_COLUMN)
             .and_then(|times| times.as_primitive_opt::<TimestampNanosecondType>())
             .ok_or(IngestError::Internal { what: "finding the rows' times", source: None })?;
-        let batch = u32::try_from(at).expect("far fewer batches");
+        let batch = narrow(at)?;
         for row in (0..times.len()).rev() {
             let time = times.value(row);
             let group = groups.entry(Window::of(time, *arrival)).or_insert_with(|| Group { arrival: *arrival, places: Vec::new() });
             group.arrival = group.arrival.min(*arrival);
-            group.places.push(Place { time, batch, row: u32::try_from(row).expect("a record is at most 64 MiB") });
+            group.places.push(Place { time, batch, row: narrow(row)? });
         }
     }
     groups.into_iter().map(|(window, group)| gather(window, group, &batches).map_err(wrong)).collect()
+}
+
+/// Places are kept in half the room; memory holds far fewer rows than this counts.
+fn narrow(place: usize) -> Result<u32, IngestError> {
+    u32::try_from(place).map_err(|error| IngestError::internal("arranging rows", error))
 }
 
 fn gather(window: Window, mut group: Group, batches: &[RecordBatch]) -> Result<Arranged, arrow_schema::ArrowError> {

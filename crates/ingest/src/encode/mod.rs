@@ -10,6 +10,7 @@
 //! Figures: 273 MB of raw log, one core of two.
 
 mod arrange;
+mod merge;
 mod stats;
 
 use std::collections::HashSet;
@@ -28,12 +29,15 @@ use parquet::schema::types::ColumnPath;
 use strongroom_model::{BlockStats, TIME_COLUMN, TimeRange};
 
 pub use arrange::{Arranged, arrange, union_schema};
+pub use merge::merge;
 pub use stats::StatsBuilder;
 
 use crate::IngestError;
 
 /// Values looked at per column to tell whether a dictionary pays.
 const SAMPLE: usize = 1_024;
+/// Text handed to the Parquet writer at a time, in bytes.
+const SLICE_BYTES: usize = 8 << 20;
 /// Fewer rows than this are not worth a Bloom filter.
 const BLOOM_ROWS_MIN: usize = 4_096;
 /// Columns of a block with a Bloom filter (each costs about 3 % of the write).
@@ -118,7 +122,13 @@ impl BlockWriter {
     /// [`IngestError::Internal`].
     pub fn write(&mut self, batch: &RecordBatch) -> Result<(), IngestError> {
         self.stats.update(batch);
-        self.writer.write(batch).map_err(|error| IngestError::internal("writing Parquet", error))
+        // The writer looks at its page size once per call (or 1,024 rows): long texts must not come all at once.
+        let step = (SLICE_BYTES * batch.num_rows() / text_bytes(batch).max(1)).max(1);
+        for start in (0..batch.num_rows()).step_by(step) {
+            let rows = batch.slice(start, step.min(batch.num_rows() - start));
+            self.writer.write(&rows).map_err(|error| IngestError::internal("writing Parquet", error))?;
+        }
+        Ok(())
     }
 
     /// Ends the file.
@@ -152,7 +162,7 @@ fn properties(schema: &Schema, profile: Profile, sample: &RecordBatch) -> Writer
         }
         let Some(values) = sample.column_by_name(field.name()).filter(|values| mostly_differ(values)) else { continue };
         builder = builder.set_column_dictionary_enabled(path.clone(), false);
-        let is_text = matches!(field.data_type(), DataType::Utf8);
+        let is_text = matches!(field.data_type(), DataType::Utf8 | DataType::Utf8View);
         if is_text && blooms < BLOOM_COLUMNS_MAX && sample.num_rows() >= BLOOM_ROWS_MIN && is_id_like(field.name(), values) {
             blooms += 1;
             let distinct = profile.group_rows().min(sample.num_rows()) as u64;
@@ -170,9 +180,11 @@ fn mostly_differ(values: &Arc<dyn Array>) -> bool {
     let hasher = DefaultHashBuilder::default();
     let mut seen = HashSet::with_capacity(SAMPLE);
     let mut looked = 0_usize;
+    let views = values.as_string_view_opt();
     for row in (0..rows).step_by(step).filter(|&row| values.is_valid(row)) {
         let hash = match values.data_type() {
             DataType::Utf8 => hash(&hasher, values.as_string::<i32>().value(row)),
+            DataType::Utf8View => views.map_or(0, |views| hash(&hasher, views.value(row))),
             DataType::Int64 => hash(&hasher, &values.as_primitive::<Int64Type>().value(row)),
             DataType::Float64 => hash(&hasher, &values.as_primitive::<Float64Type>().value(row).to_bits()),
             _ => return false,
@@ -190,9 +202,24 @@ fn hash<T: Hash + ?Sized>(hasher: &DefaultHashBuilder, value: &T) -> u64 {
 /// Names like `trace_id`, `RequestId`, `uuid`, with short values: what people look up one of.
 fn is_id_like(name: &str, values: &Arc<dyn Array>) -> bool {
     let name = name.to_ascii_lowercase();
-    let texts = values.as_string::<i32>();
-    let mean = texts.value_data().len() / texts.len().max(1);
+    let mean = text_len(values) / values.len().max(1);
     (name.ends_with("id") || name.ends_with("guid") || name.ends_with("key")) && mean <= 64
+}
+
+/// Bytes of text in a column, counting what views share as often as it is shared.
+fn text_len(values: &Arc<dyn Array>) -> usize {
+    match values.data_type() {
+        DataType::Utf8 => {
+            let offsets = values.as_string::<i32>().value_offsets();
+            usize::try_from(offsets[offsets.len() - 1] - offsets[0]).unwrap_or(0)
+        }
+        DataType::Utf8View => values.as_string_view().lengths().map(|length| length as usize).sum(),
+        _ => 0,
+    }
+}
+
+fn text_bytes(batch: &RecordBatch) -> usize {
+    batch.columns().iter().map(text_len).sum()
 }
 
 #[cfg(test)]
@@ -218,7 +245,7 @@ mod tests {
             vec![
                 Arc::new(TimestampNanosecondArray::from_iter_values((0..rows).rev().map(|n| n * 1_000)).with_timezone("UTC")),
                 Arc::new(StringArray::from_iter_values((0..rows).map(|n| format!("{:016x}", n * 0x9e37_79b9)))),
-                Arc::new(StringArray::from_iter((0..rows).map(|n| (n % 7 != 0).then_some("info")))),
+                Arc::new((0..rows).map(|n| (n % 7 != 0).then_some("info")).collect::<StringArray>()),
                 Arc::new(Int64Array::from_iter_values((0..rows).map(|n| 200 + n % 3))),
                 Arc::new(StringArray::from_iter_values((0..rows).map(|_| "{}"))),
             ],

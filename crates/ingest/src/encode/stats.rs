@@ -1,7 +1,7 @@
 //! What a block's columns hold, gathered while it is written.
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::{max, max_boolean, max_string, min, min_boolean, min_string};
+use arrow::compute::{max, max_boolean, max_string, max_string_view, min, min_boolean, min_string, min_string_view};
 use arrow::datatypes::{DurationNanosecondType, Float64Type, Int32Type, Int64Type, TimestampNanosecondType};
 use arrow_schema::Schema;
 use strongroom_model::{BlockStats, ColumnStats, ColumnType, StatValue, TIME_COLUMN, TimeRange};
@@ -104,8 +104,11 @@ fn bounds(values: &ArrayRef, kind: ColumnType) -> Option<(StatValue, StatValue)>
             both(min(values).map(StatValue::Nanos), max(values).map(StatValue::Nanos))
         }
         ColumnType::String | ColumnType::Guid => {
-            let values = values.as_string_opt::<i32>()?;
             let text = |text: Option<&str>| text.map(|text| StatValue::Text(text.to_owned()));
+            if let Some(values) = values.as_string_view_opt() {
+                return both(text(min_string_view(values)), text(max_string_view(values)));
+            }
+            let values = values.as_string_opt::<i32>()?;
             both(text(min_string(values)), text(max_string(values)))
         }
         // The order of JSON texts says nothing of their values.
