@@ -89,7 +89,16 @@ struct Memtable {
     workspace: WorkspaceId,
     epoch: Epoch,
     active: Active,
-    frozen: Option<(Position, Vec<Slab>, Vec<(BatchMark, i64)>, u64)>,
+    frozen: Option<Ice>,
+}
+
+/// What was frozen and is not settled.
+#[derive(Debug)]
+struct Ice {
+    through: Position,
+    slabs: Vec<Slab>,
+    marks: Vec<(BatchMark, i64)>,
+    bytes: u64,
 }
 
 /// What a freeze would take.
@@ -180,7 +189,7 @@ impl Memtables {
         let Some(table) = self.table(table) else { return Vec::new() };
         let epochs = table.lock();
         let rows = |memtable: &Memtable| {
-            let frozen = memtable.frozen.iter().flat_map(|(_, slabs, ..)| slabs.iter().cloned());
+            let frozen = memtable.frozen.iter().flat_map(|ice| ice.slabs.iter().cloned());
             let rows: Vec<_> = frozen.chain(memtable.active.slabs()).map(|slab| (slab.position, slab.batch)).collect();
             MemSnapshot { epoch: memtable.epoch, workspace: memtable.workspace, rows }
         };
@@ -194,10 +203,10 @@ impl Memtables {
         if memtable.frozen.is_none() {
             let (through, _) = memtable.active.span?;
             let active = std::mem::take(&mut memtable.active);
-            memtable.frozen = Some((through, active.slabs(), active.marks, active.bytes));
+            memtable.frozen = Some(Ice { through, slabs: active.slabs(), marks: active.marks, bytes: active.bytes });
         }
         let workspace = memtable.workspace;
-        let (through, slabs, marks, bytes) = memtable.frozen.as_ref()?;
+        let Ice { through, slabs, marks, bytes } = memtable.frozen.as_ref()?;
         let rows = slabs.iter().map(|slab| (slab.position, slab.arrival, slab.batch.clone())).collect();
         Some(Frozen { table, workspace, epoch, through: *through, rows, marks: marks.clone(), bytes: *bytes })
     }
@@ -207,8 +216,8 @@ impl Memtables {
         let Some(epochs) = self.table(table) else { return };
         let mut epochs = epochs.lock();
         if let Some(at) = epochs.iter().position(|memtable| memtable.epoch == epoch) {
-            if let Some((_, _, _, bytes)) = epochs[at].frozen.take_if(|(frozen, ..)| *frozen <= through) {
-                self.release(bytes);
+            if let Some(ice) = epochs[at].frozen.take_if(|ice| ice.through <= through) {
+                self.release(ice.bytes);
             }
             if epochs[at].frozen.is_none() && epochs[at].active.span.is_none() {
                 epochs.remove(at);
@@ -219,7 +228,7 @@ impl Memtables {
     pub(crate) fn forget(&self, epoch: Epoch) {
         for epochs in self.tables.read().values() {
             let mut epochs = epochs.lock();
-            let held = |memtable: &Memtable| memtable.active.bytes + memtable.frozen.as_ref().map_or(0, |frozen| frozen.3);
+            let held = |memtable: &Memtable| memtable.active.bytes + memtable.frozen.as_ref().map_or(0, |ice| ice.bytes);
             self.release(epochs.iter().filter(|memtable| memtable.epoch == epoch).map(held).sum());
             epochs.retain(|memtable| memtable.epoch != epoch);
         }

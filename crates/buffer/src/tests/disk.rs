@@ -76,6 +76,29 @@ fn the_second_failure_in_a_row_ends_all_writing() {
 }
 
 #[test]
+fn a_segment_whose_making_failed_and_whose_file_stayed_does_no_harm() {
+    for seed in 0..50 {
+        let site = Site::new(seed);
+        let buffer = site.up();
+        for id in 0..3 {
+            append(&buffer, record(0, &[id])).unwrap();
+        }
+        site.sim.fs().fail_nth(SimOp::Write, 1, Io::Other); // of the group, after the next segment's beginning
+        site.sim.fs().fail_nth(SimOp::Sync, 1, Io::Other); // of the beginning, after the closing record
+        site.sim.fs().fail_next(SimOp::Remove, Io::Other);
+        let long = Record { retention_days: 90, ..record(0, &[50]) };
+        assert!(append(&buffer, long).is_err());
+        drop(buffer);
+        site.sim.fs().kill();
+        let buffer = site.up();
+        append(&buffer, record(0, &[4])).unwrap();
+        drop(buffer);
+        site.sim.fs().power_cut();
+        assert_eq!(held(&site.up(), 0), [0, 1, 2, 4], "seed {seed}");
+    }
+}
+
+#[test]
 fn a_success_between_two_failures_starts_the_count_again() {
     let site = Site::new(1);
     let buffer = site.up();
@@ -241,6 +264,21 @@ fn a_killed_key_refuses_what_waits_and_leaves_no_gap() {
     assert_eq!(buffer.enqueue(&lost, record(0, &[4])).unwrap_err().kind(), ErrorKind::KeyRevoked);
     drop(buffer);
     assert_eq!(held(&site.up(), 0), [1, 3]);
+}
+
+#[test]
+fn a_key_that_came_back_in_another_guard_writes_on_in_a_new_segment() {
+    let site = Site::new(1);
+    let buffer = site.up();
+    let first = guard(1);
+    let waiting = buffer.enqueue(&first, record(0, &[1])).unwrap();
+    buffer.turn();
+    answer(waiting).unwrap();
+    first.kill();
+    append(&buffer, record(0, &[2])).unwrap();
+    assert_eq!(site.segments().len(), 2);
+    drop(buffer);
+    assert_eq!(held(&site.up(), 0), [1, 2]);
 }
 
 #[test]

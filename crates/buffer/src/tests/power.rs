@@ -117,8 +117,10 @@ impl Story {
         for (rows, mut answer) in waiting {
             match answer.try_recv() {
                 Ok(Ok(_)) => drop(self.ledger.acked.insert(rows)),
-                Ok(Err(BufferError::SegmentFailed { .. })) | Err(_) => drop(self.ledger.unknown.insert(rows)),
-                Ok(Err(BufferError::Full { free: 0, .. })) => drop(self.ledger.unknown.insert(rows)),
+                // Failed or found no room while writing: some of it may be there.
+                Ok(Err(BufferError::SegmentFailed { .. } | BufferError::Full { free: 0, .. })) | Err(_) => {
+                    self.ledger.unknown.insert(rows);
+                }
                 Ok(Err(_)) => self.ledger.gone.extend(rows),
             }
         }
@@ -222,8 +224,11 @@ fn story(seed: u64, bug: Bug) -> Result<(), String> {
 }
 
 fn run(part: u64, parts: u64) {
-    let seeds = std::env::var("STRONGROOM_POWER_SEEDS").map_or(SEEDS, |text| text.parse().unwrap());
-    let failed: Vec<String> = (0..seeds).filter(|seed| seed % parts == part).filter_map(|seed| story(seed, Bug::None).err()).collect();
+    let number = |name: &str, default: u64| std::env::var(name).map_or(default, |text| text.parse().unwrap());
+    let first = number("STRONGROOM_POWER_FIRST", 0);
+    let seeds = number("STRONGROOM_POWER_SEEDS", SEEDS);
+    let failed: Vec<String> =
+        (first..first + seeds).filter(|seed| seed % parts == part).filter_map(|seed| story(seed, Bug::None).err()).collect();
     assert!(failed.is_empty(), "{} of {} seeds: {:#?}", failed.len(), seeds / parts, &failed[..failed.len().min(10)]);
 }
 
@@ -237,11 +242,20 @@ fn no_power_cut_loses_or_doubles_an_acked_row_second_half() {
     run(1, 2);
 }
 
+/// Seeds that once failed, each with what was wrong.
+#[test]
+fn seeds_that_once_failed_stay_green() {
+    // The prefix of a segment whose first sync failed was not written again, only its first record.
+    for seed in [11_823] {
+        story(seed, Bug::None).unwrap();
+    }
+}
+
 #[test]
 fn the_checker_finds_each_planted_bug() {
     for bug in [Bug::AckBeforeSync, Bug::ForgetFlushed, Bug::SettleBeforeCommit] {
-        let found = (0..200).filter(|seed| story(*seed, bug).is_err()).count();
-        assert!(found > 20, "{bug:?} was found in {found} of 200 seeds");
+        let found = (0..80).filter(|seed| story(*seed, bug).is_err()).count();
+        assert!(found > 8, "{bug:?} was found in {found} of 80 seeds");
     }
 }
 

@@ -50,7 +50,7 @@ pub(crate) struct Rows {
     pub(crate) workspace: WorkspaceId,
     pub(crate) table: TableId,
     pub(crate) arrival: i64,
-    pub(crate) rows: u32,
+    pub(crate) count: u32,
     pub(crate) mark: Option<BatchMark>,
     pub(crate) schema_ref: u32,
     /// The schema message, in the record that first uses it.
@@ -219,7 +219,7 @@ fn decode_rows(plain: Vec<u8>) -> Result<Payload, Malformed> {
     let (mark_len, message_len, body_len, schema_len) = (size(head, 56), size(head, 60), size(head, 64), size(head, AT_SCHEMA_LEN));
     let (workspace, table) = (WorkspaceId::from_bytes(fixed(head, 8)), TableId::from_bytes(fixed(head, 24)));
     let arrival = i64::from_le_bytes(fixed(head, 40));
-    let (rows, schema_ref) = (u32::from_le_bytes(fixed(head, 52)), u32::from_le_bytes(fixed(head, AT_SCHEMA_REF)));
+    let (count, schema_ref) = (u32::from_le_bytes(fixed(head, 52)), u32::from_le_bytes(fixed(head, AT_SCHEMA_REF)));
     let mut cursor = Cursor { whole: &whole, at: ROWS_LEN };
     let mark = match mark_len {
         0 => None,
@@ -232,7 +232,7 @@ fn decode_rows(plain: Vec<u8>) -> Result<Payload, Malformed> {
     let message = cursor.take(message_len)?;
     let body = cursor.take(body_len)?;
     let schema = if schema_len == 0 { None } else { Some(cursor.take(schema_len)?) };
-    Ok(Payload::Rows(Box::new(Rows { workspace, table, arrival, rows, mark, schema_ref, schema, message, body })))
+    Ok(Payload::Rows(Box::new(Rows { workspace, table, arrival, count, mark, schema_ref, schema, message, body })))
 }
 
 /// The schema that a message spells.
@@ -248,7 +248,7 @@ impl Rows {
         let head =
             message.header_as_record_batch().ok_or_else(|| ArrowError::IpcError("the record's message is not a batch".to_owned()))?;
         let batch = read_record_batch(&self.body, head, schema, &HashMap::new(), None, &message.version())?;
-        if batch.num_rows() != self.rows as usize {
+        if batch.num_rows() != self.count as usize {
             return Err(ArrowError::IpcError("the record has other rows than it says".to_owned()));
         }
         Ok(batch)

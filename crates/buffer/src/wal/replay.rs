@@ -370,6 +370,8 @@ impl<'a> Reading<'a> {
     fn settle(&mut self, recovery: &Recovery) -> io::Result<()> {
         let file = &self.tape.file;
         if let Some((_, from)) = self.unsure.front() {
+            // The prefix became durable together with the first record, or neither did.
+            let from = if *from == PREFIX { &0 } else { from };
             let mut bytes = vec![0; usize::try_from(self.offset - from).expect("a group fits in memory")];
             let read = file.read_at(&mut bytes, *from)?;
             file.write_all_at(&[IoSlice::new(&bytes[..read])], *from)?;

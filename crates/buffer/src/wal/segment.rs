@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use strongroom_envelope::{Header, KeyGuard, ObjectKind, PREFIX_LEN, SealError, SegmentCipher, TAG_LEN};
-use strongroom_model::{Epoch, ObjectId, TableId, WorkspaceId};
+use strongroom_model::{ObjectId, TableId, WorkspaceId};
 use strongroom_world::{FsFile, World};
 
 use super::frame;
@@ -23,6 +23,14 @@ pub(crate) fn file_name(segment: ObjectId) -> String {
 pub(crate) enum OpenFailed {
     Seal(SealError),
     Io(ObjectId, io::Error),
+}
+
+/// Where a record stands in its epoch's log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) seq: u64,
+    /// The highest position known to be durable.
+    pub(crate) synced: u64,
 }
 
 /// The file that records go to.
@@ -42,18 +50,18 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
-    /// Makes a segment whose first record says that everything up to `cut` counts. It is durable, name and all.
-    #[expect(clippy::too_many_arguments, reason = "a segment is bound to all of them")]
+    /// Makes a segment whose first record says that rows of earlier ones count up to `place.synced`. It is durable,
+    /// name and all.
     pub(crate) fn begin(
         world: &World,
         dir: &Path,
         config: &BufferConfig,
-        epoch: Epoch,
         guard: &KeyGuard,
         retention_days: u32,
-        cut: u64,
-        seq: u64,
+        place: Place,
     ) -> Result<Self, OpenFailed> {
+        let epoch = guard.epoch();
+        let Place { seq, synced: cut } = place;
         let (ms, random) = world.id_seed();
         let id = ObjectId::mint(ms, random);
         let header = Header {
@@ -105,8 +113,7 @@ impl Segment {
         &mut self,
         world: &World,
         guard: &KeyGuard,
-        seq: u64,
-        synced: u64,
+        place: Place,
         table: TableId,
         schema: &SchemaMessage,
         frame: &mut Vec<u8>,
@@ -115,7 +122,7 @@ impl Segment {
             known.iter().rev().find(|(_, other)| Arc::ptr_eq(&other.0, &schema.0) || other.0 == schema.0).map(|(number, _)| *number)
         });
         set_schema(frame, known.unwrap_or(self.next_schema), if known.is_none() { Some(schema) } else { None });
-        self.seal(world, guard, seq, synced, frame)?;
+        self.seal(world, guard, place, frame)?;
         if known.is_none() {
             self.schemas.entry(table).or_default().push((self.next_schema, schema.clone()));
             self.next_schema += 1;
@@ -123,7 +130,8 @@ impl Segment {
         Ok(())
     }
 
-    fn seal(&mut self, world: &World, guard: &KeyGuard, seq: u64, synced: u64, frame: &mut Vec<u8>) -> Result<(), SealError> {
+    fn seal(&mut self, world: &World, guard: &KeyGuard, place: Place, frame: &mut Vec<u8>) -> Result<(), SealError> {
+        let Place { seq, synced } = place;
         let tag = self.cipher.seal_record(guard, world.clock.boot(), seq, synced, &self.previous, frame, frame::HEAD_LEN)?;
         frame::finish(frame, 0, seq, synced, &tag);
         self.previous = tag;
@@ -153,9 +161,9 @@ impl Segment {
     }
 
     /// Says in the file that it is complete, and gives back what was allocated too much.
-    pub(crate) fn finish(mut self, world: &World, guard: &KeyGuard, seq: u64, synced: u64) -> Result<u64, OpenFailed> {
+    pub(crate) fn finish(mut self, world: &World, guard: &KeyGuard, place: Place) -> Result<u64, OpenFailed> {
         let mut frame = encode_seal(self.records, &self.previous);
-        self.seal(world, guard, seq, synced, &mut frame).map_err(OpenFailed::Seal)?;
+        self.seal(world, guard, place, &mut frame).map_err(OpenFailed::Seal)?;
         let end = self.offset + frame.len() as u64;
         let io = |error| OpenFailed::Io(self.id, error);
         self.file.set_len(self.offset).map_err(io)?;
@@ -166,7 +174,7 @@ impl Segment {
 }
 
 /// The prefix is durable before any row is written: valid records behind a bad prefix are then damage for certain.
-fn create(world: &World, dir: &Path, path: &PathBuf, len: u64, prefix: &[u8], open: &[u8]) -> io::Result<Box<dyn FsFile>> {
+fn create(world: &World, dir: &Path, path: &Path, len: u64, prefix: &[u8], open: &[u8]) -> io::Result<Box<dyn FsFile>> {
     fail::fail_point!("wal.rotate", |_| Err(io::Error::other("failpoint")));
     let file = world.fs.create_new(path)?;
     let made = (|| {

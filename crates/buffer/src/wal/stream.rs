@@ -15,7 +15,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::frame::EXTRA_LEN;
 use super::payload::SchemaMessage;
-use super::segment::{OpenFailed, Segment};
+use super::segment::{OpenFailed, Place, Segment};
 use super::trail::{Trail, Trailed};
 use crate::memtable::{Durable, Memtables};
 use crate::{BatchMark, BufferConfig, BufferError};
@@ -284,6 +284,10 @@ impl Writer {
 
     /// Sees to it that there is an open segment with room for the group; fails the group if there cannot be one.
     fn ready(&mut self, group: Vec<Pending>) -> Option<Vec<Pending>> {
+        // Killing a guard wipes the segment's key with it, though the epoch's key may be back in another guard.
+        if self.key.as_ref().is_some_and(|key| key.check(self.shared.world.clock.boot()).is_err()) {
+            self.drop_segment();
+        }
         let retention = group.iter().map(|pending| pending.retention_days).max().unwrap_or_default();
         let full = |segment: &Segment| segment.offset >= self.shared.config.segment_bytes || retention > segment.retention_days;
         if self.segment.as_ref().is_some_and(full)
@@ -293,8 +297,8 @@ impl Writer {
         }
         let mut group = group;
         while self.segment.is_none() {
-            let Some(first) = group.first() else { return None };
-            match self.begin(&first.guard.clone(), retention) {
+            let first = group.first()?.guard.clone();
+            match self.begin(&first, retention) {
                 Ok(()) => {}
                 // The key of the first is gone; another's may not be.
                 Err(Begin::Seal(error)) => group.remove(0).fail(&self.shared, seal_error(error)),
@@ -322,7 +326,7 @@ impl Writer {
     fn begin(&mut self, guard: &KeyGuard, retention_days: u32) -> Result<(), Begin> {
         let shared = Arc::clone(&self.shared);
         let seq = self.next;
-        match Segment::begin(&shared.world, &shared.dir, &shared.config, self.epoch, guard, retention_days, self.synced, seq) {
+        match Segment::begin(&shared.world, &shared.dir, &shared.config, guard, retention_days, Place { seq, synced: self.synced }) {
             Ok(segment) => {
                 self.next += 1;
                 self.synced = seq;
@@ -351,7 +355,8 @@ impl Writer {
         for mut pending in group {
             let mut frame = std::mem::take(&mut pending.frame);
             let (guard, schema) = (&pending.guard, &pending.schema);
-            match segment.seal_rows(&self.shared.world, guard, self.next, self.synced, pending.table, schema, &mut frame) {
+            let place = Place { seq: self.next, synced: self.synced };
+            match segment.seal_rows(&self.shared.world, guard, place, pending.table, schema, &mut frame) {
                 Ok(()) => {
                     frames.push(frame);
                     sealed.push((Position(self.next), pending));
@@ -404,7 +409,7 @@ impl Writer {
         let guard = self.key.as_ref().expect("a segment was opened with it");
         let seq = self.next;
         self.next += 1;
-        match segment.finish(&self.shared.world, guard, seq, self.synced) {
+        match segment.finish(&self.shared.world, guard, Place { seq, synced: self.synced }) {
             Ok(end) => {
                 self.synced = seq;
                 self.shared.trail.grew(self.epoch, end, std::iter::empty());
