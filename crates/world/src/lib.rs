@@ -11,6 +11,8 @@
 mod clock;
 mod fs;
 mod real;
+#[cfg(test)]
+mod real_tests;
 mod rng;
 pub mod sim;
 

@@ -242,13 +242,11 @@ fn no_power_cut_loses_or_doubles_an_acked_row_second_half() {
     run(1, 2);
 }
 
-/// Seeds that once failed, each with what was wrong.
+/// Seeds that once failed are kept: here the prefix of a segment whose first sync failed was not written again when it
+/// was read back, only its first record.
 #[test]
-fn seeds_that_once_failed_stay_green() {
-    // The prefix of a segment whose first sync failed was not written again, only its first record.
-    for seed in [11_823] {
-        story(seed, Bug::None).unwrap();
-    }
+fn a_seed_that_once_failed_stays_green() {
+    story(11_823, Bug::None).unwrap();
 }
 
 #[test]
