@@ -1,47 +1,98 @@
-//! Scalar functions.
+//! Scalar functions: the list of them, and the ways in.
+//!
+//! A function is a [`ScalarSpec`]: a *kernel* over Arrow columns, or a *macro* that makes other expressions. Kernels see a
+//! constant argument as one value; a call of constants alone is computed while the query is planned.
+
+pub(in crate::functions) mod args;
+mod arithmetic;
+mod convert;
+mod dynamics;
+mod encoding;
+pub(in crate::functions) mod json;
+mod logic;
+mod network;
+mod numbers;
+mod regexes;
+mod spec;
+mod strings;
+mod table;
+mod text_match;
+pub(in crate::functions) mod text_of;
+mod times;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::LazyLock;
 
 use datafusion::logical_expr::{Expr, ScalarUDF};
+use hashbrown::HashMap;
 use strongroom_kql::ast::{BinaryOp, SetOp};
 use strongroom_model::ColumnType;
 
-use super::{CallContext, Misfit, PathStep, Typed};
+pub(super) use convert::convert;
+pub(crate) use spec::ScalarSpec;
 
-/// One scalar function: how many arguments of which types it takes, what it gives, how it is computed.
-#[derive(Debug)]
-pub(crate) struct ScalarSpec {
-    /// As messages call it.
-    pub(crate) name: &'static str,
+use super::{PathStep, Typed};
+
+static BY_NAME: LazyLock<HashMap<&'static str, &'static ScalarSpec>> = LazyLock::new(|| {
+    let lists: [&'static [ScalarSpec]; 4] = [&convert::SPECS, &arithmetic::SPECS, &logic::SPECS, table::SPECS];
+    let mut names = HashMap::new();
+    for spec in lists.into_iter().flatten() {
+        for name in std::iter::once(&spec.name).chain(spec.aliases) {
+            let before = names.insert(*name, spec);
+            debug_assert!(before.is_none(), "{name} is defined twice");
+        }
+    }
+    names
+});
+
+pub(super) fn by_name(name: &str) -> Option<&'static ScalarSpec> {
+    BY_NAME.get(name).copied()
 }
 
-impl ScalarSpec {
-    /// The call's value. Arguments are converted where KQL does so silently (int to long to real; dynamic to what is wanted).
-    ///
-    /// # Errors
-    /// The number or a type of the arguments does not fit.
-    pub(crate) fn bind(&'static self, arguments: Vec<Typed>, context: &CallContext) -> Result<Typed, Misfit> {
-        let _ = (arguments, context.now);
-        Err(Misfit { argument: None, message: format!("{} is not written yet", self.name) })
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    BY_NAME.keys().copied()
+}
+
+pub(super) fn of_operator(op: BinaryOp) -> Option<&'static ScalarSpec> {
+    use BinaryOp as B;
+    let arithmetic = |index: usize| Some(&arithmetic::OPERATORS[index]);
+    let text = |name: &str| table::OPERATORS.iter().find(|spec| spec.name == name);
+    match op {
+        B::Add => arithmetic(0),
+        B::Subtract => arithmetic(1),
+        B::Multiply => arithmetic(2),
+        B::Divide => arithmetic(3),
+        B::Modulo => arithmetic(4),
+        B::Colon => text("has"),
+        B::MatchesRegex => text("matches_regex"),
+        B::Like => text("kql_like"),
+        B::LikeCs => text("kql_like_cs"),
+        op => text(op.as_str()),
     }
 }
 
-pub(super) fn by_name(_name: &str) -> Option<&'static ScalarSpec> {
-    None
+pub(super) fn of_set_operator(op: SetOp) -> Option<&'static ScalarSpec> {
+    table::OPERATORS.iter().find(|spec| spec.name == op.as_str())
 }
-pub(super) fn of_operator(_op: BinaryOp) -> Option<&'static ScalarSpec> {
-    None
+
+pub(super) fn dynamic_get(value: Expr, path: &[PathStep]) -> Typed {
+    let mut arguments = vec![Typed::new(value, ColumnType::Dynamic)];
+    arguments.extend(path.iter().map(|step| match step {
+        PathStep::Key(name) => spec::text(name.clone()),
+        PathStep::Index(index) => spec::long(*index),
+        PathStep::Computed(step) => step.clone(),
+    }));
+    if arguments.len() == 1 {
+        return arguments.swap_remove(0);
+    }
+    table::DYNAMIC_GET.call(arguments)
 }
-pub(super) fn of_set_operator(_op: SetOp) -> Option<&'static ScalarSpec> {
-    None
-}
-pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    std::iter::empty()
-}
-pub(super) fn dynamic_get(value: Expr, _path: &[PathStep]) -> Typed {
-    Typed::new(value, ColumnType::Dynamic)
-}
-pub(super) fn convert(value: Typed, kind: ColumnType) -> Typed {
-    Typed::new(value.expr, kind)
-}
+
 pub(super) fn for_sql() -> Vec<ScalarUDF> {
-    Vec::new()
+    let lists: [&'static [ScalarSpec]; 4] = [&convert::SPECS, &arithmetic::KERNELS[5..], &logic::SPECS, table::SPECS];
+    let own = lists.into_iter().flatten().chain(&table::OPERATORS).chain([&table::DYNAMIC_GET]);
+    // Where DataFusion has a function of that name SQL means that one.
+    own.filter(|spec| !table::SQL_KEEPS.contains(&spec.name)).filter_map(ScalarSpec::for_sql).collect()
 }

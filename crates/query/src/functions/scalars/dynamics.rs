@@ -1,0 +1,574 @@
+//! Functions over `dynamic`: arrays, bags and sets. Elements are told apart by their JSON text, so `2` is not `"2"`.
+
+use std::cmp::Ordering;
+
+use arrow::array::ArrayRef;
+use datafusion::common::Result;
+use hashbrown::HashSet;
+
+use super::args::{Call, Values};
+use super::json;
+use super::regexes;
+
+/// Most elements `range` and `repeat` make.
+const MADE_MAX: i64 = 1 << 20;
+
+fn write_list<'a>(out: &mut String, items: impl Iterator<Item = &'a str>) {
+    out.push('[');
+    for (index, item) in items.enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        out.push_str(item);
+    }
+    out.push(']');
+}
+
+fn elements(raw: Option<&str>) -> Option<Vec<&str>> {
+    Some(json::items(raw?)?.collect())
+}
+
+pub(super) fn array_length(call: &Call<'_>) -> Result<ArrayRef> {
+    let arrays = call.text(0)?;
+    Ok(call.longs(|row| i64::try_from(json::items(arrays.json(row)?)?.count()).ok()))
+}
+
+/// `dynamic_get(value, step, ..)`: a string or long step into a bag or array at a time.
+pub(super) fn dynamic_get(call: &Call<'_>) -> Result<ArrayRef> {
+    let values = call.text(0)?;
+    let steps = call.values_from(1)?;
+    Ok(call.dynamic_slices(|row| {
+        let mut here = values.json(row)?;
+        for step in &steps {
+            here = match step {
+                Values::String(name) => json::member(here, name.get(row))?,
+                Values::Long(index) => json::element(here, index.get(row)?)?,
+                Values::Int(index) => json::element(here, i64::from(index.get(row)?))?,
+                Values::Dynamic(step) => {
+                    let step = step.json(row)?;
+                    match json::string(step) {
+                        Some(name) => json::member(here, &name)?,
+                        None => json::element(here, step.parse().ok()?)?,
+                    }
+                }
+                _ => return None,
+            };
+        }
+        Some(here)
+    }))
+}
+
+pub(super) fn bag_keys(call: &Call<'_>) -> Result<ArrayRef> {
+    let bags = call.text(0)?;
+    Ok(call.dynamics(|row, out| {
+        let Some(entries) = bags.json(row).and_then(json::entries) else { return false };
+        write_list(out, entries.map(|(key, _)| key));
+        true
+    }))
+}
+
+pub(super) fn bag_has_key(call: &Call<'_>) -> Result<ArrayRef> {
+    let (bags, keys) = (call.text(0)?, call.text(1)?);
+    Ok(call.maybe_bools(|row| Some(json::entries(bags.json(row)?)?.any(|(key, _)| json::is_string(key, keys.get(row))))))
+}
+
+fn write_entry(out: &mut String, key: &str, value: &str) {
+    if out.len() > 1 {
+        out.push(',');
+    }
+    out.push_str(key);
+    out.push(':');
+    out.push_str(value);
+}
+
+/// `bag_merge(a, b, ..)`: of equal keys the leftmost counts.
+pub(super) fn bag_merge(call: &Call<'_>) -> Result<ArrayRef> {
+    let bags = (0..call.args.len()).map(|index| call.text(index)).collect::<Result<Vec<_>>>()?;
+    Ok(call.dynamics(|row, out| {
+        let mut seen = HashSet::new();
+        let mut any = false;
+        out.push('{');
+        for entries in bags.iter().filter_map(|bag| bag.json(row).and_then(json::entries)) {
+            any = true;
+            for (key, value) in entries {
+                if seen.insert(key) {
+                    write_entry(out, key, value);
+                }
+            }
+        }
+        out.push('}');
+        any
+    }))
+}
+
+/// `bag_pack(key, value, ..)`
+pub(super) fn bag_pack(call: &Call<'_>) -> Result<ArrayRef> {
+    let values = call.values_from(0)?;
+    let mut key = String::new();
+    Ok(call.dynamics(|row, out| {
+        out.push('{');
+        for pair in values.chunks_exact(2) {
+            if out.len() > 1 {
+                out.push(',');
+            }
+            key.clear();
+            pair[0].write_text(row, &mut key);
+            json::write_string(&key, out);
+            out.push(':');
+            pair[1].write_json(row, out);
+        }
+        out.push('}');
+        true
+    }))
+}
+
+/// `pack_array(a, ..)`
+pub(super) fn pack_array(call: &Call<'_>) -> Result<ArrayRef> {
+    let values = call.values_from(0)?;
+    Ok(call.dynamics(|row, out| {
+        out.push('[');
+        for (index, value) in values.iter().enumerate() {
+            if index > 0 {
+                out.push(',');
+            }
+            value.write_json(row, out);
+        }
+        out.push(']');
+        true
+    }))
+}
+
+/// `bag_remove_keys(bag, keys)`
+pub(super) fn bag_remove_keys(call: &Call<'_>) -> Result<ArrayRef> {
+    let (bags, keys) = (call.text(0)?, call.text(1)?);
+    Ok(call.dynamics(|row, out| {
+        let Some(entries) = bags.json(row).and_then(json::entries) else { return false };
+        let unwanted: HashSet<&str> = elements(keys.json(row)).unwrap_or_default().into_iter().collect();
+        out.push('{');
+        for (key, value) in entries.filter(|(key, _)| !unwanted.contains(key)) {
+            write_entry(out, key, value);
+        }
+        out.push('}');
+        true
+    }))
+}
+
+/// `bag_set_key(bag, key, value)`
+pub(super) fn bag_set_key(call: &Call<'_>) -> Result<ArrayRef> {
+    let (bags, keys, values) = (call.text(0)?, call.text(1)?, call.values(2)?);
+    let (mut wanted, mut value) = (String::new(), String::new());
+    Ok(call.dynamics(|row, out| {
+        let Some(entries) = bags.json(row).and_then(json::entries) else { return false };
+        wanted.clear();
+        value.clear();
+        json::write_string(keys.get(row), &mut wanted);
+        values.write_json(row, &mut value);
+        let mut set = false;
+        out.push('{');
+        for (key, old) in entries {
+            let hit = key == wanted;
+            set |= hit;
+            write_entry(out, key, if hit { &value } else { old });
+        }
+        if !set {
+            write_entry(out, &wanted, &value);
+        }
+        out.push('}');
+        true
+    }))
+}
+
+/// `bag_zip(keys, values)`
+pub(super) fn bag_zip(call: &Call<'_>) -> Result<ArrayRef> {
+    let (keys, values) = (call.text(0)?, call.text(1)?);
+    Ok(call.dynamics(|row, out| {
+        let (Some(keys), Some(values)) = (elements(keys.json(row)), elements(values.json(row))) else { return false };
+        out.push('{');
+        for (index, key) in keys.iter().enumerate().filter(|(_, key)| key.starts_with('"')) {
+            write_entry(out, key, values.get(index).copied().unwrap_or("null"));
+        }
+        out.push('}');
+        true
+    }))
+}
+
+/// `array_concat(a, b, ..)`: what is no array is one element; nulls count for nothing.
+pub(super) fn array_concat(call: &Call<'_>) -> Result<ArrayRef> {
+    let arrays = (0..call.args.len()).map(|index| call.text(index)).collect::<Result<Vec<_>>>()?;
+    Ok(call.dynamics(|row, out| {
+        let mut all = Vec::new();
+        let mut any = false;
+        for raw in arrays.iter().filter_map(|array| array.json(row)) {
+            any = true;
+            match json::items(raw) {
+                Some(items) => all.extend(items),
+                None => all.push(raw),
+            }
+        }
+        write_list(out, all.into_iter());
+        any
+    }))
+}
+
+/// `array_slice(array, first, last)`: both included; negative from the end.
+pub(super) fn array_slice(call: &Call<'_>) -> Result<ArrayRef> {
+    let (arrays, firsts, lasts) = (call.text(0)?, call.long(1)?, call.long(2)?);
+    Ok(call.dynamics(|row, out| {
+        let (Some(items), Some(first), Some(last)) = (elements(arrays.json(row)), firsts.get(row), lasts.get(row)) else { return false };
+        let count = i64::try_from(items.len()).unwrap_or(i64::MAX);
+        let place = |index: i64| if index < 0 { index.saturating_add(count) } else { index };
+        let from = usize::try_from(place(first).max(0)).unwrap_or(0).min(items.len());
+        let to = usize::try_from((place(last).min(count - 1) + 1).max(0)).unwrap_or(0);
+        write_list(out, items.get(from..to).unwrap_or_default().iter().copied());
+        true
+    }))
+}
+
+/// `array_split(array, place)`: two arrays, or more if places are an array.
+pub(super) fn array_split(call: &Call<'_>) -> Result<ArrayRef> {
+    let (arrays, places) = (call.text(0)?, call.values(1)?);
+    Ok(call.dynamics(|row, out| {
+        let Some(items) = elements(arrays.json(row)) else { return false };
+        let mut text = String::new();
+        places.write_text(row, &mut text);
+        let wanted: Vec<i64> = match elements(Some(text.as_str())) {
+            Some(list) => list.iter().filter_map(|raw| raw.parse().ok()).collect(),
+            None => text.parse().into_iter().collect(),
+        };
+        let count = i64::try_from(items.len()).unwrap_or(i64::MAX);
+        let mut start = 0;
+        out.push('[');
+        for place in wanted {
+            let place = usize::try_from(if place < 0 { (place + count).max(0) } else { place.min(count) }).unwrap_or(0).max(start);
+            write_list(out, items[start..place].iter().copied());
+            out.push(',');
+            start = place;
+        }
+        write_list(out, items[start..].iter().copied());
+        out.push(']');
+        true
+    }))
+}
+
+pub(super) fn array_reverse(call: &Call<'_>) -> Result<ArrayRef> {
+    let arrays = call.text(0)?;
+    Ok(call.dynamics(|row, out| {
+        let Some(items) = elements(arrays.json(row)) else { return false };
+        write_list(out, items.into_iter().rev());
+        true
+    }))
+}
+
+/// A value as an element of an array has it.
+fn element_of(values: &Values, row: usize, out: &mut String) {
+    out.clear();
+    values.write_json(row, out);
+}
+
+/// Whether two JSON values are equal: numbers by value, else by text.
+fn equal(a: &str, b: &str) -> bool {
+    a == b || number(a).zip(number(b)).is_some_and(|(a, b)| a.total_cmp(&b) == Ordering::Equal)
+}
+
+fn number(raw: &str) -> Option<f64> {
+    raw.starts_with(|c: char| c == '-' || c.is_ascii_digit()).then(|| raw.parse().ok())?
+}
+
+/// `array_index_of(array, value[, start])`: -1 if it is not there.
+pub(super) fn array_index_of(call: &Call<'_>) -> Result<ArrayRef> {
+    let (arrays, values) = (call.text(0)?, call.values(1)?);
+    let mut wanted = String::new();
+    Ok(call.longs(|row| {
+        let mut items = json::items(arrays.json(row)?)?;
+        element_of(&values, row, &mut wanted);
+        Some(items.position(|item| equal(item, &wanted)).map_or(-1, |at| i64::try_from(at).unwrap_or(-1)))
+    }))
+}
+
+/// `set_has_element(array, value)`
+pub(super) fn set_has_element(call: &Call<'_>) -> Result<ArrayRef> {
+    let (arrays, values) = (call.text(0)?, call.values(1)?);
+    let mut wanted = String::new();
+    Ok(call.maybe_bools(|row| {
+        let mut items = json::items(arrays.json(row)?)?;
+        element_of(&values, row, &mut wanted);
+        Some(items.any(|item| equal(item, &wanted)))
+    }))
+}
+
+/// How array sorts compare: numbers, then strings, then the rest; nulls are the sorts' own business.
+fn compare(a: &str, b: &str) -> Ordering {
+    let rank = |raw: &str| match json::type_name(raw) {
+        "long" | "double" => 0,
+        "string" => 1,
+        _ => 2,
+    };
+    rank(a).cmp(&rank(b)).then_with(|| match (number(a), number(b)) {
+        (Some(a), Some(b)) => a.total_cmp(&b),
+        _ => match (json::string(a), json::string(b)) {
+            (Some(a), Some(b)) => a.cmp(&b),
+            _ => a.cmp(b),
+        },
+    })
+}
+
+fn sorted(call: &Call<'_>, descending: bool) -> Result<ArrayRef> {
+    let arrays = call.text(0)?;
+    Ok(call.dynamics(|row, out| {
+        let Some(mut items) = elements(arrays.json(row)) else { return false };
+        items.sort_by(|a, b| {
+            let nulls = (*a == "null").cmp(&(*b == "null"));
+            nulls.then_with(|| if descending { compare(b, a) } else { compare(a, b) })
+        });
+        write_list(out, items.into_iter());
+        true
+    }))
+}
+
+pub(super) fn array_sort_asc(call: &Call<'_>) -> Result<ArrayRef> {
+    sorted(call, false)
+}
+
+pub(super) fn array_sort_desc(call: &Call<'_>) -> Result<ArrayRef> {
+    sorted(call, true)
+}
+
+/// The sum of an array's numbers; null if something else is among them.
+pub(super) fn array_sum(call: &Call<'_>) -> Result<ArrayRef> {
+    let arrays = call.text(0)?;
+    Ok(call.reals(|row| json::items(arrays.json(row)?)?.map(number).sum()))
+}
+
+/// `strcat_array(array, delimiter)`
+pub(super) fn strcat_array(call: &Call<'_>) -> Result<ArrayRef> {
+    let (arrays, delimiters) = (call.text(0)?, call.text(1)?);
+    Ok(call.texts(|row, out| {
+        for (index, item) in arrays.json(row).and_then(json::items).into_iter().flatten().enumerate() {
+            if index > 0 {
+                out.push_str(delimiters.get(row));
+            }
+            json::write_plain(item, out);
+        }
+    }))
+}
+
+/// Sets of all arguments of a row; none if one is no array.
+fn sets(call: &Call<'_>) -> Result<impl FnMut(usize) -> Option<Vec<Vec<String>>>> {
+    let arrays = (0..call.args.len()).map(|index| call.text(index)).collect::<Result<Vec<_>>>()?;
+    Ok(move |row| {
+        let all = arrays.iter().map(|array| elements(array.json(row)).map(|items| items.into_iter().map(str::to_owned).collect()));
+        all.collect::<Option<Vec<Vec<String>>>>()
+    })
+}
+
+fn write_set<'a>(out: &mut String, items: impl Iterator<Item = &'a String>) {
+    let mut seen = HashSet::new();
+    write_list(out, items.map(String::as_str).filter(|item| seen.insert(*item)));
+}
+
+pub(super) fn set_union(call: &Call<'_>) -> Result<ArrayRef> {
+    let mut sets = sets(call)?;
+    Ok(call.dynamics(|row, out| {
+        let Some(sets) = sets(row) else { return false };
+        write_set(out, sets.iter().flatten());
+        true
+    }))
+}
+
+pub(super) fn set_intersect(call: &Call<'_>) -> Result<ArrayRef> {
+    let mut sets = sets(call)?;
+    Ok(call.dynamics(|row, out| {
+        let Some(sets) = sets(row) else { return false };
+        let others: Vec<HashSet<&String>> = sets[1..].iter().map(|set| set.iter().collect()).collect();
+        write_set(out, sets[0].iter().filter(|item| others.iter().all(|other| other.contains(item))));
+        true
+    }))
+}
+
+pub(super) fn set_difference(call: &Call<'_>) -> Result<ArrayRef> {
+    let mut sets = sets(call)?;
+    Ok(call.dynamics(|row, out| {
+        let Some(sets) = sets(row) else { return false };
+        let others: HashSet<&String> = sets[1..].iter().flatten().collect();
+        write_set(out, sets[0].iter().filter(|item| !others.contains(item)));
+        true
+    }))
+}
+
+/// `jaccard_index(a, b)`: common elements to all elements.
+#[expect(clippy::cast_precision_loss, reason = "sets have far fewer than 2^53 elements")]
+pub(super) fn jaccard_index(call: &Call<'_>) -> Result<ArrayRef> {
+    let mut sets = sets(call)?;
+    Ok(call.reals(|row| {
+        let sets = sets(row)?;
+        let (a, b): (HashSet<&String>, HashSet<&String>) = (sets[0].iter().collect(), sets[1].iter().collect());
+        Some(a.intersection(&b).count() as f64 / a.union(&b).count() as f64)
+    }))
+}
+
+/// `zip(a, b, ..)`: arrays of the first elements, of the second ones, ..; short arrays are filled with nulls.
+pub(super) fn zip(call: &Call<'_>) -> Result<ArrayRef> {
+    let mut sets = sets(call)?;
+    Ok(call.dynamics(|row, out| {
+        let Some(arrays) = sets(row) else { return false };
+        let longest = arrays.iter().map(Vec::len).max().unwrap_or(0);
+        out.push('[');
+        for index in 0..longest {
+            if index > 0 {
+                out.push(',');
+            }
+            write_list(out, arrays.iter().map(|array| array.get(index).map_or("null", String::as_str)));
+        }
+        out.push(']');
+        true
+    }))
+}
+
+/// `range(from, to[, step])` as an array of numbers, at most 2^20 of them.
+pub(super) fn range(call: &Call<'_>) -> Result<ArrayRef> {
+    use std::fmt::Write as _;
+    let (from, to) = (call.values(0)?, call.values(1)?);
+    let step = if call.has(2) { Some(call.values(2)?) } else { None };
+    let long = |values: &Values, row| match values {
+        Values::Long(v) => v.get(row),
+        Values::Int(v) => v.get(row).map(i64::from),
+        _ => None,
+    };
+    let real = |values: &Values, row| {
+        let mut text = String::new();
+        values.write_text(row, &mut text);
+        text.parse::<f64>().ok()
+    };
+    let whole = matches!(
+        (&from, &to, &step),
+        (Values::Long(_) | Values::Int(_), Values::Long(_) | Values::Int(_), None | Some(Values::Long(_) | Values::Int(_)))
+    );
+    Ok(call.dynamics(|row, out| {
+        out.push('[');
+        if whole {
+            let (Some(from), Some(to), Some(step)) = (long(&from, row), long(&to, row), step.as_ref().map_or(Some(1), |s| long(s, row)))
+            else {
+                return false;
+            };
+            let mut value = from;
+            let mut left = MADE_MAX;
+            while step != 0 && left > 0 && if step > 0 { value <= to } else { value >= to } {
+                if out.len() > 1 {
+                    out.push(',');
+                }
+                write!(out, "{value}").expect("a String takes everything");
+                let Some(next) = value.checked_add(step) else { break };
+                value = next;
+                left -= 1;
+            }
+        } else {
+            let (Some(from), Some(to), Some(step)) = (real(&from, row), real(&to, row), step.as_ref().map_or(Some(1.0), |s| real(s, row)))
+            else {
+                return false;
+            };
+            let mut index = 0;
+            loop {
+                let value = from + f64::from(index) * step;
+                if step == 0.0 || i64::from(index) >= MADE_MAX || !(if step > 0.0 { value <= to } else { value >= to }) {
+                    break;
+                }
+                if index > 0 {
+                    out.push(',');
+                }
+                json::write_real(value, out);
+                index += 1;
+            }
+        }
+        out.push(']');
+        true
+    }))
+}
+
+/// `repeat(value, times)`
+pub(super) fn repeat(call: &Call<'_>) -> Result<ArrayRef> {
+    let (values, times) = (call.values(0)?, call.long(1)?);
+    let mut item = String::new();
+    Ok(call.dynamics(|row, out| {
+        let Some(times) = times.get(row).filter(|times| *times >= 0) else { return false };
+        element_of(&values, row, &mut item);
+        write_list(out, (0..times.min(MADE_MAX)).map(|_| item.as_str()));
+        true
+    }))
+}
+
+/// `extract_json(path, text[, type])`: `$.a.b[0]['c']`.
+pub(super) fn extract_json(call: &Call<'_>) -> Result<ArrayRef> {
+    let (paths, texts) = (call.text(0)?, call.values(1)?);
+    let mut whole = String::new();
+    Ok(call.texts(|row, out| {
+        whole.clear();
+        match &texts {
+            Values::Dynamic(text) => whole.push_str(text.json(row).unwrap_or("")),
+            other => {
+                let mut text = String::new();
+                other.write_text(row, &mut text);
+                json::parse(&text, &mut whole);
+            }
+        }
+        if let Some(found) = follow(&whole, paths.get(row)) {
+            json::write_plain(found, out);
+        }
+    }))
+}
+
+fn follow<'a>(value: &'a str, path: &str) -> Option<&'a str> {
+    let mut here = value;
+    let steps = regexes::compile(r#"\.?([A-Za-z_][A-Za-z0-9_\-]*)|\[\s*(-?\d+)\s*\]|\[\s*'([^']*)'\s*\]|\[\s*"([^"]*)"\s*\]"#)?;
+    let rest = path.trim().strip_prefix('$').unwrap_or(path);
+    let mut end = 0;
+    for step in steps.captures_iter(rest) {
+        let whole = step.get(0).expect("group 0 is the match");
+        if whole.start() != end {
+            return None;
+        }
+        end = whole.end();
+        here = match step.get(2) {
+            Some(index) => json::element(here, index.as_str().parse().ok()?)?,
+            None => json::member(here, step.get(1).or(step.get(3)).or(step.get(4))?.as_str())?,
+        };
+    }
+    (end == rest.len()).then_some(here)
+}
+
+/// `treepath(value)`: the paths of all members.
+pub(super) fn treepath(call: &Call<'_>) -> Result<ArrayRef> {
+    let values = call.text(0)?;
+    Ok(call.dynamics(|row, out| {
+        let Some(raw) = values.json(row) else { return false };
+        let mut paths = Vec::new();
+        collect_paths(raw, "", 0, &mut paths);
+        out.push('[');
+        for (index, path) in paths.iter().enumerate() {
+            if index > 0 {
+                out.push(',');
+            }
+            json::write_string(path, out);
+        }
+        out.push(']');
+        true
+    }))
+}
+
+fn collect_paths(raw: &str, prefix: &str, depth: usize, paths: &mut Vec<String>) {
+    if depth > 64 {
+        return;
+    }
+    if let Some(entries) = json::entries(raw) {
+        for (key, value) in entries {
+            let path = format!("{prefix}['{}']", json::string(key).unwrap_or_default());
+            paths.push(path.clone());
+            collect_paths(value, &path, depth + 1, paths);
+        }
+    } else if let Some(mut items) = json::items(raw) {
+        let path = format!("{prefix}[0]");
+        paths.push(path.clone());
+        if let Some(first) = items.next() {
+            collect_paths(first, &path, depth + 1, paths);
+        }
+    }
+}

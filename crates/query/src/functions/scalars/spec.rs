@@ -1,0 +1,334 @@
+//! What a scalar function is: name, arguments, result, and how it is computed.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::{Result, ScalarValue, exec_err};
+use datafusion::logical_expr::{ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use strongroom_model::ColumnType;
+
+use super::args::Call;
+use super::convert;
+use crate::functions::{CallContext, Misfit, Typed};
+
+/// One scalar function: how many arguments of which types it takes, what it gives, how it is computed.
+#[derive(Debug)]
+pub(crate) struct ScalarSpec {
+    /// As messages call it.
+    pub(crate) name: &'static str,
+    /// Other names for it.
+    pub(crate) aliases: &'static [&'static str],
+    /// What it takes, by position.
+    pub(super) takes: &'static [Want],
+    /// How many of those must be there.
+    pub(super) least: usize,
+    /// What any further arguments are.
+    pub(super) more: Option<Want>,
+    /// What it gives.
+    pub(super) gives: Gives,
+    /// How.
+    pub(super) make: Make,
+}
+
+/// What an argument may be; what converts silently is converted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Want {
+    Any,
+    Bool,
+    Long,
+    Real,
+    /// int or long become long, everything else that counts becomes real.
+    Number,
+    String,
+    DateTime,
+    TimeSpan,
+    Dynamic,
+}
+
+/// What a function gives.
+#[derive(Clone, Copy)]
+pub(super) enum Gives {
+    Kind(ColumnType),
+    /// The type of that argument.
+    Same(usize),
+    /// Computed from the types of the arguments.
+    By(fn(&[ColumnType]) -> ColumnType),
+}
+
+impl std::fmt::Debug for Gives {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Gives")
+    }
+}
+
+pub(super) type Kernel = fn(&Call<'_>) -> Result<ArrayRef>;
+pub(super) type Macro = fn(Vec<Typed>, &CallContext) -> Result<Typed, Misfit>;
+
+/// How a function is computed.
+#[derive(Clone, Copy)]
+pub(super) enum Make {
+    /// Over columns.
+    Kernel(Kernel),
+    /// Over columns, anew for each row even if no argument is a column.
+    Volatile(Kernel),
+    /// By other expressions.
+    Macro(Macro),
+}
+
+impl std::fmt::Debug for Make {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Kernel(_) => "Kernel",
+            Self::Volatile(_) => "Volatile",
+            Self::Macro(_) => "Macro",
+        })
+    }
+}
+
+impl Misfit {
+    pub(in crate::functions) fn argument(index: usize, message: impl Into<String>) -> Self {
+        Self { argument: Some(index), message: message.into() }
+    }
+
+    pub(in crate::functions) fn call(message: impl Into<String>) -> Self {
+        Self { argument: None, message: message.into() }
+    }
+}
+
+impl ScalarSpec {
+    /// The call's value. Arguments are converted where KQL does so silently (int to long to real; dynamic to what is wanted).
+    ///
+    /// # Errors
+    /// The number or a type of the arguments does not fit.
+    pub(crate) fn bind(&'static self, arguments: Vec<Typed>, context: &CallContext) -> Result<Typed, Misfit> {
+        self.check_count(arguments.len())?;
+        let mut fitting = Vec::with_capacity(arguments.len());
+        for (index, argument) in arguments.into_iter().enumerate() {
+            fitting.push(self.fit(index, argument)?);
+        }
+        match self.make {
+            Make::Macro(make) => make(fitting, context),
+            Make::Kernel(_) | Make::Volatile(_) => Ok(self.call(fitting)),
+        }
+    }
+
+    fn check_count(&self, count: usize) -> Result<(), Misfit> {
+        let most = if self.more.is_some() { usize::MAX } else { self.takes.len() };
+        if (self.least..=most).contains(&count) {
+            return Ok(());
+        }
+        let wanted = match (self.least, most) {
+            (least, usize::MAX) => format!("at least {least}"),
+            (least, most) if least == most => least.to_string(),
+            (least, most) => format!("{least} to {most}"),
+        };
+        let noun = if wanted == "1" || wanted == "at least 1" { "argument" } else { "arguments" };
+        Err(Misfit::call(format!("{}() takes {wanted} {noun}, not {count}", self.name)))
+    }
+
+    fn wanted(&self, index: usize) -> Want {
+        self.takes.get(index).copied().or(self.more).unwrap_or(Want::Any)
+    }
+
+    fn fit(&self, index: usize, value: Typed) -> Result<Typed, Misfit> {
+        let kind = value.kind;
+        let want = self.wanted(index);
+        let refuse = |wanted: &str| Err(Misfit::argument(index, format!("{}() takes a {wanted} here, not a {}", self.name, kind.as_str())));
+        use ColumnType as C;
+        let target = match (want, kind) {
+            (Want::Any, _) => return Ok(value),
+            (Want::String, _) => C::String,
+            (Want::Bool, C::Bool | C::Dynamic | C::Int | C::Long) => C::Bool,
+            (Want::Bool, _) => return refuse("bool"),
+            (Want::Long, C::Int | C::Long | C::Real | C::Bool | C::Dynamic | C::Decimal) => C::Long,
+            (Want::Long, _) => return refuse("long"),
+            (Want::Real, C::Int | C::Long | C::Real | C::Decimal | C::Dynamic) => C::Real,
+            (Want::Real, _) => return refuse("number"),
+            (Want::Number, C::Int | C::Long | C::Bool) => C::Long,
+            (Want::Number, C::Real | C::Decimal | C::Dynamic) => C::Real,
+            (Want::Number, _) => return refuse("number"),
+            (Want::DateTime, C::DateTime | C::Dynamic | C::String) => C::DateTime,
+            (Want::DateTime, _) => return refuse("datetime"),
+            (Want::TimeSpan, C::TimeSpan | C::Dynamic | C::String) => C::TimeSpan,
+            (Want::TimeSpan, _) => return refuse("timespan"),
+            (Want::Dynamic, C::Dynamic) => return Ok(value),
+            (Want::Dynamic, _) => {
+                let message = format!("{}() takes a dynamic here, not a {}", self.name, kind.as_str());
+                let hint = if kind == C::String { "; parse it first: parse_json(..)" } else { "" };
+                return Err(Misfit::argument(index, message + hint));
+            }
+        };
+        Ok(convert::convert(value, target))
+    }
+
+    /// The call as it is, arguments fitted.
+    pub(super) fn call(&'static self, arguments: Vec<Typed>) -> Typed {
+        let kinds: Vec<ColumnType> = arguments.iter().map(|a| a.kind).collect();
+        let result = self.result(&kinds);
+        self.call_giving(arguments, result)
+    }
+
+    /// The call with a result type the arguments alone do not tell.
+    pub(super) fn call_giving(&'static self, arguments: Vec<Typed>, result: ColumnType) -> Typed {
+        let kinds = arguments.iter().map(|a| a.kind).collect();
+        let function = KqlFunction::new(self, Some((kinds, result)));
+        let args: Vec<Expr> = arguments.into_iter().map(|a| a.expr).collect();
+        if let Some(constant) = function.constant(&args) {
+            return Typed::new(Expr::Literal(constant, None), result);
+        }
+        Typed::new(ScalarUDF::from(function).call(args), result)
+    }
+
+    fn result(&self, kinds: &[ColumnType]) -> ColumnType {
+        match self.gives {
+            Gives::Kind(kind) => kind,
+            Gives::Same(index) => kinds.get(index).copied().unwrap_or(ColumnType::Dynamic),
+            Gives::By(rule) => rule(kinds),
+        }
+    }
+
+    /// As a function for SQL, which finds the types at run time; none if it is not one function.
+    pub(super) fn for_sql(&'static self) -> Option<ScalarUDF> {
+        match self.make {
+            Make::Macro(_) => None,
+            Make::Kernel(_) | Make::Volatile(_) => Some(ScalarUDF::from(KqlFunction::new(self, None))),
+        }
+    }
+}
+
+/// A [`ScalarSpec`] as DataFusion calls it. Its name is the KQL name, so that plans and filters can be read.
+#[derive(Debug)]
+pub(crate) struct KqlFunction {
+    spec: &'static ScalarSpec,
+    /// The KQL types of arguments and result; none in SQL.
+    bound: Option<(Vec<ColumnType>, ColumnType)>,
+    signature: Signature,
+    aliases: Vec<String>,
+}
+
+impl PartialEq for KqlFunction {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self.spec, other.spec) && self.bound == other.bound
+    }
+}
+
+impl Eq for KqlFunction {}
+
+impl Hash for KqlFunction {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.spec.name.hash(state);
+        self.bound.hash(state);
+    }
+}
+
+impl KqlFunction {
+    /// The call's value if every argument is a constant.
+    fn constant(&self, args: &[Expr]) -> Option<ScalarValue> {
+        let Make::Kernel(kernel) = self.spec.make else { return None };
+        let (kinds, result) = self.bound.as_ref()?;
+        let literal = |arg: &Expr| match arg {
+            Expr::Literal(value, _) => Some(ColumnarValue::Scalar(value.clone())),
+            _ => None,
+        };
+        let values: Vec<ColumnarValue> = args.iter().map(literal).collect::<Option<_>>()?;
+        let array = kernel(&Call { args: &values, kinds, result: *result, rows: 1 }).ok()?;
+        ScalarValue::try_from_array(&array, 0).ok()
+    }
+
+    fn new(spec: &'static ScalarSpec, bound: Option<(Vec<ColumnType>, ColumnType)>) -> Self {
+        let volatility = if matches!(spec.make, Make::Volatile(_)) { Volatility::Volatile } else { Volatility::Immutable };
+        let signature = if bound.is_some() { Signature::variadic_any(volatility) } else { Signature::user_defined(volatility) };
+        let aliases = if bound.is_some() { Vec::new() } else { spec.aliases.iter().map(|&name| name.to_owned()).collect() };
+        Self { spec, bound, signature, aliases }
+    }
+}
+
+/// The KQL type of an Arrow type that carries no mark.
+fn plain_kind(data_type: &DataType) -> ColumnType {
+    ColumnType::of_field(&arrow::datatypes::Field::new("", data_type.clone(), true)).unwrap_or(ColumnType::String)
+}
+
+impl ScalarUDFImpl for KqlFunction {
+    fn name(&self) -> &str {
+        self.spec.name
+    }
+
+    fn aliases(&self) -> &[String] {
+        &self.aliases
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        if let Some((_, result)) = &self.bound {
+            return Ok(result.query_type());
+        }
+        let kinds: Vec<ColumnType> = arg_types.iter().map(plain_kind).collect();
+        Ok(self.spec.result(&kinds).query_type())
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        let result = if let Some((_, result)) = &self.bound {
+            *result
+        } else {
+            let kinds: Vec<ColumnType> = args.arg_fields.iter().map(|f| ColumnType::of_field(f).unwrap_or(ColumnType::String)).collect();
+            self.spec.result(&kinds)
+        };
+        Ok(Arc::new(result.query_field(self.spec.name)))
+    }
+
+    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
+        if let Err(misfit) = self.spec.check_count(arg_types.len()) {
+            return exec_err!("{}", misfit.message);
+        }
+        let target = |(index, data_type): (usize, &DataType)| {
+            let kind = match (self.spec.wanted(index), plain_kind(data_type)) {
+                (Want::Any, kind) => kind,
+                (Want::Bool, _) => ColumnType::Bool,
+                (Want::Long, _) | (Want::Number, ColumnType::Int | ColumnType::Long) => ColumnType::Long,
+                (Want::Real | Want::Number, _) => ColumnType::Real,
+                (Want::String | Want::Dynamic, _) => ColumnType::String,
+                (Want::DateTime, _) => ColumnType::DateTime,
+                (Want::TimeSpan, _) => ColumnType::TimeSpan,
+            };
+            kind.query_type()
+        };
+        Ok(arg_types.iter().enumerate().map(target).collect())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let (Make::Kernel(kernel) | Make::Volatile(kernel)) = self.spec.make else {
+            return exec_err!("{} is no function of its own", self.spec.name);
+        };
+        let volatile = matches!(self.spec.make, Make::Volatile(_));
+        let constant = !volatile && args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let rows = if constant { 1 } else { args.number_rows };
+        let found;
+        let (kinds, result) = if let Some((kinds, result)) = &self.bound {
+            (kinds.as_slice(), *result)
+        } else {
+            let kind = |(index, field): (usize, &FieldRef)| match (self.spec.wanted(index), ColumnType::of_field(field)) {
+                (Want::Dynamic, _) => ColumnType::Dynamic,
+                (_, kind) => kind.unwrap_or(ColumnType::String),
+            };
+            found = args.arg_fields.iter().enumerate().map(kind).collect::<Vec<_>>();
+            (found.as_slice(), self.spec.result(&found))
+        };
+        let array = kernel(&Call { args: &args.args, kinds, result, rows })?;
+        if constant { Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?)) } else { Ok(ColumnarValue::Array(array)) }
+    }
+}
+
+/// A string constant.
+pub(super) fn text(value: impl Into<String>) -> Typed {
+    Typed::new(Expr::Literal(ScalarValue::Utf8View(Some(value.into())), None), ColumnType::String)
+}
+
+/// A long constant.
+pub(super) fn long(value: i64) -> Typed {
+    Typed::new(Expr::Literal(ScalarValue::Int64(Some(value)), None), ColumnType::Long)
+}
