@@ -150,7 +150,8 @@ impl Buffer {
     /// [`BufferError::Overloaded`], [`BufferError::Full`] and [`BufferError::TooLarge`] before anything was written;
     /// [`BufferError::SegmentFailed`] if the disk failed; [`BufferError::Guard`] if the key went away.
     pub async fn append(&self, guard: &KeyGuard, record: Record) -> Result<Position, BufferError> {
-        let waiting = self.enqueue(guard, record)?;
+        let refused = |error: &BufferError| metrics::counter!("buffer_refused_total", "code" => error.code()).increment(1);
+        let waiting = self.enqueue(guard, record).inspect_err(refused)?;
         waiting.await.unwrap_or(Err(BufferError::Closed))
     }
 
