@@ -224,11 +224,11 @@ mod tests {
     #[test]
     fn a_memtable_is_due_by_size_by_age_or_by_pressure_on_memory_or_log() {
         let (small, middle) = (memtable(1, 5, 60), memtable(2, 31, 60));
-        check(36, 100, &[middle.clone(), small.clone()], &[]);
-        check(37, 100, &[memtable(3, 32, 0), small.clone()], &[3]);
-        check(36, 100, &[middle.clone(), memtable(4, 1, 900)], &[4]);
-        check(205, 100, &[middle.clone(), small.clone()], &[2]);
-        check(204, 3_276, &[middle.clone(), memtable(9, 1, 0)], &[]);
+        check(36, 100, &[middle, small], &[]);
+        check(37, 100, &[memtable(3, 32, 0), small], &[3]);
+        check(36, 100, &[middle, memtable(4, 1, 900)], &[4]);
+        check(205, 100, &[middle, small], &[2]);
+        check(204, 3_276, &[middle, memtable(9, 1, 0)], &[]);
         check(204, 3_277, &[middle, memtable(9, 1, 0)], &[9]);
         check(0, 0, &[small, memtable(8, 0, 0)], &[8]);
     }

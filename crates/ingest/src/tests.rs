@@ -10,6 +10,7 @@ use std::time::Duration;
 use arrow::array::{Array, RecordBatch};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use proptest::prelude::*;
 use strongroom_buffer::{Buffer, BufferConfig};
 use strongroom_catalog::{BlockRow, Catalog, WorkspaceRow};
 use strongroom_envelope::{CellPlace, Mmk, open, open_cell};
@@ -21,6 +22,8 @@ use strongroom_store::{BlockStore, CacheConfig, HotCache, LocalObjects, Reader, 
 use strongroom_world::sim::{SimOp, SimWorld};
 use tokio::sync::watch;
 
+use crate::decode::{DecodeOptions, decode};
+use crate::encode::{Profile, arrange, encode, merge};
 use crate::publish::BlockPlace;
 use crate::*;
 
@@ -515,4 +518,82 @@ async fn a_packed_body_of_many_rows_comes_back_whole_through_flush_and_compactio
     assert_eq!(before.len(), 9_000);
     assert_eq!(up.intake.compact(up.workspace, Some("T".parse().unwrap())).await.unwrap().rows, 9_000);
     assert!(up.rows("T").await == before);
+}
+
+fn any_value() -> impl Strategy<Value = serde_json::Value> {
+    prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<i64>().prop_map(Into::into),
+        (-1e9..1e9_f64).prop_map(Into::into),
+        "\\PC{0,12}".prop_map(Into::into),
+        any::<bool>().prop_map(Into::into),
+        Just(serde_json::json!({"k": [1, "x", null]})),
+    ]
+}
+
+/// A record: seconds before its arrival, a column that every type comes to, and one that seldom comes.
+fn any_record() -> impl Strategy<Value = (i64, serde_json::Value, Option<i64>)> {
+    (0..200_000_i64, any_value(), proptest::option::weighted(0.1, any::<i64>()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_row_survives_arranging_encoding_and_merging(bodies in proptest::collection::vec(proptest::collection::vec(any_record(), 1..30), 1..5)) {
+        const ARRIVAL: i64 = 1_772_359_200_000_000_000;
+        let limits = RequestLimits::default();
+        let mut schema = TableSchema::new();
+        let mut rows = Vec::new();
+        for (n, body) in (0_i64..).zip(&bodies) {
+            let mut text = String::new();
+            for (ago, value, seldom) in body {
+                let time = ARRIVAL / 1_000_000_000 - ago;
+                writeln!(text, "{}", serde_json::json!({TIME_COLUMN: time, "v": value, "seldom": seldom})).unwrap();
+            }
+            let options = DecodeOptions { format: Format::Json, time_field: None, arrival: ARRIVAL + n, on_error: OnError::Refuse, limits: &limits };
+            let decoded = decode(text.as_bytes(), &schema, &options).unwrap();
+            schema = decoded.schema;
+            rows.push((options.arrival, decoded.batch));
+        }
+        let whole = schema.storage_schema();
+        let all = |batches: &[RecordBatch]| {
+            let mut all: Vec<String> = batches.iter().flat_map(|batch| lines(&strongroom_buffer::conform(batch, &whole).unwrap())).collect();
+            all.sort();
+            all
+        };
+        let expected = all(&rows.iter().map(|(_, batch)| batch.clone()).collect::<Vec<_>>());
+        let blocks_of = |rows: &[(i64, RecordBatch)]| {
+            arrange(rows).unwrap().into_iter().map(|block| (block.window, encode(&block.batch, Profile::Flush).unwrap())).collect::<Vec<_>>()
+        };
+        let read = |file: Vec<u8>| ParquetRecordBatchReaderBuilder::try_new(Bytes::from(file)).unwrap().build().unwrap().map(Result::unwrap).collect::<Vec<_>>();
+
+        let together: Vec<_> = blocks_of(&rows).into_iter().flat_map(|(_, block)| read(block.parquet)).collect();
+        prop_assert_eq!(&all(&together), &expected);
+
+        // Each body flushed for itself, then each window merged.
+        let mut windows: BTreeMap<_, Vec<Bytes>> = BTreeMap::new();
+        for row in &rows {
+            for (window, block) in blocks_of(std::slice::from_ref(row)) {
+                windows.entry(window).or_default().push(block.parquet.into());
+            }
+        }
+        let merged: Vec<_> = windows.into_iter().map(|(window, files)| (window, merge(files).unwrap())).collect();
+        for (window, block) in &merged {
+            prop_assert!(window.range().contains(block.time.start) && window.range().contains(block.time.end));
+        }
+        let merged: Vec<_> = merged.into_iter().flat_map(|(_, block)| read(block.parquet)).map(|batch| as_text(&batch)).collect();
+        prop_assert_eq!(&all(&merged), &expected);
+    }
+}
+
+/// Views of a merged file as plain texts again.
+fn as_text(batch: &RecordBatch) -> RecordBatch {
+    let schema = batch.schema();
+    let columns = schema.fields().iter().zip(batch.columns()).map(|(field, values)| {
+        let kind = ColumnType::of_field(field).unwrap();
+        (kind.storage_field(field.name()), arrow::compute::cast(values, &kind.storage_type()).unwrap())
+    });
+    let (fields, values): (Vec<_>, Vec<_>) = columns.unzip();
+    RecordBatch::try_new(arrow_schema::Schema::new(fields).into(), values).unwrap()
 }

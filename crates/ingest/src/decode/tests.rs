@@ -364,7 +364,7 @@ fn any_record() -> impl Strategy<Value = serde_json::Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn typing_is_total_every_object_becomes_a_row(records in proptest::collection::vec(any_record(), 0..12), columns_max in 1_usize..20) {

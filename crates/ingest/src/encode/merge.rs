@@ -208,10 +208,10 @@ mod tests {
     #[test]
     fn long_texts_that_repeat_take_no_more_room_merged_than_apart() {
         let text = "x".repeat(1 << 20);
-        let rows: Vec<_> = (0..60).map(|n| (1_000 - n, n)).collect();
+        let rows: Vec<_> = (0..16).map(|n| (1_000 - n, n)).collect();
         let files = vec![file(&rows, &text), file(&rows, &text)];
         let merged = merge(files).unwrap();
-        assert_eq!(merged.rows, 120);
+        assert_eq!(merged.rows, 32);
         assert!(merged.parquet.len() < 1 << 20, "{} bytes", merged.parquet.len());
     }
 }
