@@ -23,13 +23,12 @@ use crate::error::{catalog_error, engine_error};
 use crate::footers::Footers;
 use crate::lineage::Lineage;
 use crate::pin::Pins;
-use crate::resolve::TableResolver;
 use crate::run::{self, Job};
-use crate::sandbox::{self, OwnFunctions, Trust};
+use crate::sandbox::{self, OwnFunctions};
 use crate::session::Sessions;
 use crate::spill::{self, SpillFiles, SpillQuota};
 use crate::table::Shared;
-use crate::{Answer, Language, QueryConfig, QueryError, QueryRequest, TableInfo, functions, kql};
+use crate::{Answer, Language, QueryConfig, QueryError, QueryRequest, TableInfo, functions};
 
 /// What the engine reads from.
 #[derive(Clone)]
@@ -61,7 +60,7 @@ pub struct Engine {
     /// Taken at drop only.
     runtime: Option<Runtime>,
     sessions: Sessions,
-    own: OwnFunctions,
+    own: Arc<OwnFunctions>,
     footers: Arc<Footers>,
     lineage: Arc<Lineage>,
     quota: Arc<SpillQuota>,
@@ -111,12 +110,12 @@ impl Engine {
             .enable_all()
             .build()
             .map_err(|error| QueryError::internal(format!("the query threads cannot be started: {error}")))?;
-        let footers = Arc::new(Footers::new(config.metadata_cache_bytes));
+        let footers = Arc::new(Footers::new(Arc::clone(&deps.world.clock), config.metadata_cache_bytes));
         let cache: Arc<FileMetadataCache> = Arc::clone(&footers) as _;
         let lineage = Lineage::new(deps.world.clone(), deps.catalog.clone(), Arc::clone(&deps.keys), config.stats_cache_bytes);
         Ok(Arc::new(Self {
             sessions: Sessions::new(&config, cache),
-            own: OwnFunctions::new(functions::sql_functions()),
+            own: Arc::new(OwnFunctions::new(functions::sql_functions())),
             footers,
             lineage: Arc::new(lineage),
             quota: SpillQuota::new(config.spill_bytes),
@@ -155,7 +154,7 @@ impl Engine {
             lineage: Arc::clone(&self.lineage),
             blocks: Arc::clone(&self.deps.blocks),
             blk: BlkStore::new(Arc::clone(&self.deps.blocks), Arc::clone(context)),
-            footers: Arc::clone(&self.footers) as _,
+            footers: Arc::clone(&self.footers),
             blocks_max: self.config.blocks_max,
         })
     }
@@ -195,24 +194,14 @@ impl Engine {
         let shared = self.shared(&context);
         let spill = SpillFiles::new(self.deps.world.clone(), self.deps.spill_dir.clone(), Arc::clone(&self.quota));
         let state = self.sessions.session(Arc::clone(&shared.blk), spill).map_err(|error| engine_error(error, &text))?;
-        let resolver = Pins::new(self.deps.catalog.clone(), Arc::clone(&self.deps.buffer), shared, self.config.tables_max);
-        let (plan, render, trust) = match parsed {
-            Some(sql) => {
-                let bound = resolver.resolve(&sql.names()?).await?;
-                (sql.plan(&text, &state, &self.own, &bound)?, None, Trust::Caller)
-            }
-            None => {
-                let planned = kql::plan(&state, &text, &resolver).await?;
-                (planned.plan, planned.render, Trust::Binder)
-            }
-        };
-        sandbox::check(&plan, trust)?;
         let time = limits.time.unwrap_or(Duration::from_millis(self.config.time_max_ms)).min(Duration::from_millis(self.config.time_cap_ms));
         let job = Job {
             context,
             state,
             text,
-            plan,
+            parsed,
+            own: Arc::clone(&self.own),
+            tables: Pins::new(self.deps.catalog.clone(), Arc::clone(&self.deps.buffer), shared, self.config.tables_max),
             place,
             started,
             time,
@@ -221,7 +210,7 @@ impl Engine {
             memory_before: self.sessions.reserved(),
         };
         let runtime = self.runtime.as_ref().expect("taken at drop only");
-        run::start(runtime.handle(), job, render).await
+        run::start(runtime.handle(), job).await
     }
 
     /// The tables of a workspace with columns and sizes.
@@ -258,5 +247,15 @@ impl Engine {
         }
         self.footers.forget(epoch);
         self.lineage.forget(epoch);
+    }
+}
+
+#[cfg(test)]
+impl Engine {
+    /// How many footers, schemas and statistics are cached.
+    pub(crate) fn cached(&self) -> (usize, usize, usize) {
+        use datafusion::execution::cache::Cache as _;
+        let (schemas, stats) = self.lineage.cached();
+        (self.footers.len(), schemas, stats)
     }
 }

@@ -1,6 +1,7 @@
 //! Parsed Parquet footers, kept in memory: they hold min/max of rows, so they go when their epoch's key goes.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -9,7 +10,9 @@ use datafusion::execution::cache::cache_manager::CachedFileMetadataEntry;
 use datafusion::execution::cache::{Cache, CacheEntryInfo, CacheValue};
 use object_store::path::Path;
 use parking_lot::Mutex;
+use strongroom_envelope::KeyGuard;
 use strongroom_model::Epoch;
+use strongroom_world::Clock;
 
 use crate::blk::path_epoch;
 
@@ -23,24 +26,33 @@ struct Entry {
 #[derive(Default)]
 struct Inner {
     entries: HashMap<Path, Entry>,
+    /// The guards under which footers are read: a footer that comes in after its key went is not kept.
+    guards: HashMap<Epoch, KeyGuard>,
     bytes: usize,
     tick: u64,
 }
 
 /// A cache of footers by block, tagged by epoch.
 pub(crate) struct Footers {
+    clock: Arc<dyn Clock>,
     limit: AtomicUsize,
     inner: Mutex<Inner>,
 }
 
 impl Footers {
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { limit: AtomicUsize::new(limit), inner: Mutex::new(Inner::default()) }
+    pub(crate) fn new(clock: Arc<dyn Clock>, limit: usize) -> Self {
+        Self { clock, limit: AtomicUsize::new(limit), inner: Mutex::new(Inner::default()) }
+    }
+
+    /// Footers of this guard's epoch may be kept for as long as it holds.
+    pub(crate) fn admit(&self, guard: &KeyGuard) {
+        self.inner.lock().guards.insert(guard.epoch(), guard.clone());
     }
 
     /// Drops every footer of an epoch.
     pub(crate) fn forget(&self, epoch: Epoch) {
         let mut inner = self.inner.lock();
+        inner.guards.remove(&epoch);
         let mut freed = 0;
         inner.entries.retain(|_, entry| {
             let keep = entry.epoch != epoch;
@@ -84,8 +96,10 @@ impl Cache<Path, CachedFileMetadataEntry> for Footers {
         let epoch = path_epoch(key)?;
         let bytes = value.size() + 2 * key.as_ref().len();
         let limit = self.cache_limit();
+        let now = self.clock.boot();
         let mut inner = self.inner.lock();
-        if bytes > limit {
+        let held = inner.guards.get(&epoch).is_some_and(|guard| guard.check(now).is_ok());
+        if bytes > limit || !held {
             return None;
         }
         inner.tick += 1;

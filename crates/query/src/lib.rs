@@ -32,6 +32,11 @@ mod span;
 mod spill;
 mod table;
 
+#[cfg(test)]
+mod rig;
+#[cfg(test)]
+mod tests;
+
 pub use answer::{Answer, BatchStream, Partial, QueryStats, Render, TableInfo};
 pub use config::{Language, Limits, QueryConfig, QueryRequest};
 pub use engine::{Engine, QueryDeps};

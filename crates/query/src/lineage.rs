@@ -104,7 +104,7 @@ impl Lineage {
             return Ok(Arc::clone(&cached.schema));
         }
         let mut union = TableSchema::new();
-        let (mut epochs, mut denied) = (Vec::new(), None);
+        let (mut epochs, mut guards, mut denied) = (Vec::new(), Vec::new(), None);
         for cell in &cells {
             let epoch = Epoch { account: self.account(cell.aek).await?, aek: cell.aek };
             let guard = match self.keys.guard(epoch, workspace, principal, Purpose::Query).await {
@@ -121,13 +121,18 @@ impl Lineage {
                 .map_err(|_| QueryError::new(ErrorKind::Corrupt, "IntegrityError", format!("the schema in cell {} has another form", cell.row)))?;
             merge(&mut union, &schema);
             epochs.push(epoch);
+            guards.push(guard);
         }
         if let Some(error) = denied {
             // Not cached: the key may be back at the next question.
             return if epochs.is_empty() { Err(error) } else { Ok(Arc::new(union)) };
         }
         let schema = Arc::new(union);
-        self.schemas.lock().insert(table, CachedSchema { versions, epochs, schema: Arc::clone(&schema) });
+        let mut schemas = self.schemas.lock();
+        if guards.iter().all(|guard| guard.check(self.world.clock.boot()).is_ok()) {
+            schemas.insert(table, CachedSchema { versions, epochs, schema: Arc::clone(&schema) });
+        }
+        drop(schemas);
         Ok(schema)
     }
 
@@ -142,6 +147,10 @@ impl Lineage {
         let stats = Arc::new(stats);
         let bytes = 2 * plain.len() as u64 + 128;
         let mut cache = self.stats.lock();
+        if guard.check(self.world.clock.boot()).is_err() {
+            // Forgotten meanwhile: nothing of it is kept.
+            return Ok(Some(stats));
+        }
         if cache.bytes + bytes > self.stats_limit {
             // Statistics are cheap to open again: start over rather than keep an order.
             *cache = StatsCache::default();
@@ -150,6 +159,13 @@ impl Lineage {
             cache.bytes += bytes;
         }
         Ok(Some(stats))
+    }
+}
+
+#[cfg(test)]
+impl Lineage {
+    pub(crate) fn cached(&self) -> (usize, usize) {
+        (self.schemas.lock().len(), self.stats.lock().entries.len())
     }
 }
 

@@ -8,7 +8,8 @@ use arrow::array::RecordBatch;
 use arrow_schema::SchemaRef;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
 use strongroom_model::{Column, ColumnType, ErrorKind};
 use strongroom_world::BootTime;
@@ -19,7 +20,10 @@ use tokio_util::sync::DropGuard;
 use crate::answer::Partial;
 use crate::context::QueryContext;
 use crate::error::engine_error;
-use crate::{Answer, BatchStream, QueryError, Render, explain, newest};
+use crate::pin::Pins;
+use crate::resolve::TableResolver;
+use crate::sandbox::{self, OwnFunctions, Sql, Trust};
+use crate::{Answer, BatchStream, QueryError, Render, explain, kql, newest};
 
 /// Batches that may wait between the query threads and the reader.
 const AHEAD: usize = 2;
@@ -29,7 +33,10 @@ pub(crate) struct Job {
     pub(crate) context: Arc<QueryContext>,
     pub(crate) state: SessionState,
     pub(crate) text: String,
-    pub(crate) plan: LogicalPlan,
+    /// The statement, if the text is SQL; KQL otherwise.
+    pub(crate) parsed: Option<Sql>,
+    pub(crate) own: Arc<OwnFunctions>,
+    pub(crate) tables: Pins,
     /// Given back when the query ends.
     pub(crate) place: OwnedSemaphorePermit,
     pub(crate) started: BootTime,
@@ -39,15 +46,21 @@ pub(crate) struct Job {
     pub(crate) memory_before: usize,
 }
 
+/// What is known before the first row.
+struct Columns {
+    schema: SchemaRef,
+    render: Option<Render>,
+}
+
 /// Starts the job on the query threads; back once its columns are known.
-pub(crate) async fn start(threads: &Handle, job: Job, render: Option<Render>) -> Result<Answer, QueryError> {
+pub(crate) async fn start(threads: &Handle, job: Job) -> Result<Answer, QueryError> {
     let context = Arc::clone(&job.context);
     let (columns_tx, columns_rx) = oneshot::channel();
     let (batches_tx, batches_rx) = mpsc::channel(AHEAD);
     // Held by the stream: dropping it anywhere cancels the query.
     let off = context.cancel.clone().drop_guard();
     threads.spawn(drive(job, columns_tx, batches_tx));
-    let schema: SchemaRef = columns_rx.await.map_err(|_| QueryError::internal("the query stopped unexpectedly"))??;
+    let Columns { schema, render } = columns_rx.await.map_err(|_| QueryError::internal("the query stopped unexpectedly"))??;
     let columns = columns(&schema);
     let stats = Arc::clone(&context.stats);
     Ok(Answer { columns, schema, batches: stream(batches_rx, off), stats, render })
@@ -77,7 +90,7 @@ fn stream(batches: mpsc::Receiver<Result<RecordBatch, QueryError>>, off: DropGua
 type Batches = mpsc::Sender<Result<RecordBatch, QueryError>>;
 
 /// Runs the job until it ends, its time is over or nobody wants it any more.
-async fn drive(job: Job, columns: oneshot::Sender<Result<SchemaRef, QueryError>>, batches: Batches) {
+async fn drive(mut job: Job, columns: oneshot::Sender<Result<Columns, QueryError>>, batches: Batches) {
     let context = Arc::clone(&job.context);
     let clock = Arc::clone(&context.world.clock);
     let (started, time) = (job.started, job.time);
@@ -91,7 +104,7 @@ async fn drive(job: Job, columns: oneshot::Sender<Result<SchemaRef, QueryError>>
             "QueryTimeout",
             format!("the query took longer than {} s; narrow the time range or ask for less", time.as_secs_f64()),
         )),
-        ended = run(&job, &mut columns, &batches) => ended,
+        ended = run(&mut job, &mut columns, &batches) => ended,
     };
     let spent = clock.boot().since(started);
     context.stats.elapsed_ns.store(u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -111,10 +124,27 @@ async fn drive(job: Job, columns: oneshot::Sender<Result<SchemaRef, QueryError>>
     }
 }
 
-async fn run(job: &Job, columns: &mut Option<oneshot::Sender<Result<SchemaRef, QueryError>>>, batches: &Batches) -> Result<(), QueryError> {
+/// Plans the text against the tables it names.
+async fn plan(job: &mut Job) -> Result<(LogicalPlan, Option<Render>), QueryError> {
+    let (plan, render, trust) = match job.parsed.take() {
+        Some(sql) => {
+            let bound = job.tables.resolve(&sql.names()?).await?;
+            (sql.plan(&job.text, &job.state, &job.own, &bound)?, None, Trust::Caller)
+        }
+        None => {
+            let planned = kql::plan(&job.state, &job.text, &job.tables).await?;
+            (planned.plan, planned.render, Trust::Binder)
+        }
+    };
+    sandbox::check(&plan, trust)?;
+    Ok((plan, render))
+}
+
+async fn run(job: &mut Job, columns: &mut Option<oneshot::Sender<Result<Columns, QueryError>>>, batches: &Batches) -> Result<(), QueryError> {
+    let (plan, render) = plan(job).await?;
     let context = &job.context;
     let failed = |error| engine_error(error, &job.text);
-    let logical = job.state.optimize(&job.plan).map_err(failed)?;
+    let logical = job.state.optimize(&plan).map_err(failed)?;
     if let Some(options) = newest::wanted(&logical) {
         context.newest.get_or_init(|| options);
     }
@@ -122,17 +152,20 @@ async fn run(job: &Job, columns: &mut Option<oneshot::Sender<Result<SchemaRef, Q
     context.check()?;
     if context.explain {
         let told = explain::rows(&logical, &*physical, context.take_fates()).map_err(|error| failed(error.into()))?;
-        tell(columns, explain::schema());
+        tell(columns, explain::schema(), None);
         let _ = send(batches, told).await;
         return Ok(());
     }
-    execute(job, physical, columns, batches).await
+    let schema = physical.schema();
+    let rows = execute_stream(physical, job.state.task_ctx()).map_err(failed)?;
+    tell(columns, schema, render);
+    send_all(job, rows, batches).await
 }
 
-fn tell(columns: &mut Option<oneshot::Sender<Result<SchemaRef, QueryError>>>, schema: SchemaRef) {
+fn tell(columns: &mut Option<oneshot::Sender<Result<Columns, QueryError>>>, schema: SchemaRef, render: Option<Render>) {
     if let Some(columns) = columns.take() {
         // Nobody there: the query was dropped, the next send sees it.
-        drop(columns.send(Ok(schema)));
+        drop(columns.send(Ok(Columns { schema, render })));
     }
 }
 
@@ -140,18 +173,10 @@ async fn send(batches: &Batches, batch: RecordBatch) -> bool {
     batches.send(Ok(batch)).await.is_ok()
 }
 
-async fn execute(
-    job: &Job,
-    physical: Arc<dyn ExecutionPlan>,
-    columns: &mut Option<oneshot::Sender<Result<SchemaRef, QueryError>>>,
-    batches: &Batches,
-) -> Result<(), QueryError> {
+async fn send_all(job: &Job, mut rows: SendableRecordBatchStream, batches: &Batches) -> Result<(), QueryError> {
     let context = &job.context;
     let failed = |error| engine_error(error, &job.text);
     let stats = &context.stats;
-    let schema = physical.schema();
-    let mut rows = execute_stream(physical, job.state.task_ctx()).map_err(failed)?;
-    tell(columns, schema);
     let (mut rows_left, mut bytes_left) = (job.rows_max, job.bytes_max);
     while let Some(batch) = rows.next().await {
         let mut batch = batch.map_err(failed)?;

@@ -35,6 +35,7 @@ use crate::QueryError;
 use crate::blk::{BLK_URL, BlkStore, stored};
 use crate::context::QueryContext;
 use crate::explain::{Fate, Pruned};
+use crate::footers::Footers;
 use crate::lineage::Lineage;
 use crate::prune::{self, Bounds};
 
@@ -50,7 +51,7 @@ pub(crate) struct Shared {
     pub(crate) lineage: Arc<Lineage>,
     pub(crate) blocks: Arc<BlockStore>,
     pub(crate) blk: Arc<BlkStore>,
-    pub(crate) footers: Arc<FileMetadataCache>,
+    pub(crate) footers: Arc<Footers>,
     pub(crate) blocks_max: usize,
 }
 
@@ -197,6 +198,7 @@ impl LogTable {
                 .context
                 .guard(block.row.epoch)
                 .ok_or_else(|| DataFusionError::Internal("a block is read without a guard".to_owned()))?;
+            shared.footers.admit(&guard);
             let path = shared.blk.admit(block.row, &guard);
             let mut file = PartitionedFile::new(path.to_string(), block.row.plain_len).with_metadata_size_hint(FOOTER_HINT_BYTES);
             file = file.with_statistics(Arc::new(file_statistics(block)));
@@ -219,8 +221,9 @@ impl LogTable {
     fn source(&self) -> ParquetSource {
         let shared = &self.shared;
         let store: Arc<dyn ObjectStore> = Arc::clone(&shared.blk) as _;
+        let footers: Arc<FileMetadataCache> = Arc::clone(&shared.footers) as _;
         ParquetSource::new(Arc::clone(&self.schema))
-            .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(store, Arc::clone(&shared.footers))))
+            .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(store, footers)))
             .with_pushdown_filters(true)
             .with_reorder_filters(false)
             .with_enable_page_index(true)

@@ -13,6 +13,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
+use strongroom_model::ErrorKind;
 
 use crate::{Answer, QueryError};
 
@@ -47,7 +48,11 @@ fn encode(answer: Answer, encoder: impl Encode) -> ByteStream {
             Step::Rows => match answer.batches.next().await {
                 Some(Ok(batch)) => (encoder.batch(&batch, &mut out), Step::Rows),
                 Some(Err(error)) => (Err(error), Step::Done),
-                None => (encoder.end(&mut out), Step::Done),
+                None => match answer.stats.partial() {
+                    // A stream has no place to say that it was cut: only a broken one tells.
+                    Some(why) => (Err(QueryError::new(ErrorKind::TooLarge, "ResultTooLarge", why.message)), Step::Done),
+                    None => (encoder.end(&mut out), Step::Done),
+                },
             },
         };
         match done {

@@ -8,4 +8,4 @@ mod allow;
 mod sql;
 
 pub(crate) use allow::{Trust, check};
-pub(crate) use sql::{OwnFunctions, parse};
+pub(crate) use sql::{OwnFunctions, Sql, parse};

@@ -1,0 +1,178 @@
+//! Keys that go and bytes that lie: an error, never fewer rows.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use strongroom_model::{ErrorKind, PrincipalId};
+
+use crate::QueryConfig;
+use crate::rig::Rig;
+
+#[tokio::test]
+async fn a_guard_killed_in_mid_query_ends_it_with_an_error() {
+    let rig = Rig::with(QueryConfig { batch_rows: 64, ..QueryConfig::default() }, false).await;
+    rig.send_many("App", 5_000, 90, 0).await;
+    rig.flush().await;
+    let mut answer = rig.run("select n, text from App").await.unwrap();
+    let first = answer.batches.next().await.unwrap().unwrap();
+    assert!(first.num_rows() > 0);
+    let epoch = rig.blocks("App").await[0].epoch;
+    rig.deps.keys.epoch_guard(epoch).await.unwrap().kill();
+    let mut rows = first.num_rows();
+    let error = loop {
+        match answer.batches.next().await {
+            Some(Ok(batch)) => rows += batch.num_rows(),
+            Some(Err(error)) => break error,
+            None => panic!("the answer ended as if it were whole after {rows} rows"),
+        }
+    };
+    assert_eq!((error.kind(), error.code()), (ErrorKind::KeyRevoked, "QueryAbortedKeyRevoked"));
+    // What was on its way when the key went, and no more.
+    assert!(rows <= 64 * 6, "{rows} rows left after the key was gone");
+    assert!(answer.batches.next().await.is_none());
+}
+
+#[tokio::test]
+async fn memtable_rows_do_not_leave_either_once_the_key_is_gone() {
+    let rig = Rig::new().await;
+    rig.send_many("App", 50, 5, 0).await;
+    let epoch = rig.deps.keys.epochs().await.unwrap()[0];
+    rig.deps.keys.epoch_guard(epoch).await.unwrap().kill();
+    let error = rig.try_sql("select count(*) from App").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::KeyRevoked);
+}
+
+#[tokio::test]
+async fn forgetting_an_epoch_ends_running_queries_and_empties_the_caches() {
+    let rig = Rig::with(QueryConfig { batch_rows: 64, ..QueryConfig::default() }, false).await;
+    rig.send_many("App", 5_000, 90, 0).await;
+    rig.flush().await;
+    rig.sql("select max(text) from App where n > 10").await;
+    assert_eq!(rig.engine.cached(), (1, 1, 1));
+    let mut answer = rig.run("select n, text from App").await.unwrap();
+    answer.batches.next().await.unwrap().unwrap();
+    let epoch = rig.blocks("App").await[0].epoch;
+    rig.engine.forget(epoch);
+    assert_eq!(rig.engine.cached(), (0, 0, 0));
+    let ended = loop {
+        match answer.batches.next().await {
+            Some(Ok(_)) => {}
+            other => break other,
+        }
+    };
+    assert_eq!(ended.unwrap().unwrap_err().code(), "QueryAbortedKeyRevoked");
+    // The key itself is still there in this test: the next question opens all again.
+    assert_eq!(rig.sql("select count(*) from App where n > 10").await.rows(), [serde_json::json!([4989])]);
+}
+
+#[tokio::test]
+async fn a_tampered_block_is_an_error_that_names_it() {
+    let rig = Rig::new().await;
+    rig.send_many("App", 500, 90, 0).await;
+    rig.flush().await;
+    rig.send_many("App", 500, 30, 500).await;
+    rig.flush().await;
+    let blocks = rig.blocks("App").await;
+    assert_eq!(blocks.len(), 2);
+    let len = usize::try_from(blocks[0].sealed_len).unwrap();
+    for offset in [0, 10, 100, 130, 152, 400, len / 2, len - 17, len - 1] {
+        rig.flip(&blocks[0], offset).await;
+        for text in ["select n, word, text from App", "select sum(n) from App where word = 'odd'", "select max(text) from App"] {
+            let error = rig.try_sql(text).await.expect_err(text);
+            assert_eq!((error.kind(), error.code()), (ErrorKind::Corrupt, "IntegrityError"), "{text} at {offset}: {error}");
+            assert_eq!(error.block(), Some(blocks[0].object), "{text} at {offset}");
+        }
+        // The other block is none the worse.
+        assert_eq!(rig.sql("select count(n) from App where n >= 500 and text like 'line%'").await.rows().len(), 1);
+        rig.flip(&blocks[0], offset).await;
+    }
+    assert_eq!(rig.sql("select sum(n) from App where word is not null").await.rows(), [serde_json::json!([499_500])]);
+}
+
+#[tokio::test]
+async fn a_block_in_the_place_of_another_is_refused() {
+    use object_store::ObjectStoreExt;
+    let rig = Rig::new().await;
+    rig.send_many("App", 500, 90, 0).await;
+    rig.flush().await;
+    rig.send_many("App", 500, 30, 500).await;
+    rig.flush().await;
+    let blocks = rig.blocks("App").await;
+    let path = |i: usize| crate::blk::stored(&blocks[i]).key.path();
+    let other = rig.objects.get(&path(1)).await.unwrap().bytes().await.unwrap();
+    rig.objects.put(&path(0), other.into()).await.unwrap();
+    let error = rig.try_sql("select max(text) from App").await.unwrap_err();
+    assert_eq!((error.kind(), error.block()), (ErrorKind::Corrupt, Some(blocks[0].object)));
+    rig.objects.delete(&path(0)).await.unwrap();
+    let error = rig.try_sql("select max(text) from App").await.unwrap_err();
+    assert_eq!(error.block(), Some(blocks[0].object), "{error}");
+}
+
+#[tokio::test]
+async fn nothing_that_spills_lies_in_clear() {
+    let config = QueryConfig { memory_bytes: 6 << 20, ..QueryConfig::default() };
+    let rig = Rig::with(config, false).await;
+    for part in 0..4 {
+        let lines: Vec<String> = (0..8_000)
+            .map(|i| {
+                let n = part * 8_000 + i;
+                // Nothing here repeats: compression of its own would not hide it.
+                format!(r#"{{"n":{n},"secret":"canary-{}-{n:08}-wxyz-{}"}}"#, (n * 7_919) % 100_003, "k".repeat(200))
+            })
+            .collect();
+        rig.send("App", lines.join("\n")).await;
+    }
+    let mut answer = rig.run("select secret, n from App order by secret desc, n").await.unwrap();
+    let first = answer.batches.next().await.unwrap().unwrap();
+    assert!(first.num_rows() > 0);
+    let spilled: Vec<Vec<u8>> =
+        rig.sim.fs().files().into_iter().filter(|(path, _)| path.starts_with("/data/spill")).map(|(_, bytes)| bytes).collect();
+    assert!(spilled.iter().map(Vec::len).sum::<usize>() > 100_000, "the test means to spill");
+    for bytes in &spilled {
+        for canary in [b"canary".as_slice(), b"kkkkkkkk", b"wxyz", b"secret", b"ARROW"] {
+            assert!(memchr::memmem::find(bytes, canary).is_none(), "found {}", String::from_utf8_lossy(canary));
+        }
+    }
+    let mut rows = first.num_rows();
+    while let Some(batch) = answer.batches.next().await {
+        rows += batch.unwrap().num_rows();
+    }
+    assert_eq!(rows, 32_000);
+    drop(answer);
+    rig.until(|| !rig.sim.fs().files().iter().any(|(path, _)| path.starts_with("/data/spill"))).await;
+}
+
+#[tokio::test]
+async fn an_earlier_lifes_spill_is_wiped_at_start() {
+    let rig = Rig::new().await;
+    rig.deps.world.fs.write_atomic("/data/spill/old.spill".as_ref(), b"left behind").unwrap();
+    crate::Engine::open(rig.deps.clone(), QueryConfig::default()).await.unwrap();
+    assert!(rig.deps.world.fs.read_dir("/data/spill".as_ref()).unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn one_workspace_cannot_name_another_ones_table() {
+    let rig = Rig::new().await;
+    rig.send_many("App", 5, 5, 0).await;
+    let (ms, random) = rig.deps.world.id_seed();
+    let mut request = rig.request("select * from App", crate::Language::Sql);
+    request.workspace = strongroom_model::WorkspaceId::mint(ms, random);
+    request.principal = PrincipalId::NIL;
+    let error = rig.told(request).await.unwrap_err();
+    assert!(error.message().contains("no table App"), "{error}");
+    assert!(!error.message().contains("did you mean"), "no hint at what others have: {error}");
+}
+
+#[tokio::test]
+async fn a_dropped_answer_gives_its_place_back() {
+    let rig = Rig::with(QueryConfig { concurrent_max: 1, batch_rows: 64, ..QueryConfig::default() }, false).await;
+    rig.send_many("App", 5_000, 5, 0).await;
+    for _ in 0..3 {
+        let mut answer = rig.run("select n from App").await.unwrap();
+        answer.batches.next().await.unwrap().unwrap();
+        drop(answer);
+    }
+    // The simulated clock stands still: a place that was never given back would be waited for for ever.
+    let count = tokio::time::timeout(Duration::from_secs(20), rig.sql("select count(*) from App")).await.unwrap();
+    assert_eq!(count.rows(), [serde_json::json!([5_000])]);
+}

@@ -1,0 +1,96 @@
+//! Bounds: what is cut says so, what is refused says why.
+
+use std::time::Duration;
+
+use strongroom_model::ErrorKind;
+
+use crate::output::{JsonOptions, json};
+use crate::rig::Rig;
+use crate::{Language, Limits, QueryConfig, QueryRequest};
+
+#[tokio::test]
+async fn too_many_rows_are_cut_and_marked_partial() {
+    let rig = Rig::new().await;
+    rig.send_many("App", 500, 5, 0).await;
+    let limits = Limits { rows: Some(120), ..Limits::default() };
+    let told = rig.told(QueryRequest { limits, ..rig.request("select n from App", Language::Sql) }).await.unwrap();
+    assert_eq!(told.rows().len(), 120);
+    assert_eq!(told.whole["error"]["code"], "PartialError");
+    assert!(told.whole["error"]["details"][0]["innererror"]["message"].as_str().unwrap().contains("E_QUERY_RESULT_SET_TOO_LARGE"));
+    let limits = Limits { bytes: Some(400), ..Limits::default() };
+    let told = rig.told(QueryRequest { limits, ..rig.request("select n from App", Language::Sql) }).await.unwrap();
+    assert_eq!(told.rows().len(), 50);
+    let answer = rig.run("select n, text from App").await.unwrap();
+    let bytes = json(answer, JsonOptions { bytes_max: 1_000, ..JsonOptions::default() }).await.unwrap();
+    assert!(bytes.len() < 2_000);
+    let whole: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(whole["error"]["code"], "PartialError");
+    assert!(!rig.sql("select n from App limit 120").await.whole.as_object().unwrap().contains_key("error"));
+}
+
+#[tokio::test]
+async fn a_query_whose_time_is_over_ends() {
+    let rig = Rig::new().await;
+    rig.send_many("App", 2_000, 5, 0).await;
+    let text = "select count(*) from App a, App b, App c where a.n + b.n * c.n = 17";
+    let query = rig.told(rig.request(text, Language::Sql));
+    let clock = async {
+        rig.until(|| rig.sim.clock().sleeping() > 0).await;
+        rig.sim.clock().advance(Duration::from_secs(61));
+    };
+    let (ended, ()) = tokio::join!(query, clock);
+    let error = ended.unwrap_err();
+    assert_eq!((error.kind(), error.code()), (ErrorKind::TimedOut, "QueryTimeout"), "{error}");
+}
+
+#[tokio::test]
+async fn a_query_that_finds_no_place_in_time_is_told_to_come_back() {
+    let rig = Rig::with(QueryConfig { concurrent_max: 1, waiting_max: 1, batch_rows: 64, ..QueryConfig::default() }, false).await;
+    rig.send_many("App", 5_000, 5, 0).await;
+    let running = rig.run("select n from App").await.unwrap();
+    let before = rig.sim.clock().sleeping();
+    let waiting = rig.run("select 1");
+    let rest = async {
+        rig.until(|| rig.sim.clock().sleeping() > before).await;
+        // One waits; the next is turned away at once.
+        let error = rig.run("select 2").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Overloaded);
+        rig.sim.clock().advance(Duration::from_secs(31));
+    };
+    let (waited, ()) = tokio::join!(waiting, rest);
+    assert_eq!(waited.unwrap_err().code(), "TooManyQueries");
+    drop(running);
+}
+
+#[tokio::test]
+async fn memory_beyond_the_pool_without_spill_is_an_error_not_a_crash() {
+    let rig = Rig::with(QueryConfig { memory_bytes: 1 << 20, spill_bytes: 0, ..QueryConfig::default() }, false).await;
+    rig.send_many("App", 20_000, 5, 0).await;
+    let error = rig.try_sql("select text, count(*) from App group by text order by text").await.unwrap_err();
+    assert_eq!((error.kind(), error.code()), (ErrorKind::TooLarge, "MemoryLimitExceeded"), "{error}");
+}
+
+#[tokio::test]
+async fn spill_beyond_its_quota_is_an_error() {
+    let rig = Rig::with(QueryConfig { memory_bytes: 4 << 20, spill_bytes: 100_000, ..QueryConfig::default() }, false).await;
+    for part in 0..3 {
+        rig.send_many("App", 20_000, 5, part * 20_000).await;
+    }
+    let error = rig.try_sql("select text, n from App order by text, n").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
+}
+
+#[tokio::test]
+async fn a_text_that_is_too_long_or_unfolds_too_far_is_refused() {
+    let rig = Rig::new().await;
+    let long = format!("select '{}'", "x".repeat(70_000));
+    assert_eq!(rig.try_sql(&long).await.unwrap_err().code(), "QueryTooLong");
+    let deep = format!("select {}1{}", "(".repeat(500), ")".repeat(500));
+    assert_eq!(rig.try_sql(&deep).await.unwrap_err().kind(), ErrorKind::Invalid);
+    let mut bomb = "with c0 as (select 1 as x)".to_owned();
+    for i in 1..40 {
+        bomb.push_str(&format!(", c{i} as (select a.x from c{} a, c{} b)", i - 1, i - 1));
+    }
+    bomb.push_str(" select count(*) from c39");
+    assert_eq!(rig.try_sql(&bomb).await.unwrap_err().code(), "QueryTooComplex");
+}
