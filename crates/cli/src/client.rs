@@ -53,6 +53,8 @@ pub(crate) struct CallError {
     /// What the server asked us to wait.
     pub(crate) retry_after: Option<Duration>,
     pub(crate) status: Option<StatusCode>,
+    /// Line and column (from 1) of a query that is wrong.
+    pub(crate) place: Option<(usize, usize)>,
 }
 
 impl From<CallError> for Failure {
@@ -118,13 +120,13 @@ impl Client {
         }
         let retry_after =
             response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_secs);
-        let text = said(status, &error_body(response).await);
+        let (text, place) = said(status, &error_body(response).await);
         let (failure, transient) = match status.as_u16() {
             429 | 502 | 503 | 504 | 507 => (Failure::Unreachable(text), true),
             400..=499 => (Failure::Refused(text), false),
             _ => (Failure::Failed(text), false),
         };
-        Err(CallError { failure, transient, retry_after, status: Some(status) })
+        Err(CallError { failure, transient, retry_after, status: Some(status), place })
     }
 
     fn not_sent(&self, error: &reqwest::Error) -> CallError {
@@ -134,7 +136,7 @@ impl Client {
         } else {
             Failure::Unreachable(format!("{} does not answer: {why}", self.base))
         };
-        CallError { transient: !error.is_builder(), failure, retry_after: None, status: None }
+        CallError { transient: !error.is_builder(), failure, retry_after: None, status: None, place: None }
     }
 
     /// The JSON answer to a request.
@@ -149,6 +151,7 @@ impl Client {
             transient: false,
             retry_after: None,
             status: None,
+            place: None,
         })
     }
 }
@@ -165,36 +168,24 @@ async fn error_body(mut response: Response) -> Vec<u8> {
     body
 }
 
-/// What an error answer says: code, sentence, place.
-fn said(status: StatusCode, body: &[u8]) -> String {
+/// What an error answer says: code, sentence, details; and the place in the query that it is about.
+fn said(status: StatusCode, body: &[u8]) -> (String, Option<(usize, usize)>) {
     let parsed: Value = serde_json::from_slice(body).unwrap_or_default();
     let error = &parsed["error"];
     let Some(code) = error["code"].as_str() else {
         let text = String::from_utf8_lossy(&body[..body.len().min(500)]);
-        return format!("the server answers {status}: {}", text.trim());
+        return (format!("the server answers {status}: {}", text.trim()), None);
     };
     let mut text = format!("{code}: {}", error["message"].as_str().unwrap_or("no message"));
-    for detail in error["details"].as_array().into_iter().flatten() {
-        if let Some(message) = detail["message"].as_str() {
-            text.push_str("\n  ");
-            text.push_str(message);
-        }
+    for message in error["details"].as_array().into_iter().flatten().filter_map(|detail| detail["message"].as_str()) {
+        text.extend(["\n  ", message]);
     }
     let mut inner = &error["innererror"];
     while inner["innererror"].is_object() {
         inner = &inner["innererror"];
     }
-    if let (Some(line), Some(pos)) = (inner["line"].as_u64(), inner["pos"].as_u64()) {
-        text += &place(line, pos);
-        if let Some(token) = inner["token"].as_str().filter(|token| !token.is_empty()) {
-            text.extend([": ", token]);
-        }
-    }
-    text
-}
-
-fn place(line: u64, column: u64) -> String {
-    format!("\n  at line {line}, column {column}")
+    let figure = |name: &str| inner[name].as_u64().and_then(|figure| usize::try_from(figure).ok());
+    (text, figure("line").zip(figure("pos")))
 }
 
 fn root_cause(error: &reqwest::Error) -> String {
@@ -220,8 +211,8 @@ mod tests {
     fn an_error_answer_is_told_with_code_sentence_and_place() {
         let body = br#"{"error":{"code":"BadArgumentError","message":"the query is wrong","details":[{"code":"x","message":"first"}],
             "innererror":{"code":"SyntaxError","innererror":{"code":"SYN0002","line":2,"pos":7,"token":"|"}}}}"#;
-        assert_eq!(said(StatusCode::BAD_REQUEST, body), "BadArgumentError: the query is wrong\n  first\n  at line 2, column 7: |");
-        assert_eq!(said(StatusCode::BAD_GATEWAY, b"<html>"), "the server answers 502 Bad Gateway: <html>");
+        assert_eq!(said(StatusCode::BAD_REQUEST, body), ("BadArgumentError: the query is wrong\n  first".into(), Some((2, 7))));
+        assert_eq!(said(StatusCode::BAD_GATEWAY, b"<html>"), ("the server answers 502 Bad Gateway: <html>".into(), None));
     }
 
     #[test]

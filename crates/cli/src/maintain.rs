@@ -50,8 +50,9 @@ pub(crate) struct Flush {
 impl Flush {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let answer = self.which.post("flush").await?;
-        let stored = output::size(answer["bytes"].as_u64().unwrap_or(0));
-        self.which.show(&answer, &format!("{} rows in {} blocks, {stored}", answer["rows"], answer["blocks"]))
+        let figure = |name: &str| answer[name].as_u64().unwrap_or(0);
+        let (rows, blocks) = (output::count(figure("rows"), "row"), output::count(figure("blocks"), "block"));
+        self.which.show(&answer, &format!("{rows} in {blocks}, {}", output::size(figure("bytes"))))
     }
 }
 
@@ -65,8 +66,8 @@ pub(crate) struct Compact {
 impl Compact {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let answer = self.which.post("compact").await?;
-        let stored = output::size(answer["bytes"].as_u64().unwrap_or(0));
-        let told = format!("{} blocks became {}: {} rows, {stored}", answer["merged"], answer["blocks"], answer["rows"]);
-        self.which.show(&answer, &told)
+        let figure = |name: &str| answer[name].as_u64().unwrap_or(0);
+        let (merged, rows) = (output::count(figure("merged"), "block"), output::count(figure("rows"), "row"));
+        self.which.show(&answer, &format!("{merged} became {}: {rows}, {}", figure("blocks"), output::size(figure("bytes"))))
     }
 }

@@ -105,6 +105,16 @@ pub(crate) fn size(bytes: u64) -> String {
     if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") }
 }
 
+/// `1 row`, `2 rows`; `batch` becomes `batches`.
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    let end = match (number, noun.ends_with("ch")) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
+    format!("{number} {noun}{end}")
+}
+
 /// So many a second.
 #[expect(
     clippy::cast_precision_loss,
@@ -142,6 +152,7 @@ mod tests {
 
     #[test]
     fn sizes_read_well() {
+        assert_eq!((count(1, "row"), count(0, "row"), count(2, "batch")), ("1 row".into(), "0 rows".into(), "2 batches".into()));
         assert_eq!((size(999), size(1_234_567), size(5_000_000_000_000_000)), ("999 B".into(), "1.2 MB".into(), "5000.0 TB".into()));
     }
 }

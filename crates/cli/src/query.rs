@@ -7,7 +7,7 @@ use reqwest::{Method, Response, header};
 use serde_json::{Value, json};
 
 use crate::Failure;
-use crate::client::{InWorkspace, Target};
+use crate::client::{CallError, InWorkspace, Target};
 use crate::output;
 
 /// A query read from stdin is at most so long; the server takes less.
@@ -71,20 +71,33 @@ impl Query {
             .request(Method::POST, &["v1", "workspaces", &self.within.workspace, "query"])
             .header(header::ACCEPT, accept)
             .json(&question);
+        let text = question["query"].as_str().unwrap_or_default();
+        let pointed = |error: CallError| error.place.map_or_else(|| error.failure.clone(), |place| point(text, place, &error.failure));
         match self.output {
             Shape::Table => {
-                let answer = client.json(request).await?;
+                let answer = client.json(request).await.map_err(pointed)?;
                 output::print(&tables(&answer))?;
                 partial(&answer)
             }
             Shape::Json => {
-                let response = client.send(request).await?;
+                let response = client.send(request).await.map_err(pointed)?;
                 let body = response.bytes().await.map_err(|error| Failure::Failed(format!("the answer broke off: {error}")))?;
                 output::print(&String::from_utf8_lossy(&body))?;
                 partial(&serde_json::from_slice(&body).unwrap_or_default())
             }
-            Shape::Csv | Shape::Ndjson => copy(client.send(request).await?).await,
+            Shape::Csv | Shape::Ndjson => copy(client.send(request).await.map_err(pointed)?).await,
         }
+    }
+}
+
+/// Puts the line of the query that is wrong below the message, and a mark below its column.
+fn point(text: &str, (line, column): (usize, usize), failure: &Failure) -> Failure {
+    let Some(wrong) = text.lines().nth(line.saturating_sub(1)) else { return failure.clone() };
+    let before: String = wrong.chars().take(column.saturating_sub(1)).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+    let told = format!("{failure}\n  {wrong}\n  {before}^");
+    match failure {
+        Failure::Refused(_) => Failure::Refused(told),
+        _ => Failure::Failed(told),
     }
 }
 
@@ -145,6 +158,14 @@ async fn copy(mut response: Response) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wrong_query_is_shown_with_a_mark_where_it_is_wrong() {
+        let told = point("T\n| whre x", (2, 3), &Failure::Refused("SyntaxError: no".into()));
+        assert_eq!(told, Failure::Refused("SyntaxError: no\n  | whre x\n    ^".into()));
+        let beyond = Failure::Refused("m".into());
+        assert_eq!(point("T", (9, 9), &beyond), beyond);
+    }
 
     #[test]
     fn an_answer_is_shown_as_a_table_and_a_partial_one_is_told() {

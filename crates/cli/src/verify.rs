@@ -36,8 +36,8 @@ impl Verify {
                 for problem in &report.problems {
                     output::print(problem)?;
                 }
-                let (blocks, rows, bytes) = (report.blocks, report.rows, output::size(report.bytes));
-                output::print(&format!("{blocks} blocks, {rows} rows, {bytes}: {} with problems", report.problems.len()))?;
+                let (blocks, rows) = (output::count(report.blocks, "block"), output::count(report.rows, "row"));
+                output::print(&format!("{blocks}, {rows}, {}: {} with problems", output::size(report.bytes), report.problems.len()))?;
             }
         }
         match report.problems.len() {

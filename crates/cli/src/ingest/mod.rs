@@ -314,14 +314,15 @@ impl Job {
         let (accepted, rejected) = (figure(&self.done.accepted), figure(&self.done.rejected));
         let seconds = took.as_secs_f64().max(1e-3);
         let mut summary = format!(
-            "{accepted} rows into {}, {} in {seconds:.1} s ({} rows/s, {}/s)",
+            "{} into {}, {} in {seconds:.1} s ({} rows/s, {}/s)",
+            output::count(accepted, "row"),
             self.table,
             output::size(figure(&self.done.bytes)),
             output::per_second(accepted, seconds),
             output::size(output::per_second(figure(&self.done.bytes), seconds)),
         );
         if figure(&self.done.repeated) > 0 {
-            summary = format!("{summary}; {} batches were there already", figure(&self.done.repeated));
+            summary = format!("{summary}; of them {} sent again and not doubled", output::count(figure(&self.done.repeated), "batch"));
         }
         match outcome {
             Err(failure) if accepted + rejected == 0 => Err(failure),
@@ -332,7 +333,7 @@ impl Job {
                 output::print(&summary)?;
                 match rejected {
                     0 => Ok(()),
-                    _ => Err(Failure::Partly(format!("{rejected} records could not be taken; they are in the table Rejected"))),
+                    _ => Err(Failure::Partly(format!("{} not taken; see the table Rejected", output::count(rejected, "record")))),
                 }
             }
         }

@@ -37,6 +37,10 @@ pub(super) async fn ask(run: Arc<Run>, per_second: f64, mut generator: Generator
     let permits = Arc::new(Semaphore::new(AT_ONCE));
     let mut due = tokio::time::interval(Duration::from_secs_f64(1.0 / per_second));
     due.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    // The first ack makes the table.
+    while !run.figures.has_rows() {
+        due.tick().await;
+    }
     for number in 0.. {
         due.tick().await;
         let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {

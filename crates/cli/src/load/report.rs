@@ -76,6 +76,10 @@ impl Figures {
     pub(super) fn not_answered(&self, error: &CallError) {
         *self.sums().query_errors.entry(name(error)).or_default() += 1;
     }
+    /// Whether there is anything to ask about.
+    pub(super) fn has_rows(&self) -> bool {
+        self.sums().rows > 0
+    }
     pub(super) fn not_asked(&self) {
         self.sums().not_asked += 1;
     }
@@ -216,7 +220,13 @@ mod tests {
         assert_eq!((&all["rows"], &all["batches"], &all["queries"]), (&json!(1_000), &json!(100), &json!(1)));
         assert!((49.0..=51.0).contains(&all["ackP50Ms"].as_f64().unwrap()), "{all}");
         assert_eq!(figures.verdict(Ok(())), Ok(()));
-        let error = |text: &str, status| CallError { failure: Failure::Refused(text.into()), transient: false, retry_after: None, status };
+        let error = |text: &str, status| CallError {
+            failure: Failure::Refused(text.into()),
+            transient: false,
+            retry_after: None,
+            status,
+            place: None,
+        };
         figures.failed(&error("BadRow: x", Some(StatusCode::BAD_REQUEST)));
         figures.not_answered(&error("http://x does not answer: refused", None));
         assert_eq!(figures.as_json()["errors"], json!({"400 BadRow": 1}));
