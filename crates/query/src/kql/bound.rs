@@ -112,6 +112,8 @@ pub(super) struct Rel {
     pub(super) columns: Vec<BoundColumn>,
     /// The source or operator that made it.
     pub(super) span: Span,
+    /// What `union withsource=` calls it, if it is a table or was named by `as`.
+    pub(super) name: Option<String>,
     /// How many operators lie under it, itself included.
     pub(super) depth: usize,
 }
@@ -162,12 +164,12 @@ pub(super) struct Key {
 
 impl Rel {
     pub(super) fn source(node: RelNode, columns: Vec<BoundColumn>, span: Span) -> Self {
-        Self { node, columns, span, depth: 1 }
+        Self { node, columns, span, name: None, depth: 1 }
     }
 
     /// A relation over one input.
     pub(super) fn over(depth: usize, node: RelNode, columns: Vec<BoundColumn>, span: Span) -> Self {
-        Self { node, columns, span, depth: depth + 1 }
+        Self { node, columns, span, name: None, depth: depth + 1 }
     }
 
     pub(super) fn filter(self, predicate: Expr, span: Span) -> Self {

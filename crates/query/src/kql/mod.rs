@@ -11,6 +11,7 @@ mod bind;
 mod bound;
 mod env;
 mod expr;
+mod gather;
 mod known;
 mod names;
 mod plan;
@@ -94,7 +95,11 @@ impl Binder<'_> {
     fn spend(&mut self, span: Span) -> Outcome<()> {
         self.nodes += 1;
         if self.nodes > NODES_MAX {
-            return Err(Problem::new(span, "TooComplex", format!("with its functions written out the query has more than {NODES_MAX} parts")));
+            return Err(Problem::new(
+                span,
+                "TooComplex",
+                format!("with its functions written out the query has more than {NODES_MAX} parts"),
+            ));
         }
         Ok(())
     }

@@ -114,7 +114,7 @@ pub(super) fn aggregate<'e>(function: &str, mut arguments: impl Iterator<Item = 
     let first = arguments.next();
     let of = |prefix: &str| vec![format!("{prefix}_{}", first.and_then(automatic).unwrap_or_default())];
     match function {
-        "count" => vec!["count_".to_owned()],
+        "count" if first.is_none() => vec!["count_".to_owned()],
         "countif" => vec!["countif_".to_owned()],
         "make_set" | "make_set_if" | "makeset" => of("set"),
         "make_list" | "make_list_if" | "make_list_with_nulls" | "makelist" => of("list"),

@@ -12,11 +12,12 @@ use datafusion::common::{Column, NullEquality, TableReference};
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::error::DataFusionError;
 use datafusion::functions_aggregate::first_last::first_value_udaf;
-use datafusion::logical_expr::expr::{AggregateFunction, Sort};
+use datafusion::logical_expr::expr::Sort;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Union, binary_expr, lit};
 use strongroom_model::ColumnType;
 
 use super::bound::{Aggregate, BoundColumn, Key, Rel, RelNode, column};
+use super::gather;
 use super::problem::{Outcome, Problem};
 
 type Planned<T> = Result<T, DataFusionError>;
@@ -235,33 +236,33 @@ fn sort(partial: Partial, columns: &[BoundColumn], keys: &[Key]) -> Planned<Part
 
 fn aggregate(rel: &Rel, partial: Partial, groups: &[Expr], aggregates: &[Aggregate]) -> Planned<Partial> {
     let keys = partial.keys();
-    let calls = aggregates.iter().zip(&rel.columns[groups.len()..]).map(|(aggregate, there)| {
-        let call = match (&aggregate.call, aggregate.ordered && !keys.is_empty()) {
-            (Expr::AggregateFunction(call), true) if call.params.order_by.is_empty() => {
-                let mut call: AggregateFunction = call.clone();
-                call.params.order_by.clone_from(&keys);
-                Expr::AggregateFunction(call)
-            }
-            (call, _) => call.clone(),
+    let (group_columns, result_columns) = rel.columns.split_at(groups.len());
+    let mut outputs: Vec<Expr> = Vec::with_capacity(rel.columns.len());
+    let mut calls = Vec::with_capacity(aggregates.len());
+    let mut finished = false;
+    for (aggregate, there) in aggregates.iter().zip(result_columns) {
+        let split = match &aggregate.call {
+            Expr::AggregateFunction(call) if aggregate.ordered && !keys.is_empty() => gather::split(call, &keys),
+            _ => None,
         };
-        call.alias(&there.name)
-    });
-    let calls: Vec<Expr> = calls.collect();
-    let plain = groups.iter().zip(&rel.columns).all(|(group, there)| matches!(group, Expr::Column(found) if found.name == there.name));
-    if plain {
-        return Ok(Partial::unordered(partial.builder.aggregate(groups.to_vec(), calls)?));
+        finished |= split.is_some();
+        outputs.push(match &split {
+            Some((_, finish)) => gather::finish(finish, column(&there.name)).alias(&there.name),
+            None => column(&there.name).alias(&there.name),
+        });
+        calls.push(split.map_or_else(|| aggregate.call.clone(), |(gathered, _)| gathered).alias(&there.name));
     }
-    // Groups are computed first, under names that clash with nothing, and get their own names afterwards.
-    let inner: Vec<String> = (0..groups.len()).map(|at| format!("\u{1}group{at}")).collect();
-    let schema = Arc::clone(partial.builder.schema());
-    let mut outputs: Vec<Expr> = schema.columns().into_iter().map(|found| Expr::Column(found.clone()).alias(found.name)).collect();
-    for ((group, name), there) in groups.iter().zip(&inner).zip(&rel.columns) {
-        let named = BoundColumn { name: name.clone(), ..there.clone() };
-        outputs.push(fitted(group.clone(), &named, &partial.builder)?);
+    let groups = groups
+        .iter()
+        .zip(group_columns)
+        .map(|(group, there)| fitted(group.clone(), there, &partial.builder))
+        .collect::<Planned<Vec<_>>>()?;
+    let builder = partial.builder.aggregate(groups, calls)?;
+    if !finished {
+        return Ok(Partial::unordered(builder));
     }
-    let builder = partial.builder.project(outputs)?.aggregate(inner.iter().map(|name| column(name)), calls)?;
-    let names = inner.iter().map(String::as_str).chain(rel.columns[groups.len()..].iter().map(|there| there.name.as_str()));
-    let outputs: Vec<Expr> = names.zip(&rel.columns).map(|(name, there)| column(name).alias(&there.name)).collect();
+    let groups = group_columns.iter().map(|there| column(&there.name).alias(&there.name));
+    let outputs: Vec<Expr> = groups.chain(outputs).collect();
     Ok(Partial::unordered(builder.project(outputs)?))
 }
 

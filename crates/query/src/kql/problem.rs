@@ -57,3 +57,17 @@ impl Problem {
         }
     }
 }
+
+#[cfg(test)]
+impl Problem {
+    /// As a person sees it: message, line, caret, hint.
+    pub(super) fn render(&self, text: &str) -> String {
+        let diagnostic = strongroom_kql::Diagnostic {
+            span: self.span,
+            code: strongroom_kql::Code::Unexpected,
+            message: self.message.clone(),
+            hint: self.hint.clone(),
+        };
+        strongroom_kql::render(text, &[diagnostic]).replacen("SYN0002", self.code, 1)
+    }
+}

@@ -8,7 +8,6 @@ use strongroom_model::ColumnType;
 use super::bound::Bound;
 use super::problem::{Outcome, Problem};
 use crate::functions::{self, CallContext, Misfit, Typed};
-use crate::resolve::did_you_mean;
 
 /// A value as the functions take it. They read a null string as `""` themselves.
 fn typed(bound: &Bound) -> Typed {
@@ -40,7 +39,7 @@ pub(super) fn unknown(name: &str, span: Span) -> Problem {
         return Problem::unsupported(span, format!("the function `{name}`"), instead);
     }
     let problem = Problem::new(span, "UnknownFunction", format!("there is no function `{name}`"));
-    match did_you_mean(name, functions::scalar_names().chain(functions::aggregate_names())) {
+    match strongroom_kql::closest(name, functions::scalar_names().chain(functions::aggregate_names())) {
         Some(near) => problem.hint(format!("did you mean `{near}`?")),
         None => problem,
     }

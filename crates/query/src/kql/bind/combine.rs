@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::{Expr, JoinType};
 use strongroom_kql::Span;
-use strongroom_kql::ast::{self, BinaryOp, ExprKind, JoinKind, Pipeline, SourceKind, UnionKind};
+use strongroom_kql::ast::{self, BinaryOp, ExprKind, JoinKind, SourceKind, UnionKind};
 use strongroom_model::ColumnType;
 
 use super::project::unknown_column;
@@ -120,7 +120,7 @@ impl Binder<'_> {
             }
             match self.pipeline(leg) {
                 Ok(rel) => {
-                    let name = table_of(leg).unwrap_or_else(|| leg_name(&rel, legs.len()));
+                    let name = leg_name(&rel, legs.len());
                     legs.push((name, rel));
                 }
                 Err(problem) if union.is_fuzzy && problem.code == "UnknownTable" => {}
@@ -204,23 +204,9 @@ fn common_columns(legs: &[(String, Rel)]) -> Vec<Shared> {
     all
 }
 
+/// A table's own name, or one by position.
 fn leg_name(rel: &Rel, at: usize) -> String {
-    match &rel.node {
-        RelNode::Table { name, .. } => name.clone(),
-        _ => format!("union_arg{at}"),
-    }
-}
-
-/// The table a leg reads, filtered or not, if it is one.
-fn table_of(leg: &Pipeline) -> Option<String> {
-    match &leg.source.kind {
-        SourceKind::Expr(expr) if leg.operators.is_empty() => match &expr.kind {
-            ExprKind::Name(name) => Some(name.clone()),
-            _ => None,
-        },
-        SourceKind::Parens(inner) if leg.operators.is_empty() => table_of(inner),
-        _ => None,
-    }
+    rel.name.clone().unwrap_or_else(|| format!("union_arg{at}"))
 }
 
 /// Left columns, then right ones; a name taken already gets a number. Sides that may be missing lose their empty strings.

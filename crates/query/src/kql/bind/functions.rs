@@ -8,13 +8,14 @@ use strongroom_kql::Span;
 use strongroom_kql::ast::{self, Argument, ExprKind, Name, ParameterKind, SourceKind, StatementKind};
 
 use super::statement::Either;
+use strongroom_model::ColumnType;
+
 use crate::kql::Binder;
-use crate::kql::bound::{Bound, Rel};
+use crate::kql::bound::{Bound, BoundColumn, Rel, RelNode};
 use crate::kql::env::{Binding, Function};
 use crate::kql::expr::{Scope, convert, folded, kind_of};
 use crate::kql::plan;
 use crate::kql::problem::{Outcome, Problem};
-use crate::resolve::did_you_mean;
 
 /// How deep calls may nest. KQL has no recursion; this is against its imitations.
 const INLINED_MAX: usize = 32;
@@ -50,7 +51,7 @@ impl Binder<'_> {
     pub(super) fn unknown_function(&self, name: &Name) -> Problem {
         let problem = Problem::new(name.span, "UnknownFunction", format!("there is no function `{}` that gives rows", name.text));
         let names = self.tabular_names();
-        match did_you_mean(&name.text, names.iter().map(String::as_str)) {
+        match strongroom_kql::closest(&name.text, names.iter().map(String::as_str)) {
             Some(near) => problem.hint(format!("did you mean `{near}`?")),
             None => problem,
         }
@@ -159,11 +160,11 @@ impl Binder<'_> {
         };
         let value = first.bound(span);
         let rel = rel.project(vec![("value".to_owned(), value)], span).take(1, span);
+        // One row even of nothing: a null then (which for a string reads as "").
+        let columns = vec![BoundColumn { sparse: first.kind == ColumnType::String, ..BoundColumn::new("value", first.kind) }];
+        let rel = Rel::over(rel.depth, RelNode::FirstPerKey { input: Arc::new(rel), keys: vec![] }, columns, span);
         let plan = plan::logical(&rel)?;
         let subquery = Subquery { subquery: Arc::new(plan), outer_ref_columns: vec![], spans: Spans::new() };
-        let mut bound = Bound::new(Expr::ScalarSubquery(subquery), first.kind, span);
-        // No rows: null, which for a string reads as "".
-        bound.sparse = first.kind == strongroom_model::ColumnType::String;
-        Ok(bound)
+        Ok(Bound::new(Expr::ScalarSubquery(subquery), first.kind, span))
     }
 }

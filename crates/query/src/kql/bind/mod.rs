@@ -74,6 +74,7 @@ impl Binder<'_> {
                 Ok(rel)
             }
             OperatorKind::As { name, .. } => {
+                let rel = Rel { name: Some(name.text.clone()), ..rel };
                 self.name_rows(&name.text, &rel);
                 Ok(rel)
             }

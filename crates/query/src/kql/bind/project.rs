@@ -10,7 +10,6 @@ use crate::kql::bound::{Bound, BoundColumn, Rel};
 use crate::kql::expr::Scope;
 use crate::kql::names::{Namer, automatic};
 use crate::kql::problem::{Outcome, Problem};
-use crate::resolve::did_you_mean;
 
 impl Binder<'_> {
     /// New columns at the end, existing ones replaced in place; all values see the input.
@@ -147,7 +146,7 @@ fn check_patterns(rel: &Rel, patterns: &[ColumnPattern]) -> Outcome<()> {
 
 pub(super) fn unknown_column(rel: &Rel, name: &str, span: Span) -> Problem {
     let problem = Problem::new(span, "UnknownColumn", format!("there is no column `{name}` here"));
-    match did_you_mean(name, rel.columns.iter().map(|column: &BoundColumn| column.name.as_str())) {
+    match strongroom_kql::closest(name, rel.columns.iter().map(|column: &BoundColumn| column.name.as_str())) {
         Some(near) => problem.hint(format!("did you mean `{near}`?")),
         None => problem,
     }

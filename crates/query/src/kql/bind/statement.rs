@@ -46,7 +46,7 @@ impl Binder<'_> {
                         Either::Value(value) => Binding::Scalar(value),
                         Either::Rows(rel) => Binding::Rows(Arc::new(rel)),
                     },
-                    LetValue::Pipeline(pipeline) => Binding::Rows(Arc::new(self.pipeline(pipeline)?)),
+                    LetValue::Pipeline(pipeline) => Binding::Rows(Arc::new(Rel { name: None, ..self.pipeline(pipeline)? })),
                     LetValue::Function(lambda) => Binding::Function(Function { lambda: Arc::new(lambda.clone()), env: self.env.clone() }),
                 };
                 self.env = self.env.with(&name.text, binding);

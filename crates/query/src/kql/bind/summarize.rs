@@ -26,7 +26,9 @@ pub(in crate::kql) struct Collector {
 impl Collector {
     /// Remembers a call; its place among the aggregates.
     fn add(&mut self, call: BoundAggregate) -> usize {
-        if let Some(at) = self.calls.iter().position(|there| there.call == call.call && there.ordered == call.ordered) {
+        if call.columns.len() == 1
+            && let Some(at) = self.calls.iter().position(|there| there.call == call.call && there.columns == call.columns)
+        {
             return at;
         }
         self.calls.push(call);

@@ -350,7 +350,7 @@ fn relation(op: BinaryOp, op_span: Span, left: Bound, right: Bound) -> Outcome<E
 /// `in (T | project c)`.
 fn sub_query(op: SetOp, op_span: Span, left: Bound, rel: Rel, want: Want) -> Outcome<Bound> {
     let span = rel.span;
-    let Some(first) = rel.columns.first() else {
+    let Some(first) = rel.columns.first().cloned() else {
         return Err(Problem::new(span, "NoColumns", "the query in the list gives no column"));
     };
     let (kind, fold) = match op {
@@ -370,21 +370,22 @@ fn sub_query(op: SetOp, op_span: Span, left: Bound, rel: Rel, want: Want) -> Out
         return Err(Problem::unsupported(op_span, "a query in a list outside `where`", Some("filter with `where`, or join")));
     }
     let negated = matches!(op, SetOp::NotIn | SetOp::NotInIgnoreCase);
+    // SQL's NOT IN is null for a null: compare as texts, of which none is null and a null's is like no other's.
+    let as_text = negated && kind != ColumnType::String;
     let cast = |value: Bound| {
         let value = convert(value, kind);
+        let value = if as_text { convert(value, ColumnType::String) } else { value };
         if fold { registry::folded_case(&value) } else { value.solid() }
     };
     let left = cast(left);
-    let item = cast(first.bound(span));
-    let mut rel = rel.project(vec![("value".to_owned(), Bound::new(item, kind, span))], span);
-    if kind != ColumnType::String {
-        rel = rel.filter(Expr::IsNotNull(Box::new(column("value"))), span);
-    }
+    let first = first.bound(span);
+    let rel = if kind == ColumnType::String { rel } else { rel.filter(Expr::IsNotNull(Box::new(first.expr.clone())), span) };
+    let kind = if as_text { ColumnType::String } else { kind };
+    let rel = rel.project(vec![("value".to_owned(), Bound::new(cast(first), kind, span))], span);
     let plan = plan::logical(&rel)?;
     let subquery = Subquery { subquery: Arc::new(plan), outer_ref_columns: vec![], spans: Spans::new() };
-    let found = Expr::InSubquery(InSubquery::new(Box::new(left.clone()), subquery, negated));
-    let expr = if negated && kind != ColumnType::String { binary_expr(Expr::IsNull(Box::new(left)), Operator::Or, found) } else { found };
-    Ok(Bound::new(expr, ColumnType::Bool, op_span))
+    let found = Expr::InSubquery(InSubquery::new(Box::new(left), subquery, negated));
+    Ok(Bound::new(found, ColumnType::Bool, op_span))
 }
 
 fn in_list(expr: Expr, list: Vec<Expr>, negated: bool) -> Expr {

@@ -25,7 +25,6 @@ use super::Binder;
 use super::bind::Collector;
 use super::bound::{Bound, BoundColumn};
 use super::problem::{Outcome, Problem};
-use crate::resolve::did_you_mean;
 
 pub(super) use coerce::{common_number, convert, is_number};
 pub(super) use fold::folded;
@@ -167,6 +166,10 @@ impl Binder<'_> {
         if let Some(value) = self.scalar_let(name) {
             return Ok(value);
         }
+        if let Some(function) = self.function(name) {
+            // A function without parameters may be called by its bare name.
+            return self.scalar_call(&function, &ast::Name { text: name.to_owned(), span }, &[], scope);
+        }
         if self.is_tabular_name(name) {
             return Err(Problem::new(span, "NotScalar", format!("`{name}` is a table, not a value"))
                 .hint("`toscalar(..)` takes the first cell of a query"));
@@ -174,7 +177,7 @@ impl Binder<'_> {
         let problem = Problem::new(span, "UnknownColumn", format!("there is no column `{name}` here"));
         let known = scope.columns.iter().map(|c| c.name.as_str());
         let lets = self.scalar_names();
-        Err(match did_you_mean(name, known.chain(lets.iter().map(String::as_str))) {
+        Err(match strongroom_kql::closest(name, known.chain(lets.iter().map(String::as_str))) {
             Some(near) => problem.hint(format!("did you mean `{near}`?")),
             None if scope.columns.is_empty() => problem,
             None => problem.hint(format!("the columns are {}", listed(scope.columns))),

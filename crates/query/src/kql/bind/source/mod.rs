@@ -16,7 +16,6 @@ use crate::kql::env::Binding;
 use crate::kql::expr::Scope;
 use crate::kql::problem::{Outcome, Problem};
 use crate::kql::{known, tables};
-use crate::resolve::did_you_mean;
 
 impl Binder<'_> {
     pub(super) fn source(&mut self, source: &Source) -> Outcome<Rel> {
@@ -96,7 +95,7 @@ impl Binder<'_> {
         }
         let problem = Problem::new(span, "UnknownTable", format!("there is no table `{name}` in this workspace"));
         let names = self.tabular_names();
-        Err(match did_you_mean(name, names.iter().map(String::as_str)) {
+        Err(match strongroom_kql::closest(name, names.iter().map(String::as_str)) {
             Some(near) => problem.hint(format!("did you mean `{near}`?")),
             None => problem,
         })
@@ -130,7 +129,8 @@ fn scan(name: &str, provider: &Arc<dyn TableProvider>, span: Span) -> Rel {
             columns.push(BoundColumn { name: field.name().clone(), kind, sparse: kind == ColumnType::String });
         }
     }
-    Rel::source(RelNode::Table { name: name.to_owned(), provider: Arc::clone(provider) }, columns, span)
+    let node = RelNode::Table { name: name.to_owned(), provider: Arc::clone(provider) };
+    Rel { name: Some(name.to_owned()), ..Rel::source(node, columns, span) }
 }
 
 fn unsupported(span: Span, keyword: &str) -> Problem {
