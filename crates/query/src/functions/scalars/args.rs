@@ -19,7 +19,7 @@ use super::text_of;
 
 /// One call of a kernel: its arguments, their KQL types, and how many rows to compute.
 #[derive(Debug)]
-pub(super) struct Call<'a> {
+pub(in crate::functions) struct Call<'a> {
     pub(super) args: &'a [ColumnarValue],
     pub(super) kinds: &'a [ColumnType],
     /// What the call gives.
@@ -30,7 +30,7 @@ pub(super) struct Call<'a> {
 
 /// A column of numbers, or one number for all rows.
 #[derive(Debug)]
-pub(super) struct Numbers<T: ArrowPrimitiveType> {
+pub(in crate::functions) struct Numbers<T: ArrowPrimitiveType> {
     array: PrimitiveArray<T>,
     single: bool,
 }
@@ -49,7 +49,7 @@ impl<T: ArrowPrimitiveType> Numbers<T> {
 
 /// A column of texts, or one text for all rows. Null reads as `""`.
 #[derive(Debug)]
-pub(super) struct Text {
+pub(in crate::functions) struct Text {
     array: StringViewArray,
     single: bool,
 }
@@ -78,7 +78,7 @@ impl Text {
 
 /// A column of yes and no, or one for all rows.
 #[derive(Debug)]
-pub(super) struct Bools {
+pub(in crate::functions) struct Bools {
     array: BooleanArray,
     single: bool,
 }
@@ -92,7 +92,7 @@ impl Bools {
 
 /// A column of any KQL type.
 #[derive(Debug)]
-pub(super) enum Values {
+pub(in crate::functions) enum Values {
     Bool(Bools),
     Int(Numbers<Int32Type>),
     Long(Numbers<Int64Type>),
@@ -107,7 +107,7 @@ pub(super) enum Values {
 
 impl Values {
     /// Whether the value is null; a string never is.
-    pub(super) fn is_null(&self, row: usize) -> bool {
+    pub(in crate::functions) fn is_null(&self, row: usize) -> bool {
         match self {
             Self::Bool(v) => v.get(row).is_none(),
             Self::Int(v) => v.get(row).is_none(),
@@ -123,7 +123,7 @@ impl Values {
     }
 
     /// As `tostring` writes it; null writes nothing.
-    pub(super) fn write_text(&self, row: usize, out: &mut String) {
+    pub(in crate::functions) fn write_text(&self, row: usize, out: &mut String) {
         match self {
             Self::Bool(v) => out.push_str(v.get(row).map_or("", |v| if v { "True" } else { "False" })),
             Self::Int(v) => put(out, v.get(row)),
@@ -138,7 +138,7 @@ impl Values {
     }
 
     /// As a JSON value; null writes `null`.
-    pub(super) fn write_json(&self, row: usize, out: &mut String) {
+    pub(in crate::functions) fn write_json(&self, row: usize, out: &mut String) {
         if self.is_null(row) {
             out.push_str("null");
             return;
@@ -359,4 +359,10 @@ pub(super) fn decimals(values: Vec<Option<i128>>) -> Result<ArrayRef> {
     let nulls = NullBuffer::from_iter(values.iter().map(Option::is_some));
     let array = PrimitiveArray::<Decimal128Type>::new(values.into_iter().map(Option::unwrap_or_default).collect(), Some(nulls));
     Ok(Arc::new(array.with_precision_and_scale(text_of::DECIMAL_PRECISION, text_of::DECIMAL_SCALE)?))
+}
+
+/// A column as values of a KQL type.
+pub(in crate::functions) fn values_of(array: &ArrayRef, kind: ColumnType) -> Result<Values> {
+    let args = [ColumnarValue::Array(Arc::clone(array))];
+    Call { args: &args, kinds: &[kind], result: kind, rows: array.len() }.values(0)
 }

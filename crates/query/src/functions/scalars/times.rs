@@ -234,7 +234,7 @@ pub(super) fn make_timespan(call: &Call<'_>) -> Result<ArrayRef> {
 #[expect(clippy::cast_possible_truncation, reason = "checked against the range first")]
 fn ns_of_seconds(seconds: f64) -> Option<i64> {
     let ticks = (seconds * 1e7).round();
-    (ticks.abs() < 9.2e16).then_some(ticks as i64 * 100)
+    (ticks.abs() < 9.2e16).then(|| ticks as i64 * 100)
 }
 
 fn from_unix(call: &Call<'_>, unit: f64) -> Result<ArrayRef> {
