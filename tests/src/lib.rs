@@ -19,13 +19,13 @@ use tempfile::TempDir;
 /// The admin token of every test server.
 pub const ADMIN: &str = "srt_test-admin-token-0123456789abcdefghijklmnop";
 
-/// The binary under test: `STRONGROOM_BIN`, else the one built beside the tests.
+/// The binary under test: `STRONGROOM_TEST_BIN`, else the one built beside the tests.
 ///
 /// # Panics
 /// If it is not there: a missing binary is a failure, not a reason to skip.
 #[must_use]
 pub fn binary() -> PathBuf {
-    if let Some(path) = std::env::var_os("STRONGROOM_BIN") {
+    if let Some(path) = std::env::var_os("STRONGROOM_TEST_BIN") {
         return path.into();
     }
     let mut path = std::env::current_exe().expect("a test knows where it is");

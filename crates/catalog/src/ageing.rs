@@ -17,6 +17,7 @@ const TOMBSTONE: &str = "a tombstone";
 pub(crate) const EXPIRED: &str = blocks!(
     "x''",
     "WHERE table_id = ?1 AND window_start >= ?2 AND window_start < ?3 AND window_start + window_len <= ?3 AND state = 1
+     AND arrived_ms < ?3 * 1000
      ORDER BY window_start, id LIMIT ?4"
 );
 pub(crate) const PENDINGS: &str = blocks!("x''", "INDEXED BY blocks_pending WHERE state = 0 AND since_ms < ?1 ORDER BY since_ms LIMIT ?2");
@@ -100,8 +101,9 @@ impl Catalog {
         commit(tx, TOMBSTONE).await
     }
 
-    /// Turns every live block of a table whose whole window ended at or before `window_end_before_secs` (seconds since 1970)
-    /// into a tombstone; answers them. In steps: an error may leave some turned.
+    /// Turns every live block of a table whose whole window ended at or before `window_end_before_secs` (seconds since 1970),
+    /// and whose oldest row arrived before it too, into a tombstone; answers them. (Old logs sent today are kept as long
+    /// as today's.) In steps: an error may leave some turned.
     ///
     /// # Errors
     /// What SQLite says.

@@ -1,4 +1,5 @@
-//! Retention: rows go when their whole window is older than their days. In every key state, for it needs no key.
+//! Retention: rows go when their whole window and their arrival are both older than their days. In every key state, for
+//! it needs no key.
 
 use std::sync::Arc;
 use std::time::Duration;

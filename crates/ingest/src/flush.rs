@@ -11,11 +11,12 @@ use std::sync::Arc;
 
 use strongroom_buffer::Frozen;
 use strongroom_catalog::{BatchRow, FlushCommit};
+use strongroom_envelope::seal_cell;
 use strongroom_keys::Purpose;
 use strongroom_model::{Epoch, PrincipalId, TableId, TableName, WorkspaceId};
 
 use crate::encode::{Profile, arrange};
-use crate::intake::{Intake, blocking};
+use crate::intake::{Intake, blocking, reply_place};
 use crate::publish::{BlockPlace, Points, commit, encoding, failpoint, publish};
 use crate::{FlushReport, IngestError};
 
@@ -88,17 +89,22 @@ impl Intake {
             rows: blocks.iter().map(|block| block.rows).sum(),
             bytes: blocks.iter().map(|block| block.sealed_len).sum(),
         };
+        let now = self.deps.world.clock.boot();
         let batches = frozen
             .marks
             .into_iter()
-            .map(|(mark, arrival)| BatchRow {
-                workspace,
-                id_sha256: mark.id_sha256,
-                key_sha256: mark.key_sha256,
-                reply: mark.reply,
-                at_ms: arrival.div_euclid(1_000_000),
+            .map(|(mark, arrival)| {
+                // An answer names new columns: in the catalog it is a cell, like everything else that comes from rows.
+                let place = reply_place(epoch, workspace, table, &mark.id_sha256);
+                Ok(BatchRow {
+                    workspace,
+                    id_sha256: mark.id_sha256,
+                    key_sha256: mark.key_sha256,
+                    reply: seal_cell(&guard, now, self.deps.world.rng.as_ref(), &place, &mark.reply)?,
+                    at_ms: arrival.div_euclid(1_000_000),
+                })
             })
-            .collect();
+            .collect::<Result<_, IngestError>>()?;
         let done = FlushCommit { table, workspace, epoch, through, blocks, batches };
         commit(&self.deps, || self.deps.catalog.flush_commit(self.deps.writer, &done)).await?;
         Ok(report)

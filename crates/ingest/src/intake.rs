@@ -14,9 +14,9 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use strongroom_buffer::{BatchMark, Buffer, Record};
 use strongroom_catalog::{Catalog, WriterEpoch};
-use strongroom_envelope::KeyGuard;
+use strongroom_envelope::{CellPlace, Header, KeyGuard, open_cell};
 use strongroom_keys::{KeyRing, Purpose};
-use strongroom_model::{AccountId, Column, TableId, TableName, TableSchema, WorkspaceId};
+use strongroom_model::{AccountId, Column, Epoch, ObjectId, TableId, TableName, TableSchema, WorkspaceId};
 use strongroom_store::BlockStore;
 use strongroom_world::{BootTime, World};
 use tokio::sync::Semaphore;
@@ -145,10 +145,14 @@ impl Intake {
         let arrival_ms = arrival.div_euclid(1_000_000);
         let turn = match &request.batch_id {
             None => None,
-            Some(id) => match self.batches.begin(self.batch_key(&request, id).await?, arrival_ms).await? {
-                Begun::Answered(reply) => return again(&reply),
-                Begun::Turn(turn) => Some(turn),
-            },
+            Some(id) => {
+                let key = self.batch_key(&request, id).await?;
+                let id_sha256 = key.id_sha256;
+                match self.batches.begin(key, arrival_ms).await? {
+                    Begun::Answered(reply) => return self.again(&request, &id_sha256, &reply).await,
+                    Begun::Turn(turn) => Some(turn),
+                }
+            }
         };
         let outcome = self.take_new(&request, share, arrival, turn.as_ref()).await;
         let kind = outcome.as_ref().map_or_else(IngestError::code, |_| "ok");
@@ -313,6 +317,24 @@ impl Intake {
         .await
     }
 
+    /// The answer that a batch got the first time: in clear while it comes from the log's memory, a cell once it was flushed.
+    async fn again(&self, request: &IngestRequest, id_sha256: &[u8; 32], reply: &[u8]) -> Result<IngestReply, IngestError> {
+        metrics::counter!("ingest_requests_total", "outcome" => "duplicate").increment(1);
+        let corrupt = || IngestError::Corrupt { what: "the answer to a batch" };
+        let opened;
+        let plain = if reply.first() == Some(&b'{') {
+            reply
+        } else {
+            let header = Header::parse(reply).map_err(|_| corrupt())?;
+            let place = reply_place(header.epoch(), request.workspace, header.table, id_sha256);
+            let guard = self.deps.keys.guard(place.epoch, request.workspace, request.principal, Purpose::Ingest).await?;
+            opened = open_cell(&guard, self.deps.world.clock.boot(), &place, reply)?;
+            &opened
+        };
+        let reply: IngestReply = serde_json::from_slice(plain).map_err(|_| corrupt())?;
+        Ok(IngestReply { duplicate: true, ..reply })
+    }
+
     async fn guard(&self, request: &IngestRequest, account: AccountId) -> Result<KeyGuard, IngestError> {
         let epoch = self.deps.keys.write_epoch(account).await?;
         Ok(self.deps.keys.guard(epoch, request.workspace, request.principal, Purpose::Ingest).await?)
@@ -379,10 +401,10 @@ struct Decoding {
     on_error: OnError,
 }
 
-fn again(reply: &[u8]) -> Result<IngestReply, IngestError> {
-    metrics::counter!("ingest_requests_total", "outcome" => "duplicate").increment(1);
-    let reply: IngestReply = serde_json::from_slice(reply).map_err(|_| IngestError::Corrupt { what: "the answer to a batch" })?;
-    Ok(IngestReply { duplicate: true, ..reply })
+/// Where the cell of a batch's answer belongs: its row is named by the id's hash.
+pub(crate) fn reply_place(epoch: Epoch, workspace: WorkspaceId, table: TableId, id_sha256: &[u8; 32]) -> CellPlace {
+    let row = ObjectId::from_bytes(*id_sha256.first_chunk().expect("32 bytes hold 16"));
+    CellPlace { epoch, workspace, table, row }
 }
 
 /// Runs blocking work off the runtime.

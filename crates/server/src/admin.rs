@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use strongroom_catalog::{BlockRow, Catalog};
 use strongroom_envelope::{CellPlace, Header, ObjectKind, open, open_cell};
 use strongroom_keys::{KeyRing, Purpose};
-use strongroom_model::PrincipalId;
+use strongroom_model::{PrincipalId, TimeRange};
 use strongroom_store::{BlockStore, HotCache, LocalObjects, ObjectKey, Reader, StoredBlock};
 use strongroom_world::World;
 
@@ -74,8 +74,7 @@ impl Offline {
         }
         let mmk = Arc::new(root_key(&world, &config.config_dir, true)?);
         let catalog = Catalog::open(&layout.catalog(), world.clone()).await.map_err(ServeError::start("catalog"))?;
-        let objects: Arc<dyn object_store::ObjectStore> =
-            LocalObjects::peek(world.clone(), layout.objects()).map_err(ServeError::start("object store"))?;
+        let objects: Arc<dyn object_store::ObjectStore> = LocalObjects::peek(world.clone(), layout.objects());
         let keys = KeyRing::open(world.clone(), catalog.clone(), Arc::clone(&objects), Arc::clone(&mmk))
             .await
             .map_err(ServeError::start("keys"))?;
@@ -136,7 +135,12 @@ pub async fn verify(options: &ServeOptions, mut progress: impl FnMut(u64, u64)) 
     let config = load(options)?;
     let _lock = lock::DirLock::take(&config.data_dir)?;
     let site = Offline::open(&config).await?;
-    let rows = site.catalog.live_objects().await.map_err(ServeError::start("catalog"))?;
+    let mut rows = Vec::new();
+    for workspace in site.catalog.workspaces().await.map_err(ServeError::start("catalog"))? {
+        for table in site.catalog.tables(workspace.id).await.map_err(ServeError::start("catalog"))? {
+            rows.extend(site.catalog.snapshot(table.id, TimeRange::ALL).await.map_err(ServeError::start("catalog"))?.blocks);
+        }
+    }
     let mut report = VerifyReport::default();
     for row in &rows {
         if let Err(problem) = site.check_block(row).await {

@@ -30,8 +30,8 @@ pub use config::{Config, ConfigError, GatewayConfig, ServeOptions, admin_token_p
 pub use error::ServeError;
 use wiring::Site;
 
-/// How often caches and sums are looked after.
-const HOUSEKEEPING: Duration = Duration::from_secs(30);
+/// How often the log's health, caches and sums are looked after.
+const HOUSEKEEPING: Duration = Duration::from_secs(10);
 
 /// Runs a server until SIGTERM or SIGINT. Blocking; makes its own runtime.
 ///
@@ -75,17 +75,19 @@ async fn serve(config: Config) -> Result<(), ServeError> {
 
     let (stop, stopping) = watch::channel(false);
     let tasks = vec![
-        tokio::spawn(Arc::clone(&site.intake).maintain(stopping.clone())),
-        tokio::spawn(Arc::clone(&site.retention).run(stopping.clone())),
-        tokio::spawn(housekeeping(Arc::clone(&site), metrics.clone(), stopping.clone())),
+        ("flush and compaction", tokio::spawn(Arc::clone(&site.intake).maintain(stopping.clone()))),
+        ("retention", tokio::spawn(Arc::clone(&site.retention).run(stopping.clone()))),
+        ("housekeeping", tokio::spawn(housekeeping(Arc::clone(&site), metrics.clone(), stopping.clone()))),
     ];
     let signals = tokio::spawn(signals(Arc::clone(&site), stop));
     let app = gateway::App { site: Arc::clone(&site), metrics };
     gateway::serve(listener, gateway::router(app), &site.config.gateway, stopping).await;
-    for task in tasks {
-        // Two seconds each at most: what they do is safe to break off at any point.
-        if tokio::time::timeout(Duration::from_secs(2), task).await.is_err() {
-            tracing::warn!("a background task did not stop in time");
+    for (name, task) in tasks {
+        // A second each at most: what they do is safe to break off at any point.
+        let abort = task.abort_handle();
+        if tokio::time::timeout(Duration::from_secs(1), task).await.is_err() {
+            tracing::debug!(task = name, "broken off");
+            abort.abort();
         }
     }
     signals.abort();
@@ -116,6 +118,11 @@ async fn housekeeping(site: Arc<Site>, metrics: metrics_exporter_prometheus::Pro
         tokio::select! {
             _ = stopping.wait_for(|stop| *stop) => return,
             () = site.world.clock.sleep(HOUSEKEEPING) => {}
+        }
+        if site.buffer.is_refusing() {
+            // The log's disk failed twice in a row: nothing more can be acked, and a restart replays what was.
+            tracing::error!("the log cannot be written any more: ending, so that a restart may find a disk that works");
+            std::process::exit(74);
         }
         site.blocks.cache().sweep().await;
         metrics.run_upkeep();

@@ -67,6 +67,7 @@ impl Layout {
 impl Site {
     /// Opens everything; replays the log. Returns the site and, on the first start, the admin token to print once.
     pub(crate) async fn open(config: Config, admin_token: Option<String>) -> Result<(Arc<Self>, Option<String>), ServeError> {
+        config.control.check().map_err(ServeError::start("control"))?;
         let world = World::real();
         let layout = Layout::new(&config.data_dir);
         for dir in [&config.data_dir, &config.config_dir] {
@@ -121,7 +122,7 @@ impl Site {
         )
         .await
         .map_err(ServeError::start("query engine"))?;
-        let retention = Arc::new(Retention::new(world.clone(), catalog.clone(), Arc::clone(&blocks), writer, config.control.clone()));
+        let retention = Arc::new(Retention::new(world.clone(), catalog.clone(), Arc::clone(&blocks), config.control.clone()));
         let site = Self {
             config,
             world,

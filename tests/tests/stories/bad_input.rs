@@ -73,7 +73,7 @@ fn each_bad_body_is_refused_by_name_and_leaves_no_trace() {
         assert!(!message.is_empty());
     }
     let (_, _, message) = refused(&site, "the third line", &[], b"{\"a\":1}\n{\"a\":2}\n{\"a\":}\n{\"a\":4}\n".to_vec());
-    assert!(message.contains("line 3"), "{message}");
+    assert!(message.contains("record 3"), "{message}");
     let (status, ..) = refused(&site, "33 MiB", &[], vec![b' '; 33 << 20]);
     assert_eq!(status, 413);
     for (name, value) in [("x-time-field", "\u{e9}"), ("x-batch-id", &"x".repeat(200))] {

@@ -10,7 +10,7 @@ use reqwest::blocking::Client;
 use serde_json::{Value, json};
 use strongroom_tests::{ADMIN, Site, Start};
 
-/// Rounds of `kill -9` in CI; more by hand with `STRONGROOM_KILLS`.
+/// Rounds of `kill -9` in CI; more by hand with `STRONGROOM_TEST_KILLS`.
 const KILLS: u64 = 20;
 const ROWS_PER_BATCH: u64 = 40;
 const WRITERS: u64 = 3;
@@ -91,8 +91,8 @@ fn small_buffers() -> Vec<(String, String)> {
 
 #[test]
 fn kill_dash_nine_under_load_loses_nothing_and_doubles_nothing() {
-    let rounds = std::env::var("STRONGROOM_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS);
-    let seed = std::env::var("STRONGROOM_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(20_260_301);
+    let rounds = std::env::var("STRONGROOM_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS);
+    let seed = std::env::var("STRONGROOM_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(20_260_301);
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
     let mut site = Site::start_with(Start { environment: small_buffers(), ..Start::default() });
     let ledger: Ledger = Arc::default();
@@ -179,7 +179,10 @@ const CRASH_POINTS: &[&str] = &[
     "compact.read",
     "compact.put",
     "compact.txn",
-    "compact.delete",
+    "compact.encode",
+    "compact.encrypt",
+    "compact.put_unknown",
+    "catalog.commit_unknown",
 ];
 
 #[test]

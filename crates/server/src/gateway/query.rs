@@ -119,7 +119,7 @@ async fn answer(
     let answer = app.site.engine.run(request).await.map_err(|error| query_error(&error))?;
     let (media_type, body) = match shape {
         Shape::Json => {
-            let options = JsonOptions { statistics: prefer.statistics, render: prefer.render };
+            let options = JsonOptions { statistics: prefer.statistics, render: prefer.render, ..JsonOptions::default() };
             ("application/json", Body::from(output::json(answer, options).await.map_err(|error| query_error(&error))?))
         }
         Shape::NdJson => ("application/x-ndjson", Body::from_stream(output::ndjson(answer))),

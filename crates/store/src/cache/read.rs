@@ -297,7 +297,10 @@ impl HotCache {
         let fetched = if gaps.is_empty() {
             Vec::new()
         } else {
-            objects.get_ranges(&block.key.path(), &gaps).await.map_err(StoreError::objects(&block.key))?
+            match objects.get_ranges(&block.key.path(), &gaps).await {
+                Ok(fetched) => fetched,
+                Err(error) => return Err(diagnose(objects, block, error).await),
+            }
         };
         for (gap, bytes) in gaps.iter().zip(&fetched) {
             check_len(block, gap, bytes)?;
@@ -324,6 +327,16 @@ fn count_fetched(counters: &Counters, bytes: &Bytes) {
     metrics::counter!("store_fetched_bytes_total").increment(bytes.len() as u64);
 }
 
+/// An object that is shorter or longer than it was when it was put is damage, not an outage of the store.
+async fn diagnose(objects: &Arc<dyn ObjectStore>, block: &StoredBlock, error: object_store::Error) -> StoreError {
+    match objects.head(&block.key.path()).await {
+        Ok(meta) if meta.size != block.len => {
+            StoreError::OutOfRange { key: block.key.to_string(), start: meta.size.min(block.len), end: block.len }
+        }
+        _ => StoreError::objects(&block.key)(error),
+    }
+}
+
 fn check_len(block: &StoredBlock, range: &Range<u64>, bytes: &Bytes) -> Result<(), StoreError> {
     if bytes.len() as u64 == range.end - range.start {
         return Ok(());
@@ -334,7 +347,10 @@ fn check_len(block: &StoredBlock, range: &Range<u64>, bytes: &Bytes) -> Result<(
 async fn fetch(fill: &Fill, part: u32, counters: &Counters) -> Result<Bytes, StoreError> {
     let range = range_of(&fill.block, part);
     let key = &fill.block.key;
-    let bytes = fill.objects.get_range(&key.path(), range.clone()).await.map_err(StoreError::objects(key))?;
+    let bytes = match fill.objects.get_range(&key.path(), range.clone()).await {
+        Ok(bytes) => bytes,
+        Err(error) => return Err(diagnose(&fill.objects, &fill.block, error).await),
+    };
     check_len(&fill.block, &range, &bytes)?;
     count_fetched(counters, &bytes);
     Ok(bytes)
