@@ -175,7 +175,7 @@ impl Lexer<'_> {
             } else if byte >= 0x80 {
                 match self.text[self.at..].chars().next() {
                     Some(c) if c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}' | '\u{200c}' | '\u{200d}') => {
-                        self.at += c.len_utf8()
+                        self.at += c.len_utf8();
                     }
                     _ => return,
                 }
@@ -212,11 +212,8 @@ impl Lexer<'_> {
         for (offset, &byte) in self.bytes[open..].iter().enumerate() {
             match byte {
                 b'\n' => break,
-                _ if quote != 0 => {
-                    if byte == quote {
-                        quote = 0;
-                    }
-                }
+                _ if byte == quote => quote = 0,
+                _ if quote != 0 => {}
                 b'"' | b'\'' => quote = byte,
                 b'(' => depth += 1,
                 b')' => {
@@ -323,16 +320,13 @@ impl Lexer<'_> {
     fn fenced(&mut self, start: usize) {
         let fence = &self.text[self.at..self.at + 3];
         self.at += 3;
-        match self.text[self.at..].find(fence) {
-            Some(length) => {
-                self.at += length + 3;
-                self.push(TokenKind::String, start);
-            }
-            None => {
-                self.at = self.bytes.len();
-                self.complain(start, Code::NotClosed, "the string is not closed", Some(format!("add `{fence}` where it ends")));
-                self.push(TokenKind::BrokenString, start);
-            }
+        if let Some(length) = self.text[self.at..].find(fence) {
+            self.at += length + 3;
+            self.push(TokenKind::String, start);
+        } else {
+            self.at = self.bytes.len();
+            self.complain(start, Code::NotClosed, "the string is not closed", Some(format!("add `{fence}` where it ends")));
+            self.push(TokenKind::BrokenString, start);
         }
     }
 

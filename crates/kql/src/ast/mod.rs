@@ -83,6 +83,7 @@ pub enum StatementKind {
 }
 
 /// What a `let` gives a name to.
+#[expect(clippy::large_enum_variant, reason = "there is one a statement")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum LetValue {
     /// No `|` and no tabular keyword: a scalar, or just a name or call that may be either.

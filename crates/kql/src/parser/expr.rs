@@ -184,15 +184,12 @@ impl Parser<'_> {
     fn combine(&mut self, waiting: Waiting, right: Operand) -> Operand {
         let Waiting { left, infix, op_span, .. } = waiting;
         let span = self.since(left.start);
-        let (kind, height) = match infix {
-            Infix::Binary(op) => {
-                let kind = ExprKind::Binary { op, op_span, left: Box::new(left.expr), right: Box::new(right.expr) };
-                (kind, left.height.max(right.height) + 1)
-            }
-            _ => {
-                let (kind, grown) = join(infix, left.expr, right.expr);
-                (kind, (left.height + u32::from(grown)).max(right.height + 1))
-            }
+        let (kind, height) = if let Infix::Binary(op) = infix {
+            let kind = ExprKind::Binary { op, op_span, left: Box::new(left.expr), right: Box::new(right.expr) };
+            (kind, left.height.max(right.height) + 1)
+        } else {
+            let (kind, grown) = join(infix, left.expr, right.expr);
+            (kind, (left.height + u32::from(grown)).max(right.height + 1))
         };
         Operand { expr: Expr { kind, span }, height, start: left.start }
     }

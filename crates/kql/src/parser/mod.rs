@@ -163,9 +163,9 @@ impl<'a> Parser<'a> {
     fn expect_word(&mut self, word: &str) -> bool {
         let hit = self.eat_word(word);
         if !hit {
-            let hint = crate::closest(self.word(), [word]).map(|word| format!("did you mean `{word}`?"));
+            let meant = crate::closest(self.word(), [word]).map(|near| format!("did you mean `{near}`?"));
             let found = self.found();
-            self.complain(Code::Unexpected, format!("expected `{word}`, found {found}"), hint);
+            self.complain(Code::Unexpected, format!("expected `{word}`, found {found}"), meant);
         }
         hit
     }
@@ -269,19 +269,15 @@ impl<'a> Parser<'a> {
     /// A name: any word, or a string in brackets.
     fn name(&mut self) -> Option<Name> {
         let start = self.at;
-        match self.name_ahead(0)? {
-            1 => {
-                let token = self.advance();
-                Some(Name { text: self.text_of(token).to_owned(), span: token.span })
-            }
-            _ => {
-                self.advance();
-                let string = self.advance();
-                self.advance();
-                let text = self.string_value(string).0;
-                Some(Name { text, span: self.since(start) })
-            }
+        if self.name_ahead(0)? == 1 {
+            let token = self.advance();
+            return Some(Name { text: self.text_of(token).to_owned(), span: token.span });
         }
+        self.advance();
+        let string = self.advance();
+        self.advance();
+        let text = self.string_value(string).0;
+        Some(Name { text, span: self.since(start) })
     }
 
     fn expect_name(&mut self, what: &str) -> Name {

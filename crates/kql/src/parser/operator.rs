@@ -277,13 +277,11 @@ impl Parser<'_> {
             };
             return Expr { kind: ExprKind::Literal(literal), span: self.since(start) };
         }
-        match self.name() {
-            Some(name) => Expr { kind: ExprKind::Name(name.text), span: name.span },
-            None => {
-                self.expected("a value");
-                Expr { kind: ExprKind::Missing, span: self.since(start) }
-            }
+        if let Some(name) = self.name() {
+            return Expr { kind: ExprKind::Name(name.text), span: name.span };
         }
+        self.expected("a value");
+        Expr { kind: ExprKind::Missing, span: self.since(start) }
     }
 
     /// `(a=1, b=x,y)`, or the same without parentheses.
@@ -302,12 +300,11 @@ impl Parser<'_> {
                 // `ycolumns=a, b`: another word of the value before.
                 let value = self.setting_value();
                 let span = last.value.span.to(value.span);
-                match &mut last.value.kind {
-                    ExprKind::Array(items) => items.push(value),
-                    _ => {
-                        let first = std::mem::replace(&mut last.value, Expr { kind: ExprKind::Missing, span });
-                        last.value.kind = ExprKind::Array(vec![first, value]);
-                    }
+                if let ExprKind::Array(items) = &mut last.value.kind {
+                    items.push(value);
+                } else {
+                    let first = std::mem::replace(&mut last.value, Expr { kind: ExprKind::Missing, span });
+                    last.value.kind = ExprKind::Array(vec![first, value]);
                 }
                 last.value.span = span;
             } else {

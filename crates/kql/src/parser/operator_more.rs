@@ -2,9 +2,9 @@
 
 use super::Parser;
 use crate::ast::{
-    Expr, ExprKind, Facet, Find, ForkBranch, Invoke, MakeSeries, MvApply, MvColumn, MvExpand, Name, NamedExpr, Operator, OperatorKind,
-    Parse, ParseKind, ParseKv, ParsePart, Partition, PartitionBody, Reduce, Render, Scan, ScanStep, Search, SeriesColumn, Setting,
-    SourceKind, TopHitters, TopNestedLevel,
+    ColumnDecl, Expr, ExprKind, Facet, Find, ForkBranch, Invoke, MakeSeries, MvApply, MvColumn, MvExpand, Name, NamedExpr, Operator,
+    OperatorKind, Parse, ParseKind, ParseKv, ParsePart, Partition, PartitionBody, Pipeline, Reduce, Render, Scan, ScanStep, Search,
+    SeriesColumn, Setting, SourceKind, TopHitters, TopNestedLevel,
 };
 use crate::diagnostic::Code;
 use crate::lexer::TokenKind;
@@ -240,7 +240,7 @@ impl Parser<'_> {
 
     // ---- search and find ----
 
-    fn tables_in_parens(&mut self) -> Vec<crate::ast::Pipeline> {
+    fn tables_in_parens(&mut self) -> Vec<Pipeline> {
         let open = self.at;
         if !self.expect(TokenKind::OpenParen, "`(` and tables") {
             return Vec::new();
@@ -302,12 +302,12 @@ impl Parser<'_> {
     pub(super) fn evaluate(&mut self) -> Invoke {
         let settings = self.settings(&[]);
         let call = Box::new(self.expr());
-        let schema = if self.eat(TokenKind::Colon) { self.plugin_schema() } else { None };
+        let schema = self.eat(TokenKind::Colon).then(|| self.plugin_schema());
         Invoke { settings, call, schema }
     }
 
     /// `(a:long, b:string)` or `(*, a:long)`
-    fn plugin_schema(&mut self) -> Option<(bool, Vec<crate::ast::ColumnDecl>)> {
+    fn plugin_schema(&mut self) -> (bool, Vec<ColumnDecl>) {
         if self.is(TokenKind::OpenParen) && self.ahead(1).kind == TokenKind::Star {
             let open = self.at;
             self.advance();
@@ -316,12 +316,12 @@ impl Parser<'_> {
             let columns = self.comma_list(TokenKind::CloseParen, |p| {
                 let name = p.expect_name("a column's name");
                 p.expect(TokenKind::Colon, "`:` and a type");
-                p.scalar_type().map(|kind| crate::ast::ColumnDecl { name, kind })
+                p.scalar_type().map(|kind| ColumnDecl { name, kind })
             });
             self.close(open, TokenKind::CloseParen);
-            return Some((true, columns.into_iter().flatten().collect()));
+            return (true, columns.into_iter().flatten().collect());
         }
-        Some((false, self.column_declarations()))
+        (false, self.column_declarations())
     }
 
     fn render(&mut self) -> Render {

@@ -45,7 +45,7 @@ fn fuzz_parse(bytes: &[u8]) {
         let (start, end) = (diagnostic.span.start as usize, diagnostic.span.end as usize);
         assert!(start <= end && end <= text.len() && text.is_char_boundary(start) && text.is_char_boundary(end), "{diagnostic:?}");
     }
-    let _ = render(&text, &parsed.diagnostics);
+    assert_eq!(render(&text, &parsed.diagnostics).is_empty(), parsed.diagnostics.is_empty());
     let printed = print(&parsed.query);
     let again = parse(&printed);
     if parsed.diagnostics.is_empty() && !format!("{:?}", parsed.query).contains("Unread") {
@@ -336,7 +336,7 @@ fn nesting_beyond_the_limit_is_a_complaint_and_no_overflow() {
     ] {
         let parsed = parse(&text);
         assert!(parsed.diagnostics.iter().any(|d| d.code == crate::Code::TooDeep || d.code == crate::Code::NotClosed), "{}", &text[..40]);
-        let _ = print(&parsed.query);
+        assert!(print(&parsed.query).ends_with('\n'));
     }
 }
 

@@ -198,9 +198,9 @@ impl Printer {
                 self.name(name);
                 self.say(" = ");
             }
-            names => {
+            several => {
                 self.say("(");
-                self.list(names, Self::name);
+                self.list(several, Self::name);
                 self.say(") = ");
             }
         }

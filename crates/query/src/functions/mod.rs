@@ -33,7 +33,7 @@ impl Typed {
 }
 
 /// What is the same during one query.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CallContext {
     /// What `now()` means, nanoseconds since 1970.
     pub(crate) now: i64,

@@ -260,7 +260,7 @@ impl GroupsAccumulator for Rows {
     }
 
     fn size(&self) -> usize {
-        let arrays: usize = self.batches.iter().flatten().map(|array| array.get_array_memory_size()).sum();
+        let arrays: usize = self.batches.iter().flatten().map(Array::get_array_memory_size).sum();
         let words: usize = self.keys.iter().map(|key| if let Key::Words(bytes) = key { bytes.len() } else { 0 }).sum();
         arrays + words + self.best.capacity() * size_of::<(usize, usize)>() + self.keys.capacity() * size_of::<Key>()
     }

@@ -26,10 +26,8 @@ struct Part {
 }
 
 fn number(index: Option<&ScalarValue>) -> Result<usize> {
-    match index {
-        Some(ScalarValue::UInt64(Some(index))) => Ok(usize::try_from(*index).unwrap_or(usize::MAX)),
-        _ => exec_err!("a field is named by a constant number"),
-    }
+    let Some(ScalarValue::UInt64(Some(index))) = index else { return exec_err!("a field is named by a constant number") };
+    Ok(usize::try_from(*index).unwrap_or(usize::MAX))
 }
 
 impl ScalarUDFImpl for Part {

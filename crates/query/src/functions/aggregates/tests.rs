@@ -1,4 +1,5 @@
 //! Answers worked by hand over a few rows, in one partition and in several.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::sync::Arc;
 
@@ -17,11 +18,11 @@ fn rows() -> Vec<RecordBatch> {
                  json: &[Option<&str>]| {
         RecordBatch::try_from_iter_with_nullable([
             ("g", Arc::new(StringViewArray::from_iter_values(group)) as ArrayRef, true),
-            ("s", Arc::new(StringViewArray::from_iter(text.iter().copied())), true),
-            ("n", Arc::new(Int64Array::from_iter(number.iter().copied())), true),
-            ("r", Arc::new(Float64Array::from_iter(real.iter().copied())), true),
+            ("s", Arc::new(text.iter().copied().collect::<StringViewArray>()), true),
+            ("n", Arc::new(number.iter().copied().collect::<Int64Array>()), true),
+            ("r", Arc::new(real.iter().copied().collect::<Float64Array>()), true),
             ("t", Arc::new(time.iter().copied().collect::<TimestampNanosecondArray>().with_timezone("UTC")), true),
-            ("d", Arc::new(StringViewArray::from_iter(json.iter().copied())), true),
+            ("d", Arc::new(json.iter().copied().collect::<StringViewArray>()), true),
         ])
         .unwrap()
     };
@@ -123,7 +124,7 @@ fn the_row_of_the_extreme_comes_whole() {
     assert_eq!(answers("arg_min", &[column("r"), column("n"), column("s")]), "a 1.5 10 x | b -2.0 null z | -2.0 null z");
     assert_eq!(run("arg_max", &[column("s"), column("n")], 1), "a x 10 | b z null | z null");
     assert_eq!(run("take_any", &[column("s")], 1), "a x | b z | x");
-    assert_eq!(answers("take_any", &[column("n")]).split(" | ").nth(1), Some("b null"));
+    assert_eq!(run("take_any", &[column("n")], 1).split(" | ").nth(1), Some("b null"));
 }
 
 #[test]

@@ -356,7 +356,7 @@ impl Call<'_> {
 
 /// A decimal column with KQL's precision.
 pub(super) fn decimals(values: Vec<Option<i128>>) -> Result<ArrayRef> {
-    let nulls = NullBuffer::from_iter(values.iter().map(Option::is_some));
+    let nulls: NullBuffer = values.iter().map(Option::is_some).collect();
     let array = PrimitiveArray::<Decimal128Type>::new(values.into_iter().map(Option::unwrap_or_default).collect(), Some(nulls));
     Ok(Arc::new(array.with_precision_and_scale(text_of::DECIMAL_PRECISION, text_of::DECIMAL_SCALE)?))
 }

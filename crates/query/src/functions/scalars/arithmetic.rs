@@ -100,9 +100,8 @@ fn arithmetic(args: Vec<Typed>, kernel: usize, native: Option<Operator>) -> Resu
     }
     let settle = |side: Typed, other: ColumnType| match (side.kind, other) {
         (C::Int, _) => convert(side, C::Long),
-        (C::Decimal, _) => convert(side, C::Real),
         (C::Dynamic, C::DateTime | C::TimeSpan) if kernel <= 1 => convert(side, C::TimeSpan),
-        (C::Dynamic, _) => convert(side, C::Real),
+        (C::Dynamic | C::Decimal, _) => convert(side, C::Real),
         _ => side,
     };
     let decimal = matches!(left.kind, C::Decimal) && right.kind != C::Real || matches!(right.kind, C::Decimal) && left.kind != C::Real;
@@ -254,15 +253,11 @@ fn bin(call: &Call<'_>) -> Result<ArrayRef> {
     };
     let constant = size.constant().filter(|size| *size > 0).map(|size| (size, offset(size)));
     Ok(call.wide(|row| {
-        let (size, offset) = match constant {
-            Some(known) => known,
-            None => {
-                let size = size.get(row)?;
-                if size <= 0 {
-                    return None;
-                }
-                (size, offset(size))
-            }
+        let (size, offset) = if let Some(known) = constant {
+            known
+        } else {
+            let size = size.get(row).filter(|size| *size > 0)?;
+            (size, offset(size))
         };
         let value = value.get(row)?;
         // The remainder of (value + offset) by size, without overflowing.

@@ -52,11 +52,12 @@ pub(in crate::functions) fn convert(value: Typed, kind: ColumnType) -> Typed {
     if value.kind == kind {
         return value;
     }
-    if let Expr::Literal(constant, _) = &value.expr {
-        if constant.is_null() && kind != ColumnType::String {
-            let null = ScalarValue::try_from(&kind.query_type()).expect("every engine type has a null");
-            return Typed::new(Expr::Literal(null, None), kind);
-        }
+    if let Expr::Literal(constant, _) = &value.expr
+        && constant.is_null()
+        && kind != ColumnType::String
+    {
+        let null = ScalarValue::try_from(&kind.query_type()).expect("every engine type has a null");
+        return Typed::new(Expr::Literal(null, None), kind);
     }
     // What cannot fail is DataFusion's own cast: its optimizer sees through it.
     let plain = matches!(
@@ -64,10 +65,10 @@ pub(in crate::functions) fn convert(value: Typed, kind: ColumnType) -> Typed {
         (ColumnType::Int, ColumnType::Long | ColumnType::Real | ColumnType::Decimal) | (ColumnType::Long, ColumnType::Real)
     );
     if plain {
-        if let Expr::Literal(constant, _) = &value.expr {
-            if let Ok(converted) = constant.cast_to(&kind.query_type()) {
-                return Typed::new(Expr::Literal(converted, None), kind);
-            }
+        if let Expr::Literal(constant, _) = &value.expr
+            && let Ok(converted) = constant.cast_to(&kind.query_type())
+        {
+            return Typed::new(Expr::Literal(converted, None), kind);
         }
         return Typed::new(cast(value.expr, kind.query_type()), kind);
     }
@@ -331,15 +332,13 @@ fn to_dynamic(call: &Call<'_>) -> Result<ArrayRef> {
     Ok(match &values {
         Values::String(v) => call.dynamics(|row, out| json::parse(v.get(row), out)),
         // A dynamic that is a string is parsed, too: `parse_json(d.payload)`.
-        Values::Dynamic(v) => call.dynamics(|row, out| match v.json(row) {
-            None => false,
-            Some(raw) => match json::string(raw) {
-                Some(text) => json::parse(&text, out),
-                None => {
-                    out.push_str(raw);
-                    true
-                }
-            },
+        Values::Dynamic(v) => call.dynamics(|row, out| {
+            let Some(raw) = v.json(row) else { return false };
+            if let Some(text) = json::string(raw) {
+                return json::parse(&text, out);
+            }
+            out.push_str(raw);
+            true
         }),
         values => as_dynamic_values(call, values),
     })

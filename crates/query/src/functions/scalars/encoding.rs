@@ -95,6 +95,7 @@ pub(super) fn hash_sha256(call: &Call<'_>) -> Result<ArrayRef> {
 }
 
 /// A random guid a row.
+#[expect(clippy::unnecessary_wraps, reason = "kernels have one shape")]
 pub(super) fn new_guid(call: &Call<'_>) -> Result<ArrayRef> {
     let mut rng = rand::rng();
     Ok(call.dynamics(|_, out| {
@@ -103,7 +104,7 @@ pub(super) fn new_guid(call: &Call<'_>) -> Result<ArrayRef> {
         bytes[6] = bytes[6] & 0x0f | 0x40;
         bytes[8] = bytes[8] & 0x3f | 0x80;
         let hex = hex::encode(bytes);
-        out.push_str(&format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]));
+        out.push_str(&[&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-"));
         true
     }))
 }
@@ -117,7 +118,8 @@ fn percent(call: &Call<'_>, plain: fn(u8) -> bool, blank: &str) -> Result<ArrayR
             } else if byte.is_ascii_alphanumeric() || plain(byte) {
                 out.push(byte as char);
             } else {
-                out.push_str(&format!("%{byte:02x}"));
+                out.push('%');
+                out.push_str(&hex::encode([byte]));
             }
         }
     }))

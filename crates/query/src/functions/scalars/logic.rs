@@ -176,7 +176,7 @@ fn iff(args: Vec<Typed>) -> Result<Typed, Misfit> {
 }
 
 fn case(mut args: Vec<Typed>) -> Result<Typed, Misfit> {
-    if args.len() < 3 || args.len() % 2 == 0 {
+    if args.len() < 3 || args.len().is_multiple_of(2) {
         return Err(Misfit::call("case() takes pairs of a condition and a value, then the value for all else"));
     }
     let other = args.pop().ok_or_else(|| Misfit::call("case() takes at least 3 arguments"))?;

@@ -1,5 +1,6 @@
 //! IP addresses. Bad input gives null.
 
+use std::fmt::Write as _;
 use std::net::Ipv6Addr;
 
 use arrow::array::ArrayRef;
@@ -129,9 +130,9 @@ fn formatted(call: &Call<'_>, with_prefix: bool) -> Result<ArrayRef> {
         let (Some((address, bits)), Some(asked)) = (parsed, asked) else { return };
         let bits = bits.min(asked);
         let [a, b, c, d] = (address & mask(bits)).to_be_bytes();
-        out.push_str(&format!("{a}.{b}.{c}.{d}"));
+        write!(out, "{a}.{b}.{c}.{d}").expect("a String takes everything");
         if with_prefix {
-            out.push_str(&format!("/{bits}"));
+            write!(out, "/{bits}").expect("a String takes everything");
         }
     }))
 }

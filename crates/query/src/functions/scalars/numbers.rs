@@ -1,5 +1,7 @@
 //! Mathematics.
 
+use std::fmt::Write as _;
+
 use arrow::array::ArrayRef;
 use datafusion::common::Result;
 use rand::Rng as _;
@@ -46,6 +48,7 @@ pub(super) fn atan2(call: &Call<'_>) -> Result<ArrayRef> {
     Ok(call.reals(|row| Some(y.get(row)?.atan2(x.get(row)?))))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "kernels have one shape")]
 pub(super) fn pi(call: &Call<'_>) -> Result<ArrayRef> {
     Ok(call.reals(|_| Some(std::f64::consts::PI)))
 }
@@ -174,6 +177,6 @@ pub(super) fn tohex(call: &Call<'_>) -> Result<ArrayRef> {
     Ok(call.texts(|row, out| {
         let Some(value) = values.get(row) else { return };
         let width = widths.as_ref().and_then(|w| w.get(row)).and_then(|w| usize::try_from(w).ok()).unwrap_or(0).min(64);
-        out.push_str(&format!("{value:0width$x}"));
+        write!(out, "{value:0width$x}").expect("a String takes everything");
     }))
 }

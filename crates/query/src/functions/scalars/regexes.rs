@@ -161,60 +161,44 @@ fn write_rewrite(found: &Captures<'_>, rewrite: &str, out: &mut String) {
     }
 }
 
-/// Where a pattern is taken off.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    Start,
-    End,
-    Both,
-}
-
-fn trimmed<'t>(regexes: &mut [Patterns; 2], pattern: &str, text: &'t str, end: End) -> &'t str {
-    let mut rest = text;
-    if end != End::End {
-        if let Some(found) = regexes[0].get(&format!("^(?:{pattern})")).and_then(|regex| regex.find(rest)) {
+/// `trim(regex, text)` and its kin: one match off each end asked for.
+fn trim_with(call: &Call<'_>, off_start: bool, off_end: bool) -> Result<ArrayRef> {
+    let (patterns, texts) = (call.text(0)?, call.text(1)?);
+    let anchored = |pattern: &str| {
+        let start = if off_start { compile(&format!("^(?:{pattern})")) } else { None };
+        let end = if off_end { compile(&format!("(?:{pattern})$")) } else { None };
+        [start, end]
+    };
+    let constant = patterns.constant().map(anchored);
+    Ok(call.slices(|row| {
+        let computed;
+        let [start, end] = if let Some(constant) = &constant {
+            constant
+        } else {
+            computed = anchored(patterns.get(row));
+            &computed
+        };
+        let mut rest = texts.get(row);
+        if let Some(found) = start.as_ref().and_then(|regex| regex.find(rest)) {
             rest = &rest[found.end()..];
         }
-    }
-    if end != End::Start {
-        if let Some(found) = regexes[1].get(&format!("(?:{pattern})$")).and_then(|regex| regex.find(rest)) {
+        if let Some(found) = end.as_ref().and_then(|regex| regex.find(rest)) {
             rest = &rest[..found.start()];
         }
-    }
-    rest
+        rest
+    }))
 }
 
-fn trim_with(call: &Call<'_>, end: End) -> Result<ArrayRef> {
-    let (patterns, texts) = (call.text(0)?, call.text(1)?);
-    if let Some(pattern) = patterns.constant() {
-        let start = compile(&format!("^(?:{pattern})"));
-        let finish = compile(&format!("(?:{pattern})$"));
-        return Ok(call.slices(|row| {
-            let mut rest = texts.get(row);
-            if let Some(found) = start.as_ref().filter(|_| end != End::End).and_then(|regex| regex.find(rest)) {
-                rest = &rest[found.end()..];
-            }
-            if let Some(found) = finish.as_ref().filter(|_| end != End::Start).and_then(|regex| regex.find(rest)) {
-                rest = &rest[..found.start()];
-            }
-            rest
-        }));
-    }
-    let mut caches = [Patterns::default(), Patterns::default()];
-    Ok(call.slices(|row| trimmed(&mut caches, patterns.get(row), texts.get(row), end)))
-}
-
-/// `trim(regex, text)`: one match off each end.
 pub(super) fn trim(call: &Call<'_>) -> Result<ArrayRef> {
-    trim_with(call, End::Both)
+    trim_with(call, true, true)
 }
 
 pub(super) fn trim_start(call: &Call<'_>) -> Result<ArrayRef> {
-    trim_with(call, End::Start)
+    trim_with(call, true, false)
 }
 
 pub(super) fn trim_end(call: &Call<'_>) -> Result<ArrayRef> {
-    trim_with(call, End::End)
+    trim_with(call, false, true)
 }
 
 /// `countof(text, search[, "regex"])`: plain matches may overlap, those of a regex do not.

@@ -47,6 +47,26 @@ pub(super) enum Want {
     Dynamic,
 }
 
+impl Want {
+    /// What a value of that type is converted to for this; none: it does not fit.
+    fn takes(self, kind: ColumnType) -> Option<ColumnType> {
+        use ColumnType as C;
+        let (fits, target) = match self {
+            Self::Any => (true, kind),
+            Self::String => (true, C::String),
+            Self::Bool => (matches!(kind, C::Bool | C::Dynamic | C::Int | C::Long), C::Bool),
+            Self::Long => (matches!(kind, C::Int | C::Long | C::Real | C::Bool | C::Dynamic | C::Decimal), C::Long),
+            Self::Real => (matches!(kind, C::Int | C::Long | C::Real | C::Decimal | C::Dynamic), C::Real),
+            Self::Number if matches!(kind, C::Int | C::Long | C::Bool) => (true, C::Long),
+            Self::Number => (matches!(kind, C::Real | C::Decimal | C::Dynamic), C::Real),
+            Self::DateTime => (matches!(kind, C::DateTime | C::Dynamic | C::String), C::DateTime),
+            Self::TimeSpan => (matches!(kind, C::TimeSpan | C::Dynamic | C::String), C::TimeSpan),
+            Self::Dynamic => (kind == C::Dynamic, C::Dynamic),
+        };
+        fits.then_some(target)
+    }
+}
+
 /// What a function gives.
 #[derive(Clone, Copy)]
 pub(super) enum Gives {
@@ -133,34 +153,21 @@ impl ScalarSpec {
     }
 
     fn fit(&self, index: usize, value: Typed) -> Result<Typed, Misfit> {
-        let kind = value.kind;
         let want = self.wanted(index);
-        let refuse = |wanted: &str| Err(Misfit::argument(index, format!("{}() takes a {wanted} here, not a {}", self.name, kind.as_str())));
-        use ColumnType as C;
-        let target = match (want, kind) {
-            (Want::Any, _) => return Ok(value),
-            (Want::String, _) => C::String,
-            (Want::Bool, C::Bool | C::Dynamic | C::Int | C::Long) => C::Bool,
-            (Want::Bool, _) => return refuse("bool"),
-            (Want::Long, C::Int | C::Long | C::Real | C::Bool | C::Dynamic | C::Decimal) => C::Long,
-            (Want::Long, _) => return refuse("long"),
-            (Want::Real, C::Int | C::Long | C::Real | C::Decimal | C::Dynamic) => C::Real,
-            (Want::Real, _) => return refuse("number"),
-            (Want::Number, C::Int | C::Long | C::Bool) => C::Long,
-            (Want::Number, C::Real | C::Decimal | C::Dynamic) => C::Real,
-            (Want::Number, _) => return refuse("number"),
-            (Want::DateTime, C::DateTime | C::Dynamic | C::String) => C::DateTime,
-            (Want::DateTime, _) => return refuse("datetime"),
-            (Want::TimeSpan, C::TimeSpan | C::Dynamic | C::String) => C::TimeSpan,
-            (Want::TimeSpan, _) => return refuse("timespan"),
-            (Want::Dynamic, C::Dynamic) => return Ok(value),
-            (Want::Dynamic, _) => {
-                let message = format!("{}() takes a dynamic here, not a {}", self.name, kind.as_str());
-                let hint = if kind == C::String { "; parse it first: parse_json(..)" } else { "" };
-                return Err(Misfit::argument(index, message + hint));
-            }
+        if let Some(kind) = want.takes(value.kind) {
+            return Ok(convert::convert(value, kind));
+        }
+        let wanted = match want {
+            Want::Any | Want::String => "value",
+            Want::Bool => "bool",
+            Want::Long => "long",
+            Want::Real | Want::Number => "number",
+            Want::DateTime => "datetime",
+            Want::TimeSpan => "timespan",
+            Want::Dynamic => "dynamic",
         };
-        Ok(convert::convert(value, target))
+        let hint = if want == Want::Dynamic && value.kind == ColumnType::String { "; parse it first: parse_json(..)" } else { "" };
+        Err(Misfit::argument(index, format!("{}() takes a {wanted} here, not a {}{hint}", self.name, value.kind.as_str())))
     }
 
     /// The call as it is, arguments fitted.

@@ -255,6 +255,7 @@ pub(super) fn isascii(call: &Call<'_>) -> Result<ArrayRef> {
 }
 
 /// Every string is UTF-8 here.
+#[expect(clippy::unnecessary_wraps, reason = "kernels have one shape")]
 pub(super) fn isutf8(call: &Call<'_>) -> Result<ArrayRef> {
     Ok(call.bools(|_| true))
 }
@@ -296,7 +297,7 @@ pub(super) fn isnotnull(call: &Call<'_>) -> Result<ArrayRef> {
 }
 
 /// `format_bytes(size[, precision[, unit]])`
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "precision and powers are small")]
+#[expect(clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "precision and powers are small")]
 pub(super) fn format_bytes(call: &Call<'_>) -> Result<ArrayRef> {
     const UNITS: [&str; 7] = ["Bytes", "KB", "MB", "GB", "TB", "PB", "EB"];
     let sizes = call.real(0)?;
@@ -305,8 +306,8 @@ pub(super) fn format_bytes(call: &Call<'_>) -> Result<ArrayRef> {
     Ok(call.texts(|row, out| {
         let Some(mut size) = sizes.get(row) else { return };
         let wanted = units.as_ref().and_then(|units| UNITS.iter().position(|unit| *unit == units.get(row)));
-        let power = wanted.unwrap_or_else(|| (1..UNITS.len()).take_while(|power| size.abs() >= 1024_f64.powi(*power as i32)).count());
-        size /= 1024_f64.powi(power as i32);
+        let power = wanted.unwrap_or_else(|| (1..UNITS.len()).take_while(|power| size.abs() >= 1024_f64.powf(*power as f64)).count());
+        size /= 1024_f64.powf(power as f64);
         let precision = precisions.as_ref().and_then(|p| p.get(row)).unwrap_or(0).clamp(0, 15) as usize;
         let text = format!("{size:.precision$}");
         let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };

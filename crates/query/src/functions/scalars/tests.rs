@@ -1,4 +1,5 @@
 //! Answers worked by hand; those marked E were given by Kusto's emulator.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, lit};
@@ -313,7 +314,7 @@ fn arrays_bags_and_sets_do_what_they_say() {
     check("array_concat", vec![d("[1]"), d("[2,3]")], "[1,2,3]");
     check("array_slice", vec![d("[1,2,3,4]"), l(1), l(-2)], "[2,3]"); // E
     check("array_index_of", vec![d(r#"["a","b"]"#), s("b")], "1");
-    check("array_sort_asc", vec![d(r#"[3,null,1,2]"#)], "[1,2,3,null]"); // E
+    check("array_sort_asc", vec![d("[3,null,1,2]")], "[1,2,3,null]"); // E
     check("array_sort_desc", vec![d(r#"["a","c","b"]"#)], r#"["c","b","a"]"#);
     check("array_sum", vec![d("[1,2.5]")], "3.5"); // E
     check("strcat_array", vec![d(r#"["a",1]"#), s("-")], "a-1");

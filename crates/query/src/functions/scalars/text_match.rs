@@ -224,7 +224,7 @@ struct Terms {
 }
 
 impl Terms {
-    fn new(texts: Vec<String>) -> Self {
+    fn new(texts: &[String]) -> Self {
         let needles: Vec<Needle> = texts.iter().map(|text| Needle::new(text, Place::Term { starts: true, ends: true }, true)).collect();
         // Under a handful single searches are faster.
         let automaton = (needles.len() > 4)
@@ -263,7 +263,7 @@ fn has_list(call: &Call<'_>, test: fn(&Terms, &str) -> bool) -> Result<ArrayRef>
     let collect = |row| {
         let mut texts = Vec::new();
         list_row(&list, row, |text| texts.push(text.to_owned()));
-        Terms::new(texts)
+        Terms::new(&texts)
     };
     if is_constant(call, 1) {
         let terms = collect(0);
