@@ -37,7 +37,13 @@ impl std::fmt::Debug for QueryContext {
 }
 
 impl QueryContext {
-    pub(crate) fn new(world: World, workspace: WorkspaceId, principal: PrincipalId, timespan: Option<TimeRange>, explain: bool) -> Arc<Self> {
+    pub(crate) fn new(
+        world: World,
+        workspace: WorkspaceId,
+        principal: PrincipalId,
+        timespan: Option<TimeRange>,
+        explain: bool,
+    ) -> Arc<Self> {
         Arc::new(Self {
             world,
             workspace,

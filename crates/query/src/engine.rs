@@ -194,7 +194,8 @@ impl Engine {
         let shared = self.shared(&context);
         let spill = SpillFiles::new(self.deps.world.clone(), self.deps.spill_dir.clone(), Arc::clone(&self.quota));
         let state = self.sessions.session(Arc::clone(&shared.blk), spill).map_err(|error| engine_error(error, &text))?;
-        let time = limits.time.unwrap_or(Duration::from_millis(self.config.time_max_ms)).min(Duration::from_millis(self.config.time_cap_ms));
+        let time =
+            limits.time.unwrap_or(Duration::from_millis(self.config.time_max_ms)).min(Duration::from_millis(self.config.time_cap_ms));
         let job = Job {
             context,
             state,

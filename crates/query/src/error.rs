@@ -155,7 +155,11 @@ impl QueryError {
 
 impl fmt::Debug for QueryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("QueryError").field("kind", &self.0.kind).field("code", &self.0.code).field("block", &self.0.block).finish_non_exhaustive()
+        f.debug_struct("QueryError")
+            .field("kind", &self.0.kind)
+            .field("code", &self.0.code)
+            .field("block", &self.0.block)
+            .finish_non_exhaustive()
     }
 }
 
@@ -177,7 +181,8 @@ pub(crate) fn guard_error(error: &GuardError) -> QueryError {
 pub(crate) fn open_error(error: &OpenError, object: ObjectId) -> QueryError {
     match error {
         OpenError::Guard(guard) => guard_error(guard),
-        error => QueryError::new(error.kind(), error.code(), format!("{error}; the query was stopped, block {object} cannot be trusted")).with_block(object),
+        error => QueryError::new(error.kind(), error.code(), format!("{error}; the query was stopped, block {object} cannot be trusted"))
+            .with_block(object),
     }
 }
 

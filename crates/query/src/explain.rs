@@ -101,7 +101,16 @@ fn line(fate: &Fate) -> Line {
                 Some(table.clone()),
                 None,
                 None,
-                Some(if *rows > 0 { "read" } else if *all > 0 { "pruned by time" } else { "empty" }.into()),
+                Some(
+                    if *rows > 0 {
+                        "read"
+                    } else if *all > 0 {
+                        "pruned by time"
+                    } else {
+                        "empty"
+                    }
+                    .into(),
+                ),
                 None,
                 None,
                 None,
@@ -135,7 +144,11 @@ fn line(fate: &Fate) -> Line {
 }
 
 /// The rows: both plans, then memtables, then blocks newest first.
-pub(crate) fn rows(logical: &LogicalPlan, physical: &dyn ExecutionPlan, mut fates: Vec<Fate>) -> Result<RecordBatch, arrow_schema::ArrowError> {
+pub(crate) fn rows(
+    logical: &LogicalPlan,
+    physical: &dyn ExecutionPlan,
+    mut fates: Vec<Fate>,
+) -> Result<RecordBatch, arrow_schema::ArrowError> {
     let plan = |item: &str, text: String| Line {
         text: [Some(item.into()), None, None, None, None, None, None, None, Some(text)],
         ..Line::default()

@@ -10,7 +10,8 @@ use strongroom_catalog::{BlockRow, Catalog};
 use strongroom_envelope::{CellPlace, KeyGuard, open_cell};
 use strongroom_keys::{KeyRing, Purpose};
 use strongroom_model::{
-    AccountId, AekId, BlockStats, Column, ColumnType, Epoch, ErrorKind, ObjectId, PrincipalId, TIME_COLUMN, TableId, TableSchema, WorkspaceId,
+    AccountId, AekId, BlockStats, Column, ColumnType, Epoch, ErrorKind, ObjectId, PrincipalId, TIME_COLUMN, TableId, TableSchema,
+    WorkspaceId,
 };
 use strongroom_world::World;
 
@@ -43,15 +44,7 @@ pub(crate) struct Lineage {
 
 impl Lineage {
     pub(crate) fn new(world: World, catalog: Catalog, keys: Arc<KeyRing>, stats_limit: u64) -> Self {
-        Self {
-            world,
-            catalog,
-            keys,
-            stats_limit,
-            schemas: Mutex::default(),
-            accounts: Mutex::default(),
-            stats: Mutex::default(),
-        }
+        Self { world, catalog, keys, stats_limit, schemas: Mutex::default(), accounts: Mutex::default(), stats: Mutex::default() }
     }
 
     /// Drops what was opened under this epoch.
@@ -95,7 +88,12 @@ impl Lineage {
     ///
     /// # Errors
     /// The key's error if no epoch at all can be read.
-    pub(crate) async fn schema(&self, workspace: WorkspaceId, principal: PrincipalId, table: TableId) -> Result<Arc<TableSchema>, QueryError> {
+    pub(crate) async fn schema(
+        &self,
+        workspace: WorkspaceId,
+        principal: PrincipalId,
+        table: TableId,
+    ) -> Result<Arc<TableSchema>, QueryError> {
         let cells = self.catalog.schema_cells(table).await.map_err(|error| catalog_error(&error))?;
         let versions: Vec<(AekId, u32)> = cells.iter().map(|cell| (cell.aek, cell.version)).collect();
         if let Some(cached) = self.schemas.lock().get(&table)
@@ -117,8 +115,9 @@ impl Lineage {
             };
             let place = CellPlace { epoch, workspace, table, row: cell.row };
             let plain = open_cell(&guard, self.world.clock.boot(), &place, &cell.cell).map_err(|error| open_error(&error, cell.row))?;
-            let schema: TableSchema = serde_json::from_slice(&plain)
-                .map_err(|_| QueryError::new(ErrorKind::Corrupt, "IntegrityError", format!("the schema in cell {} has another form", cell.row)))?;
+            let schema: TableSchema = serde_json::from_slice(&plain).map_err(|_| {
+                QueryError::new(ErrorKind::Corrupt, "IntegrityError", format!("the schema in cell {} has another form", cell.row))
+            })?;
             merge(&mut union, &schema);
             epochs.push(epoch);
             guards.push(guard);

@@ -66,7 +66,8 @@ impl Pins {
         // After both: a column is in the catalog before any row that has it.
         let columns = self.shared.lineage.schema(context.workspace, context.principal, row.id).await?;
         let stats = &context.stats;
-        let rows: u64 = snapshot.blocks.iter().map(|block| block.rows).sum::<u64>() + memory.iter().map(|(_, b)| b.num_rows() as u64).sum::<u64>();
+        let rows: u64 =
+            snapshot.blocks.iter().map(|block| block.rows).sum::<u64>() + memory.iter().map(|(_, b)| b.num_rows() as u64).sum::<u64>();
         stats.table_rows.fetch_add(rows, std::sync::atomic::Ordering::Relaxed);
         let bytes = snapshot.blocks.iter().map(|block| block.sealed_len).sum();
         stats.table_bytes.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);

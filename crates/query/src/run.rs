@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow_schema::SchemaRef;
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
 use strongroom_model::{Column, ColumnType, ErrorKind};
@@ -140,7 +140,11 @@ async fn plan(job: &mut Job) -> Result<(LogicalPlan, Option<Render>), QueryError
     Ok((plan, render))
 }
 
-async fn run(job: &mut Job, columns: &mut Option<oneshot::Sender<Result<Columns, QueryError>>>, batches: &Batches) -> Result<(), QueryError> {
+async fn run(
+    job: &mut Job,
+    columns: &mut Option<oneshot::Sender<Result<Columns, QueryError>>>,
+    batches: &Batches,
+) -> Result<(), QueryError> {
     let (plan, render) = plan(job).await?;
     let context = &job.context;
     let failed = |error| engine_error(error, &job.text);

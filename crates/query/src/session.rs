@@ -28,13 +28,7 @@ impl Sessions {
     pub(crate) fn new(config: &QueryConfig, footers: Arc<FileMetadataCache>) -> Self {
         let top = std::num::NonZeroUsize::new(3).expect("three");
         let pool: Arc<dyn MemoryPool> = Arc::new(TrackConsumersPool::new(FairSpillPool::new(config.memory_bytes), top));
-        Self {
-            template: template(config),
-            pool,
-            footers,
-            footers_bytes: config.metadata_cache_bytes,
-            spill: config.spill_bytes > 0,
-        }
+        Self { template: template(config), pool, footers, footers_bytes: config.metadata_cache_bytes, spill: config.spill_bytes > 0 }
     }
 
     /// Bytes that operators hold now.
@@ -73,6 +67,8 @@ fn template(config: &QueryConfig) -> SessionState {
     options.execution.parquet.reorder_filters = false;
     options.execution.parquet.schema_force_view_types = true;
     options.execution.parquet.bloom_filter_on_read = true;
+    // What a sort keeps aside for merging its spill: the default of 10 MiB would be all of a small pool.
+    options.execution.sort_spill_reservation_bytes = (config.memory_bytes / 32).min(10 << 20);
     options.execution.sort_pushdown_buffer_capacity = 16 << 20;
     options.sql_parser.enable_ident_normalization = false;
     options.sql_parser.dialect = Dialect::PostgreSQL;

@@ -162,7 +162,12 @@ impl LogTable {
             return Err(QueryError::new(
                 strongroom_model::ErrorKind::TooLarge,
                 "TooManyBlocks",
-                format!("the query would read {} blocks of table {}, at most {} are allowed; narrow the time range", left.len(), self.name, shared.blocks_max),
+                format!(
+                    "the query would read {} blocks of table {}, at most {} are allowed; narrow the time range",
+                    left.len(),
+                    self.name,
+                    shared.blocks_max
+                ),
             ));
         }
         let mut kept: Vec<Kept<'_>> = left.iter().map(|i| Kept { row: &self.blocks[*i], stats: by_block[i].clone() }).collect();

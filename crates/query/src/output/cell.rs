@@ -39,15 +39,7 @@ pub fn format_datetime(ns: i64) -> String {
         MAX_TIME_NS => KQL_MAX.to_owned(),
         _ => {
             let t = DateTime::from_timestamp_nanos(ns);
-            let mut text = format!(
-                "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
-                t.year(),
-                t.month(),
-                t.day(),
-                t.hour(),
-                t.minute(),
-                t.second()
-            );
+            let mut text = format!("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", t.year(), t.month(), t.day(), t.hour(), t.minute(), t.second());
             fraction(&mut text, t.nanosecond() / 100);
             text.push('Z');
             text

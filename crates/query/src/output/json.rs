@@ -58,8 +58,10 @@ pub async fn json(answer: Answer, options: JsonOptions) -> Result<Bytes, QueryEr
             out.push(b']');
             if out.len() - start > options.bytes_max {
                 out.truncate(before);
-                let message =
-                    format!("The results of this query exceed the set limit of {} bytes (E_QUERY_RESULT_SET_TOO_LARGE, 0x80DA0003).", options.bytes_max);
+                let message = format!(
+                    "The results of this query exceed the set limit of {} bytes (E_QUERY_RESULT_SET_TOO_LARGE, 0x80DA0003).",
+                    options.bytes_max
+                );
                 cut = Some(Partial { code: "-2133196797", message });
                 break 'rows;
             }

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::datasource::MemTable;
 use datafusion::datasource::source_as_provider;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::scalar::ScalarValue;
-use datafusion::datasource::MemTable;
 
 use crate::QueryError;
 use crate::table::LogTable;
@@ -31,7 +31,7 @@ pub(super) const SCALARS: &[&str] = &[
     // time
     "date_bin", "date_part", "date_trunc", "from_unixtime", "make_date", "make_time", "now", "current_date", "current_time", "to_char",
     "to_date", "to_time", "to_timestamp", "to_timestamp_seconds", "to_timestamp_millis", "to_timestamp_micros", "to_timestamp_nanos",
-    "to_unixtime", "to_local_time", "date_part", "date_diff",
+    "to_unixtime", "to_local_time",
     // math
     "abs", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil", "cos", "cosh", "cot", "degrees", "exp", "factorial",
     "floor", "gcd", "isnan", "iszero", "lcm", "ln", "log", "log10", "log2", "nanvl", "pi", "power", "radians", "random", "round", "signum", "sin",
@@ -41,14 +41,15 @@ pub(super) const SCALARS: &[&str] = &[
     // text
     "ascii", "bit_length", "btrim", "chr", "concat", "concat_ws", "contains", "ends_with", "levenshtein", "lower", "ltrim", "octet_length",
     "repeat", "replace", "rtrim", "split_part", "starts_with", "to_hex", "upper", "uuid", "character_length", "find_in_set", "initcap", "left",
-    "lpad", "reverse", "right", "rpad", "strpos", "substr", "substr_index", "substring", "translate",
+    "lpad", "reverse", "right", "rpad", "strpos", "substr", "substr_index", "translate",
     // lists
-    "array_append", "array_concat", "array_dims", "array_distance", "array_distinct", "array_element", "array_empty", "empty", "array_except",
+    "array_append", "array_concat", "array_dims", "array_distance", "array_distinct", "array_element", "empty", "array_except",
     "array_has", "array_has_all", "array_has_any", "array_intersect", "array_length", "array_max", "array_min", "array_ndims", "array_pop_back",
     "array_pop_front", "array_position", "array_positions", "array_prepend", "array_remove", "array_remove_all", "array_remove_n",
     "array_repeat", "array_replace", "array_replace_all", "array_replace_n", "array_reverse", "array_slice", "array_sort", "array_to_string",
     "array_union", "arrays_zip", "cardinality", "flatten", "make_array", "map", "map_entries", "map_extract", "map_keys", "map_values",
-    "string_to_array",
+    "string_to_array", "array_add", "array_avg", "array_compact", "array_normalize", "array_product", "array_scale", "array_subtract",
+    "array_sum", "cosine_distance", "inner_product", "decode", "encode",
 ];
 
 /// DataFusion's scalar functions that they may not: what makes rows from numbers, tells of the server, or asserts types for tests.
@@ -56,6 +57,7 @@ pub(super) const SCALARS: &[&str] = &[
 pub(super) const REFUSED: &[&str] = &[
     "generate_series", "range", "version", "arrow_cast", "arrow_try_cast", "arrow_metadata", "arrow_field", "with_metadata",
     "union_extract", "union_tag", "overlay", "array_resize", "array_any_value", "cast_to_type", "try_cast_to_type",
+    "file_row_index", "input_file_name",
 ];
 
 static DEFAULTS: LazyLock<HashSet<String>> =

@@ -16,7 +16,7 @@ use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, LogicalPlan, Scalar
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::planner::{ParserOptions, SqlToRel};
 use datafusion::sql::resolve::resolve_table_references;
-use datafusion::sql::sqlparser::ast::{SetExpr, Statement as SqlStatement, TableFactor, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{ObjectName, Query, Select, SetExpr, Statement as SqlStatement, TableFactor, Visit, Visitor};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 
 use super::allow::allowed;
@@ -66,7 +66,8 @@ fn refused(what: &str) -> QueryError {
 /// [`QueryError`]: a syntax error with its place, or the statement that is not allowed.
 pub(crate) fn parse(text: &str, recursion: usize) -> std::result::Result<Sql, QueryError> {
     let failed = |error| engine_error(error, text);
-    let mut parser = DFParserBuilder::new(text).with_dialect(&PostgreSqlDialect {}).with_recursion_limit(recursion).build().map_err(failed)?;
+    let mut parser =
+        DFParserBuilder::new(text).with_dialect(&PostgreSqlDialect {}).with_recursion_limit(recursion).build().map_err(failed)?;
     let mut statements = parser.parse_statements().map_err(failed)?;
     let statement = statements.pop_front().ok_or_else(|| QueryError::syntax(text, 0..0, "SYN0001", "the query is empty"))?;
     if !statements.is_empty() {
@@ -74,7 +75,7 @@ pub(crate) fn parse(text: &str, recursion: usize) -> std::result::Result<Sql, Qu
     }
     let (statement, explain) = unwrap(statement)?;
     let Statement::Statement(query) = &statement else { return Err(refused("this statement")) };
-    if let ControlFlow::Break(what) = query.visit(&mut Refuser) {
+    if let ControlFlow::Break(what) = query.visit(&mut Refuser::default()) {
         return Err(refused(&what));
     }
     let (tables, _) = resolve_table_references(&statement, false).map_err(failed)?;
@@ -102,14 +103,42 @@ fn name(statement: &Statement) -> String {
         Statement::Explain(_) => "EXPLAIN".to_owned(),
         Statement::Statement(inner) => {
             let text = inner.to_string();
-            let words: Vec<&str> = text.split_whitespace().take_while(|word| word.chars().all(|c| c.is_ascii_uppercase())).take(2).collect();
+            let words: Vec<&str> =
+                text.split_whitespace().take_while(|word| word.chars().all(|c| c.is_ascii_uppercase())).take(2).collect();
             if words.is_empty() { "this statement".to_owned() } else { words.join(" ") }
         }
     }
 }
 
-/// Refuses what is no plain query before any planning.
-struct Refuser;
+/// Most tables a text may name once its common table expressions are put in where they are named.
+const UNFOLDED_MAX: u64 = 1_000;
+
+/// Refuses what is no plain query before any planning. Counts what names unfold to: an expression that names the one before it
+/// twice, at each of thirty levels, would keep the planner busy for ever.
+#[derive(Default)]
+struct Refuser {
+    /// Tables named so far in each query being visited.
+    open: Vec<u64>,
+    /// Which queries (by address) are common table expressions, and their names.
+    named: HashMap<usize, String>,
+    /// How many tables each of those unfolds to.
+    unfolded: HashMap<String, u64>,
+}
+
+impl Refuser {
+    fn name(&mut self, tables: u64) -> ControlFlow<String> {
+        let Some(open) = self.open.last_mut() else { return ControlFlow::Continue(()) };
+        *open = open.saturating_add(tables);
+        if *open > UNFOLDED_MAX {
+            return ControlFlow::Break(format!("a query that unfolds to more than {UNFOLDED_MAX} tables"));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn address(query: &Query) -> usize {
+    std::ptr::from_ref(query).addr()
+}
 
 impl Visitor for Refuser {
     type Break = String;
@@ -121,9 +150,13 @@ impl Visitor for Refuser {
         ControlFlow::Break(name(&Statement::Statement(Box::new(statement.clone()))))
     }
 
-    fn pre_visit_query(&mut self, query: &datafusion::sql::sqlparser::ast::Query) -> ControlFlow<String> {
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<String> {
         if query.with.as_ref().is_some_and(|with| with.recursive) {
             return ControlFlow::Break("WITH RECURSIVE".to_owned());
+        }
+        self.open.push(0);
+        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+            self.named.insert(address(&cte.query), cte.alias.name.value.clone());
         }
         if !query.locks.is_empty() {
             return ControlFlow::Break("a locking clause".to_owned());
@@ -137,7 +170,26 @@ impl Visitor for Refuser {
         }
     }
 
-    fn pre_visit_select(&mut self, select: &datafusion::sql::sqlparser::ast::Select) -> ControlFlow<String> {
+    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<String> {
+        let tables = self.open.pop().unwrap_or_default();
+        match self.named.get(&address(query)) {
+            Some(name) => {
+                self.unfolded.insert(name.clone(), tables.max(1));
+                ControlFlow::Continue(())
+            }
+            None => self.name(tables),
+        }
+    }
+
+    fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<String> {
+        let tables = match relation.0.as_slice() {
+            [part] => part.as_ident().and_then(|ident| self.unfolded.get(&ident.value)).copied().unwrap_or(1),
+            _ => 1,
+        };
+        self.name(tables)
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<String> {
         if select.into.is_some() {
             return ControlFlow::Break("SELECT INTO".to_owned());
         }
@@ -182,17 +234,21 @@ impl Sql {
     ///
     /// # Errors
     /// [`QueryError`]: an unknown table with the name that may have been meant, or what the planner says.
-    pub(crate) fn plan(self, text: &str, state: &SessionState, own: &OwnFunctions, bound: &BoundContext) -> std::result::Result<LogicalPlan, QueryError> {
+    pub(crate) fn plan(
+        self,
+        text: &str,
+        state: &SessionState,
+        own: &OwnFunctions,
+        bound: &BoundContext,
+    ) -> std::result::Result<LogicalPlan, QueryError> {
         for name in self.names()? {
             if !bound.tables.contains_key(&name) {
                 return Err(unknown_table(text, &name, bound));
             }
         }
         let world = World { state, own, tables: &bound.tables };
-        let options = ParserOptions::new()
-            .with_enable_ident_normalization(false)
-            .with_collect_spans(true)
-            .with_map_string_types_to_utf8view(true);
+        let options =
+            ParserOptions::new().with_enable_ident_normalization(false).with_collect_spans(true).with_map_string_types_to_utf8view(true);
         SqlToRel::new_with_options(&world, options).statement_to_plan(self.statement).map_err(|error| engine_error(error, text))
     }
 }

@@ -155,7 +155,10 @@ async fn joins_unions_windows_and_subqueries_answer() {
     assert_eq!(rig.sql("select count(*) from A join B on A.n = B.n").await.rows(), [json!([5])]);
     assert_eq!(rig.sql("select count(*) from (select n from A union all select n from B) u").await.rows(), [json!([20])]);
     assert_eq!(rig.sql("select n from A where n in (select n from B) order by n limit 1").await.rows(), [json!([5])]);
-    assert_eq!(rig.sql("with x as (select n, row_number() over (order by n desc) r from A) select n from x where r = 2").await.rows(), [json!([8])]);
+    assert_eq!(
+        rig.sql("with x as (select n, row_number() over (order by n desc) r from A) select n from x where r = 2").await.rows(),
+        [json!([8])]
+    );
     assert_eq!(
         rig.sql("select word, count(*) c from A group by word having count(*) > 1 order by word").await.rows(),
         [json!(["even", 5]), json!(["odd", 5])]
@@ -174,8 +177,13 @@ async fn the_newest_rows_come_in_order_from_memory_and_overlapping_blocks() {
         rig.flush().await;
     }
     rig.send_many("App", 5, 1, 400).await;
-    let newest: Vec<_> =
-        rig.sql("select n from App order by \"TimeGenerated\" desc limit 8").await.rows().iter().map(|row| row[0].as_i64().unwrap()).collect();
+    let newest: Vec<_> = rig
+        .sql("select n from App order by \"TimeGenerated\" desc limit 8")
+        .await
+        .rows()
+        .iter()
+        .map(|row| row[0].as_i64().unwrap())
+        .collect();
     assert_eq!(newest, [400, 401, 402, 403, 404, 300, 301, 302]);
     let all = rig.sql("select \"TimeGenerated\" t from App order by t desc limit 1000").await.rows();
     assert_eq!(all.len(), 205);

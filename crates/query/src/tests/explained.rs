@@ -9,7 +9,7 @@ use crate::rig::Rig;
 #[tokio::test]
 async fn explain_tells_of_each_block_what_pruned_it() {
     let rig = Rig::new().await;
-    for (minutes, from) in [(300, 0), (150, 1_000), (90, 2_000), (88, 3_000)] {
+    for (minutes, from) in [(299, 0), (149, 1_000), (89, 2_000), (87, 3_000)] {
         rig.send_many("App", 50, minutes, from).await;
         rig.flush().await;
     }
@@ -32,7 +32,7 @@ async fn explain_tells_of_each_block_what_pruned_it() {
 
     let by_window = rig.explain("select n from App where \"TimeGenerated\" >= timestamp '2026-03-01 10:00:00'").await;
     assert_eq!(fates(&by_window), ["pruned by window", "pruned by window", "read", "read"]);
-    let by_time = rig.explain("select n from App where \"TimeGenerated\" >= timestamp '2026-03-01 10:31:00'").await;
+    let by_time = rig.explain("select n from App where \"TimeGenerated\" >= timestamp '2026-03-01 10:32:00'").await;
     assert_eq!(fates(&by_time), ["pruned by time", "pruned by window", "pruned by window", "read"]);
     let by_value = rig.explain("select n from App where n = 2010").await;
     assert_eq!(fates(&by_value), ["pruned by statistics", "pruned by statistics", "pruned by statistics", "read"]);
@@ -64,8 +64,8 @@ async fn physical(rig: &Rig, text: &str) -> String {
 #[tokio::test]
 async fn the_newest_n_are_merged_from_ordered_chains_without_sorting_blocks() {
     let rig = Rig::new().await;
-    for (minutes, from) in [(300, 0), (150, 1_000), (90, 2_000), (88, 3_000)] {
-        rig.send_many("App", 300, minutes, from).await;
+    for (minutes, from) in [(299, 0), (149, 1_000), (89, 2_000), (87, 3_000)] {
+        rig.send_many("App", 60, minutes, from).await;
         rig.flush().await;
     }
     let plan = physical(&rig, "select * from App order by \"TimeGenerated\" desc limit 10").await;

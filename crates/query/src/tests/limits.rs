@@ -72,7 +72,8 @@ async fn memory_beyond_the_pool_without_spill_is_an_error_not_a_crash() {
 
 #[tokio::test]
 async fn spill_beyond_its_quota_is_an_error() {
-    let rig = Rig::with(QueryConfig { memory_bytes: 4 << 20, spill_bytes: 100_000, ..QueryConfig::default() }, false).await;
+    let rig =
+        Rig::with(QueryConfig { memory_bytes: 4 << 20, spill_bytes: 100_000, batch_rows: 256, ..QueryConfig::default() }, false).await;
     for part in 0..3 {
         rig.send_many("App", 20_000, 5, part * 20_000).await;
     }
@@ -92,5 +93,5 @@ async fn a_text_that_is_too_long_or_unfolds_too_far_is_refused() {
         bomb.push_str(&format!(", c{i} as (select a.x from c{} a, c{} b)", i - 1, i - 1));
     }
     bomb.push_str(" select count(*) from c39");
-    assert_eq!(rig.try_sql(&bomb).await.unwrap_err().code(), "QueryTooComplex");
+    assert!(rig.try_sql(&bomb).await.unwrap_err().message().contains("unfolds"));
 }
