@@ -2,6 +2,7 @@
 //! equality with `in` and `between`, `and`, `or`.
 
 use super::Parser;
+use super::words::{negated, string_operator};
 use crate::MAX_DEPTH;
 use crate::ast::{Argument, BinaryOp, Expr, ExprKind, Literal, Name, NamedExpr, ScalarType, SetOp, SourceKind, UnaryOp};
 use crate::diagnostic::Code;
@@ -552,50 +553,4 @@ fn join(infix: Infix, left: Expr, right: Expr) -> (ExprKind, bool) {
         (Infix::And, left) => (ExprKind::And(vec![left, right]), true),
         (_, left) => (ExprKind::Or(vec![left, right]), true),
     }
-}
-
-fn string_operator(word: &str) -> Option<BinaryOp> {
-    use BinaryOp as B;
-    Some(match word {
-        "contains" => B::Contains,
-        "contains_cs" | "containscs" => B::ContainsCs,
-        "notcontains" => B::NotContains,
-        "notcontainscs" => B::NotContainsCs,
-        "has" => B::Has,
-        "has_cs" | "hascs" => B::HasCs,
-        "hasprefix" => B::HasPrefix,
-        "hasprefix_cs" => B::HasPrefixCs,
-        "hassuffix" => B::HasSuffix,
-        "hassuffix_cs" => B::HasSuffixCs,
-        "startswith" => B::StartsWith,
-        "startswith_cs" => B::StartsWithCs,
-        "endswith" => B::EndsWith,
-        "endswith_cs" => B::EndsWithCs,
-        "like" => B::Like,
-        "likecs" => B::LikeCs,
-        "notlike" => B::NotLike,
-        "notlikecs" => B::NotLikeCs,
-        _ => return None,
-    })
-}
-
-fn negated(op: BinaryOp) -> Option<BinaryOp> {
-    use BinaryOp as B;
-    Some(match op {
-        B::Contains => B::NotContains,
-        B::ContainsCs => B::NotContainsCs,
-        B::Has => B::NotHas,
-        B::HasCs => B::NotHasCs,
-        B::HasPrefix => B::NotHasPrefix,
-        B::HasPrefixCs => B::NotHasPrefixCs,
-        B::HasSuffix => B::NotHasSuffix,
-        B::HasSuffixCs => B::NotHasSuffixCs,
-        B::StartsWith => B::NotStartsWith,
-        B::StartsWithCs => B::NotStartsWithCs,
-        B::EndsWith => B::NotEndsWith,
-        B::EndsWithCs => B::NotEndsWithCs,
-        B::Like => B::NotLike,
-        B::LikeCs => B::NotLikeCs,
-        _ => return None,
-    })
 }

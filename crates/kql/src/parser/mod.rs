@@ -9,6 +9,7 @@ mod literal;
 mod operator;
 mod operator_more;
 mod statement;
+mod words;
 
 use crate::ast::{ColumnDecl, Name, Query, ScalarType};
 use crate::diagnostic::{Code, Diagnostic};

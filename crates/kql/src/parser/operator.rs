@@ -1,6 +1,7 @@
 //! Operators: which one it is, and the everyday ones.
 
 use super::Parser;
+use super::words::{JOIN_KINDS, KEYWORDS, SQL, UNREAD};
 use crate::ast::{
     ColumnPattern, Expr, ExprKind, Join, JoinKind, Literal, Lookup, Name, NamedExpr, NullOrder, Operator, OperatorKind, Order, Pipeline,
     Reorder, ReorderOrder, Setting, SortKey, Source, SourceKind, Summarize, Top, Union, UnionKind, Unread,
@@ -8,80 +9,6 @@ use crate::ast::{
 use crate::diagnostic::Code;
 use crate::lexer::TokenKind;
 use crate::span::Span;
-
-/// Every operator's keyword, for "did you mean".
-const KEYWORDS: [&str; 47] = [
-    "where",
-    "filter",
-    "extend",
-    "project",
-    "project-away",
-    "project-keep",
-    "project-rename",
-    "project-reorder",
-    "project-by-names",
-    "summarize",
-    "sort",
-    "order",
-    "take",
-    "limit",
-    "top",
-    "count",
-    "distinct",
-    "join",
-    "lookup",
-    "union",
-    "parse",
-    "parse-where",
-    "parse-kv",
-    "mv-expand",
-    "mvexpand",
-    "mv-apply",
-    "mvapply",
-    "make-series",
-    "search",
-    "serialize",
-    "evaluate",
-    "invoke",
-    "render",
-    "as",
-    "sample",
-    "sample-distinct",
-    "getschema",
-    "consume",
-    "assert-schema",
-    "top-nested",
-    "top-hitters",
-    "partition",
-    "scan",
-    "fork",
-    "facet",
-    "reduce",
-    "find",
-];
-
-/// Operators that are read over: graphs and the like.
-const UNREAD: [&str; 8] = [
-    "make-graph",
-    "graph-match",
-    "graph-shortest-paths",
-    "graph-to-table",
-    "graph-mark-components",
-    "graph-merge",
-    "graph-where-nodes",
-    "graph-where-edges",
-];
-
-/// How SQL calls things, and what to write instead.
-const SQL: [(&str, &str); 7] = [
-    ("select", "project"),
-    ("group", "summarize .. by"),
-    ("having", "where"),
-    ("offset", "row_number()"),
-    ("from", "the table's name first, then |"),
-    ("orderby", "order by"),
-    ("inner", "join kind=inner"),
-];
 
 impl Parser<'_> {
     /// One operator; the bar before it is behind us. Whatever happens, afterwards a bar, semicolon, closing bracket or the end stands here.
@@ -606,20 +533,3 @@ impl Parser<'_> {
         Union { kind, with_source, is_fuzzy, settings, legs }
     }
 }
-
-const JOIN_KINDS: [(&str, JoinKind); 14] = [
-    ("innerunique", JoinKind::InnerUnique),
-    ("inner", JoinKind::Inner),
-    ("leftouter", JoinKind::LeftOuter),
-    ("rightouter", JoinKind::RightOuter),
-    ("fullouter", JoinKind::FullOuter),
-    ("leftsemi", JoinKind::LeftSemi),
-    ("rightsemi", JoinKind::RightSemi),
-    ("leftanti", JoinKind::LeftAnti),
-    ("anti", JoinKind::LeftAnti),
-    ("leftantisemi", JoinKind::LeftAnti),
-    ("rightanti", JoinKind::RightAnti),
-    ("rightantisemi", JoinKind::RightAnti),
-    ("outer", JoinKind::FullOuter),
-    ("semi", JoinKind::LeftSemi),
-];

@@ -26,7 +26,7 @@ mod tests;
 use std::sync::LazyLock;
 
 use datafusion::logical_expr::{Expr, ScalarUDF};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use strongroom_kql::ast::{BinaryOp, SetOp};
 use strongroom_model::ColumnType;
 
@@ -94,5 +94,9 @@ pub(super) fn for_sql() -> Vec<ScalarUDF> {
     let lists: [&'static [ScalarSpec]; 4] = [&convert::SPECS, &arithmetic::KERNELS[5..], &logic::SPECS, table::SPECS];
     let own = lists.into_iter().flatten().chain(&table::OPERATORS).chain([&table::DYNAMIC_GET]);
     // Where DataFusion has a function of that name SQL means that one.
-    own.filter(|spec| !table::SQL_KEEPS.contains(&spec.name)).filter_map(ScalarSpec::for_sql).collect()
+    let native =
+        datafusion::functions::all_default_functions().into_iter().chain(datafusion::functions_nested::all_default_nested_functions());
+    let taken: HashSet<String> =
+        native.flat_map(|function| std::iter::once(function.name().to_owned()).chain(function.aliases().to_vec())).collect();
+    own.filter(|spec| spec.name.starts_with(char::is_alphabetic)).filter_map(|spec| spec.for_sql(&taken)).collect()
 }

@@ -7,6 +7,7 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::{ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use hashbrown::HashSet;
 use strongroom_model::ColumnType;
 
 use super::args::Call;
@@ -196,12 +197,14 @@ impl ScalarSpec {
         }
     }
 
-    /// As a function for SQL, which finds the types at run time; none if it is not one function.
-    pub(super) fn for_sql(&'static self) -> Option<ScalarUDF> {
-        match self.make {
-            Make::Macro(_) => None,
-            Make::Kernel(_) | Make::Volatile(_) => Some(ScalarUDF::from(KqlFunction::new(self, None))),
+    /// As a function for SQL, which finds the types at run time; none if it is not one function, or its name is taken.
+    pub(super) fn for_sql(&'static self, taken: &HashSet<String>) -> Option<ScalarUDF> {
+        if matches!(self.make, Make::Macro(_)) || taken.contains(self.name) {
+            return None;
         }
+        let mut function = KqlFunction::new(self, None);
+        function.aliases.retain(|alias| !taken.contains(alias));
+        Some(ScalarUDF::from(function))
     }
 }
 

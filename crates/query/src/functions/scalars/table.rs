@@ -5,34 +5,6 @@ use strongroom_model::ColumnType as C;
 use super::spec::{Gives, Kernel, Make, ScalarSpec, Want as W};
 use super::{dynamics, encoding, network, numbers, regexes, strings, text_match, times};
 
-/// Names that in SQL stay DataFusion's own.
-pub(super) const SQL_KEEPS: [&str; 24] = [
-    "abs",
-    "sqrt",
-    "exp",
-    "log",
-    "log2",
-    "log10",
-    "sin",
-    "cos",
-    "tan",
-    "asin",
-    "acos",
-    "atan",
-    "atan2",
-    "cot",
-    "degrees",
-    "radians",
-    "pi",
-    "round",
-    "reverse",
-    "translate",
-    "trim",
-    "repeat",
-    "isnan",
-    "contains",
-];
-
 const fn f(name: &'static str, takes: &'static [W], gives: C, kernel: Kernel) -> ScalarSpec {
     ScalarSpec { name, aliases: &[], takes, least: takes.len(), more: None, gives: Gives::Kind(gives), make: Make::Kernel(kernel) }
 }

@@ -426,3 +426,39 @@ fn every_function_stands_what_it_is_given() {
         }
     }
 }
+
+#[test]
+fn sql_keeps_its_own_functions_and_gets_ours_besides() {
+    use datafusion::logical_expr::ScalarUDF;
+    let (scalars, aggregates) = crate::functions::sql_functions();
+    let named =
+        |name: &str| scalars.iter().any(|function: &ScalarUDF| function.name() == name || function.aliases().iter().any(|a| a == name));
+    for name in ["has", "has_any", "tostring", "bin", "ipv4_is_private", "parse_json", "dynamic_get"] {
+        assert!(named(name), "{name} is missing");
+    }
+    for name in ["replace", "floor", "substring", "array_length", "round", "range"] {
+        assert!(!named(name), "{name} would hide SQL's own");
+    }
+    assert!(aggregates.iter().any(|function| function.name() == "make_set"));
+    let context = SessionContext::new();
+    for function in scalars {
+        context.register_udf(function);
+    }
+    for function in aggregates {
+        context.register_udaf(function);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let batches = runtime.block_on(async {
+        let sql =
+            "select has(a, 'B') as h, tostring(n) as t, bin(n, 5) as b, make_set(n) as s from (values ('a b', 7)) as t(a, n) group by a, n";
+        context.sql(sql).await.unwrap().collect().await.unwrap()
+    });
+    let shown = arrow::util::pretty::pretty_format_batches(&batches).unwrap().to_string();
+    insta::assert_snapshot!(shown, @r"
+    +------+---+---+-----+
+    | h    | t | b | s   |
+    +------+---+---+-----+
+    | true | 7 | 5 | [7] |
+    +------+---+---+-----+
+    ");
+}
