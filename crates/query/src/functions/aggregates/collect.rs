@@ -16,7 +16,7 @@ use crate::functions::scalars::json;
 /// What is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum What {
-    /// All values but nulls, in their order.
+    /// All values but nulls (of dynamics those, too), in their order.
     List,
     /// All values.
     ListWithNulls,
@@ -118,7 +118,9 @@ impl Gathered {
     fn add_value(&mut self, group: usize, values: &Values, row: usize) {
         let mut text = std::mem::take(&mut self.scratch);
         text.clear();
-        if self.what == What::ListWithNulls || !values.is_null(row) {
+        // A list of dynamics keeps its nulls.
+        let keeps_nulls = self.what == What::ListWithNulls || self.what == What::List && self.kind == ColumnType::Dynamic;
+        if keeps_nulls || !values.is_null(row) {
             values.write_json(row, &mut text);
             match (self.what, self.kind) {
                 (What::Bag, _) => self.add_bag(group, &text),

@@ -108,15 +108,18 @@ struct Rows {
     retained: usize,
 }
 
-/// 64 bits that order as the reals do; NaN above all.
-fn ordered(value: f64) -> i64 {
+/// 64 bits that order as the reals do; a NaN wins whatever is looked for.
+fn ordered(value: f64, wins: Wins) -> i64 {
+    if value.is_nan() {
+        return if wins == Wins::Least { i64::MIN } else { i64::MAX };
+    }
     let bits = value.to_bits().cast_signed();
     bits ^ (((bits >> 63).cast_unsigned()) >> 1).cast_signed()
 }
 
-fn wide_keys(array: &ArrayRef) -> Result<Vec<i64>> {
+fn wide_keys(array: &ArrayRef, wins: Wins) -> Result<Vec<i64>> {
     Ok(match array.data_type() {
-        DataType::Float64 => array.as_primitive::<Float64Type>().values().iter().map(|v| ordered(*v)).collect(),
+        DataType::Float64 => array.as_primitive::<Float64Type>().values().iter().map(|v| ordered(*v, wins)).collect(),
         _ => cast(array, &DataType::Int64)?.as_primitive::<Int64Type>().values().to_vec(),
     })
 }
@@ -131,7 +134,7 @@ impl Rows {
             Some(converter) if self.wins != Wins::Any => Some(converter.convert_columns(std::slice::from_ref(first))?),
             _ => None,
         };
-        let wide = if rows.is_none() && self.wins != Wins::Any { wide_keys(first)? } else { Vec::new() };
+        let wide = if rows.is_none() && self.wins != Wins::Any { wide_keys(first, self.wins)? } else { Vec::new() };
         let batch = self.batches.len();
         let mut improved = Vec::new();
         for (row, &group) in groups.iter().enumerate().filter(|(row, _)| counts(*row)) {

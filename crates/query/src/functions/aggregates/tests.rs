@@ -132,7 +132,7 @@ fn lists_sets_and_bags() {
     assert_eq!(run("make_list", &[column("n")], 1), "a [10,20,30] | b [] | [10,20,30]");
     assert_eq!(run("make_list", &[column("n"), number(2)], 1), "a [10,20] | b [] | [10,20]");
     assert_eq!(run("make_set", &[column("s")], 1), r#"a ["x",""] | b ["z","y"] | ["x","","z","y"]"#);
-    assert_eq!(run("make_list", &[column("d")], 1), r#"a [{"k":1},1,2,2] | b [{"k":2,"m":3}] | [{"k":1},1,2,2,{"k":2,"m":3}]"#); // E: flattened
+    assert_eq!(run("make_list", &[column("d")], 1), r#"a [{"k":1},1,2,2] | b [null,{"k":2,"m":3}] | [{"k":1},1,2,null,2,{"k":2,"m":3}]"#); // E: flattened
     assert_eq!(run("make_bag", &[column("d")], 1), r#"a {"k":1} | b {"k":2,"m":3} | {"k":1,"m":3}"#);
     assert_eq!(answers("make_set", &[Typed::new(lit("x"), ColumnType::String)]), r#"a ["x"] | b ["x"] | ["x"]"#);
     assert_eq!(run("make_list_with_nulls", &[column("n")], 1), "a [10,20,30] | b [null,null] | [10,20,null,30,null]");

@@ -16,7 +16,7 @@ const fn conversion(name: &'static str, aliases: &'static [&'static str], kind: 
     ScalarSpec { name, aliases, takes: &[Want::Any], least: 1, more: None, gives: Gives::Kind(kind), make: Make::Kernel(kernel) }
 }
 
-pub(super) static SPECS: [ScalarSpec; 12] = [
+pub(super) static SPECS: [ScalarSpec; 11] = [
     conversion("tostring", &["to_string"], ColumnType::String, to_string),
     conversion("tobool", &["toboolean"], ColumnType::Bool, to_bool),
     conversion("toint", &[], ColumnType::Int, to_int),
@@ -29,7 +29,6 @@ pub(super) static SPECS: [ScalarSpec; 12] = [
     conversion("parse_json", &["todynamic", "parsejson", "toobject"], ColumnType::Dynamic, to_dynamic),
     // A value as a dynamic of its own type: what bags and arrays hold. Not KQL's `todynamic`, which reads JSON out of strings.
     conversion("as_dynamic", &[], ColumnType::Dynamic, as_dynamic),
-    conversion("dynamic_to_json", &[], ColumnType::String, to_string),
 ];
 
 fn spec_to(kind: ColumnType) -> &'static ScalarSpec {
@@ -133,18 +132,16 @@ fn bool_of(text: &str) -> Option<bool> {
 /// Whole numbers: decimal or `0x..`, blanks around it allowed.
 fn long_of(text: &str) -> Option<i64> {
     let text = text.trim();
-    let (negative, digits) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
-    if let Some(hex) = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
-        let value = u64::from_str_radix(hex, 16).ok()?.cast_signed();
-        return Some(if negative { value.wrapping_neg() } else { value });
+    if let Some(hex) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        return u64::from_str_radix(hex, 16).ok().map(u64::cast_signed);
     }
     text.parse().ok()
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "checked against the range first")]
+/// Reals beyond the longs give the last long.
+#[expect(clippy::cast_possible_truncation, reason = "`as` saturates, which is what is wanted")]
 fn long_of_real(value: f64) -> Option<i64> {
-    // 2^63 is the first real beyond.
-    (value > -9.223_372_036_854_777e18 && value < 9.223_372_036_854_775e18).then_some(value as i64)
+    (!value.is_nan()).then_some(value as i64)
 }
 
 fn long_value(values: &Values, row: usize) -> Option<i64> {
@@ -172,19 +169,21 @@ fn to_long(call: &Call<'_>) -> Result<ArrayRef> {
     Ok(call.longs(|row| long_value(&values, row)))
 }
 
+/// Reals saturate, longs wrap, texts beyond the ints are null.
+#[expect(clippy::cast_possible_truncation, reason = "longs wrap, reals saturate: that is what `as` does")]
 fn to_int(call: &Call<'_>) -> Result<ArrayRef> {
     let values = call.values(0)?;
-    Ok(call.ints(|row| long_value(&values, row).and_then(|v| i32::try_from(v).ok())))
+    Ok(call.ints(|row| match &values {
+        Values::Real(v) => v.get(row).filter(|v| !v.is_nan()).map(|v| v as i32),
+        Values::String(v) => long_of(v.get(row)).and_then(|v| i32::try_from(v).ok()),
+        other => long_value(other, row).map(|v| v as i32),
+    }))
 }
 
 fn real_of(text: &str) -> Option<f64> {
     let text = text.trim();
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     if digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
-        if let Some(hex) = digits.strip_prefix("0x") {
-            #[expect(clippy::cast_precision_loss, reason = "a real is asked for")]
-            return u64::from_str_radix(hex, 16).ok().map(|v| v as f64);
-        }
         return text.parse().ok();
     }
     match text.to_ascii_lowercase().as_str() {
@@ -293,12 +292,11 @@ fn to_timespan(call: &Call<'_>) -> Result<ArrayRef> {
     }))
 }
 
-/// A guid's 36 characters in lower case; false: it is none.
+/// A guid's 36 characters in lower case; false: it is none. Dashes may stand anywhere.
 fn guid_of(text: &str, out: &mut String) -> bool {
     let text = text.trim();
     let inside = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(text);
-    let dashed = inside.len() == 36 && [8, 13, 18, 23].iter().all(|at| inside.as_bytes()[*at] == b'-');
-    if !(dashed || inside.len() == 32) {
+    if inside.len() > 64 {
         return false;
     }
     for byte in inside.bytes().filter(|b| *b != b'-') {

@@ -5,10 +5,12 @@ use std::cmp::Ordering;
 use arrow::array::ArrayRef;
 use datafusion::common::Result;
 use hashbrown::HashSet;
+use strongroom_model::ColumnType;
 
 use super::args::{Call, Values};
 use super::json;
 use super::regexes;
+use super::text_of;
 
 /// Most elements `range` and `repeat` make.
 const MADE_MAX: i64 = 1 << 20;
@@ -296,29 +298,34 @@ pub(super) fn set_has_element(call: &Call<'_>) -> Result<ArrayRef> {
     }))
 }
 
-/// How array sorts compare: numbers, then strings, then the rest; nulls are the sorts' own business.
-fn compare(a: &str, b: &str) -> Ordering {
+/// How array sorts compare: numbers, then strings, then the rest, whichever the direction; nulls are the sorts' own business.
+fn compare(a: &str, b: &str, descending: bool) -> Ordering {
     let rank = |raw: &str| match json::type_name(raw) {
         "long" | "double" => 0,
         "string" => 1,
         _ => 2,
     };
-    rank(a).cmp(&rank(b)).then_with(|| match (number(a), number(b)) {
+    let values = match (number(a), number(b)) {
         (Some(a), Some(b)) => a.total_cmp(&b),
         _ => match (json::string(a), json::string(b)) {
             (Some(a), Some(b)) => a.cmp(&b),
             _ => a.cmp(b),
         },
-    })
+    };
+    rank(a).cmp(&rank(b)).then(if descending { values.reverse() } else { values })
 }
 
+/// `array_sort_..(array[, nulls_last])`
 fn sorted(call: &Call<'_>, descending: bool) -> Result<ArrayRef> {
     let arrays = call.text(0)?;
+    let last = if call.has(1) { Some(call.bool(1)?) } else { None };
     Ok(call.dynamics(|row, out| {
         let Some(mut items) = elements(arrays.json(row)) else { return false };
+        let nulls_last = last.as_ref().and_then(|last| last.get(row)).unwrap_or(true);
         items.sort_by(|a, b| {
             let nulls = (*a == "null").cmp(&(*b == "null"));
-            nulls.then_with(|| if descending { compare(b, a) } else { compare(a, b) })
+            let nulls = if nulls_last { nulls } else { nulls.reverse() };
+            nulls.then_with(|| compare(a, b, descending))
         });
         write_list(out, items.into_iter());
         true
@@ -333,10 +340,13 @@ pub(super) fn array_sort_desc(call: &Call<'_>) -> Result<ArrayRef> {
     sorted(call, true)
 }
 
-/// The sum of an array's numbers; null if something else is among them.
+/// The sum of an array's numbers; null if something else is among them, or nothing at all.
 pub(super) fn array_sum(call: &Call<'_>) -> Result<ArrayRef> {
     let arrays = call.text(0)?;
-    Ok(call.reals(|row| json::items(arrays.json(row)?)?.map(number).sum()))
+    Ok(call.reals(|row| {
+        let items = json::items(arrays.json(row)?)?;
+        if items.clone().next().is_none() { None } else { items.map(number).sum() }
+    }))
 }
 
 /// `strcat_array(array, delimiter)`
@@ -424,64 +434,61 @@ pub(super) fn zip(call: &Call<'_>) -> Result<ArrayRef> {
     }))
 }
 
-/// `range(from, to[, step])` as an array of numbers, at most 2^20 of them.
+/// `range(from, to[, step])` as an array of longs, reals, timespans or datetimes, at most 2^20 of them. Times go by hours.
 pub(super) fn range(call: &Call<'_>) -> Result<ArrayRef> {
-    use std::fmt::Write as _;
-    let (from, to) = (call.values(0)?, call.values(1)?);
-    let step = if call.has(2) { Some(call.values(2)?) } else { None };
-    let long = |values: &Values, row| match values {
-        Values::Long(v) => v.get(row),
-        Values::Int(v) => v.get(row).map(i64::from),
-        _ => None,
+    use ColumnType as C;
+    let step = if call.has(2) { Some(2) } else { None };
+    let kind = call.kinds[0];
+    if call.kinds.contains(&C::Real) {
+        let (from, to) = (call.real(0)?, call.real(1)?);
+        let step = step.map(|index| call.real(index)).transpose()?;
+        return Ok(call.dynamics(|row, out| {
+            let (Some(from), Some(to), Some(step)) = (from.get(row), to.get(row), step.as_ref().map_or(Some(1.0), |s| s.get(row))) else {
+                return false;
+            };
+            let values = (0..MADE_MAX).map(|index| from + f64::from(i32::try_from(index).unwrap_or(i32::MAX)) * step);
+            let values = values.take_while(|value| step > 0.0 && *value <= to || step < 0.0 && *value >= to);
+            write_values(out, values, json::write_real);
+            true
+        }));
+    }
+    if !matches!(kind, C::Int | C::Long | C::TimeSpan | C::DateTime) {
+        return Ok(call.dynamics(|_, _| false));
+    }
+    let (from, to) = (call.wide_argument(0)?, call.wide_argument(1)?);
+    let usual = if matches!(kind, C::TimeSpan | C::DateTime) { text_of::HOUR } else { 1 };
+    let step = step.map(|index| call.wide_argument(index)).transpose()?;
+    let write = |value: i64, out: &mut String| match kind {
+        C::TimeSpan => quoted(value, text_of::write_timespan, out),
+        C::DateTime => quoted(value, text_of::write_datetime, out),
+        _ => out.push_str(&value.to_string()),
     };
-    let real = |values: &Values, row| {
-        let mut text = String::new();
-        values.write_text(row, &mut text);
-        text.parse::<f64>().ok()
-    };
-    let whole = matches!(
-        (&from, &to, &step),
-        (Values::Long(_) | Values::Int(_), Values::Long(_) | Values::Int(_), None | Some(Values::Long(_) | Values::Int(_)))
-    );
     Ok(call.dynamics(|row, out| {
-        out.push('[');
-        if whole {
-            let (Some(from), Some(to), Some(step)) = (long(&from, row), long(&to, row), step.as_ref().map_or(Some(1), |s| long(s, row)))
-            else {
-                return false;
-            };
-            let mut value = from;
-            let mut left = MADE_MAX;
-            while step != 0 && left > 0 && if step > 0 { value <= to } else { value >= to } {
-                if out.len() > 1 {
-                    out.push(',');
-                }
-                write!(out, "{value}").expect("a String takes everything");
-                let Some(next) = value.checked_add(step) else { break };
-                value = next;
-                left -= 1;
-            }
-        } else {
-            let (Some(from), Some(to), Some(step)) = (real(&from, row), real(&to, row), step.as_ref().map_or(Some(1.0), |s| real(s, row)))
-            else {
-                return false;
-            };
-            let mut index = 0;
-            loop {
-                let value = from + f64::from(index) * step;
-                if step == 0.0 || i64::from(index) >= MADE_MAX || !(if step > 0.0 { value <= to } else { value >= to }) {
-                    break;
-                }
-                if index > 0 {
-                    out.push(',');
-                }
-                json::write_real(value, out);
-                index += 1;
-            }
-        }
-        out.push(']');
+        let (Some(from), Some(to), Some(step)) = (from.get(row), to.get(row), step.as_ref().map_or(Some(usual), |s| s.get(row))) else {
+            return false;
+        };
+        let values = std::iter::successors(Some(from), |value| value.checked_add(step)).take(usize::try_from(MADE_MAX).unwrap_or(0));
+        let values = values.take_while(|value| step > 0 && *value <= to || step < 0 && *value >= to);
+        write_values(out, values, write);
         true
     }))
+}
+
+fn quoted(value: i64, write: fn(i64, &mut String), out: &mut String) {
+    out.push('"');
+    write(value, out);
+    out.push('"');
+}
+
+fn write_values<T>(out: &mut String, values: impl Iterator<Item = T>, write: impl Fn(T, &mut String)) {
+    out.push('[');
+    for (index, value) in values.enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        write(value, out);
+    }
+    out.push(']');
 }
 
 /// `repeat(value, times)`
@@ -570,5 +577,45 @@ fn collect_paths(raw: &str, prefix: &str, depth: usize, paths: &mut Vec<String>)
         if let Some(first) = items.next() {
             collect_paths(first, &path, depth + 1, paths);
         }
+    }
+}
+
+/// `dynamic_to_json(value)`: the text with the keys of bags in order, so that equal values have equal texts.
+pub(super) fn dynamic_to_json(call: &Call<'_>) -> Result<ArrayRef> {
+    let values = call.text(0)?;
+    Ok(call.texts(|row, out| {
+        if let Some(raw) = values.json(row) {
+            write_ordered(raw, 0, out);
+        }
+    }))
+}
+
+fn write_ordered(raw: &str, depth: usize, out: &mut String) {
+    if depth > 64 {
+        out.push_str(raw);
+    } else if let Some(entries) = json::entries(raw) {
+        let mut entries: Vec<(&str, &str)> = entries.collect();
+        entries.sort_by_key(|(key, _)| *key);
+        out.push('{');
+        for (index, (key, value)) in entries.into_iter().enumerate() {
+            if index > 0 {
+                out.push(',');
+            }
+            out.push_str(key);
+            out.push(':');
+            write_ordered(value, depth + 1, out);
+        }
+        out.push('}');
+    } else if let Some(items) = json::items(raw) {
+        out.push('[');
+        for (index, item) in items.enumerate() {
+            if index > 0 {
+                out.push(',');
+            }
+            write_ordered(item, depth + 1, out);
+        }
+        out.push(']');
+    } else {
+        out.push_str(raw);
     }
 }

@@ -109,7 +109,7 @@ pub(super) fn new_guid(call: &Call<'_>) -> Result<ArrayRef> {
     }))
 }
 
-fn percent(call: &Call<'_>, plain: fn(u8) -> bool, blank: &str) -> Result<ArrayRef> {
+fn percent(call: &Call<'_>, plain: fn(u8) -> bool, blank: &str, hex: fn([u8; 1]) -> String) -> Result<ArrayRef> {
     let texts = call.text(0)?;
     Ok(call.texts(|row, out| {
         for byte in texts.get(row).bytes() {
@@ -119,7 +119,7 @@ fn percent(call: &Call<'_>, plain: fn(u8) -> bool, blank: &str) -> Result<ArrayR
                 out.push(byte as char);
             } else {
                 out.push('%');
-                out.push_str(&hex::encode([byte]));
+                out.push_str(&hex([byte]));
             }
         }
     }))
@@ -127,11 +127,11 @@ fn percent(call: &Call<'_>, plain: fn(u8) -> bool, blank: &str) -> Result<ArrayR
 
 /// A blank becomes `+`.
 pub(super) fn url_encode(call: &Call<'_>) -> Result<ArrayRef> {
-    percent(call, |byte| matches!(byte, b'-' | b'_' | b'.' | b'!' | b'*' | b'(' | b')'), "+")
+    percent(call, |byte| matches!(byte, b'-' | b'_' | b'.' | b'!' | b'*' | b'(' | b')'), "+", hex::encode)
 }
 
 pub(super) fn url_encode_component(call: &Call<'_>) -> Result<ArrayRef> {
-    percent(call, |byte| matches!(byte, b'-' | b'_' | b'.' | b'~'), "%20")
+    percent(call, |byte| matches!(byte, b'-' | b'_' | b'.' | b'~'), "%20", hex::encode_upper)
 }
 
 fn unpercent(text: &str, plus: bool) -> String {

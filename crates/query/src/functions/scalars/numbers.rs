@@ -7,7 +7,7 @@ use datafusion::common::Result;
 use rand::Rng as _;
 use strongroom_model::ColumnType;
 
-use super::args::Call;
+use super::args::{Call, Values};
 
 macro_rules! reals {
     ($($name:ident: $function:expr;)*) => {
@@ -67,19 +67,10 @@ pub(super) fn abs(call: &Call<'_>) -> Result<ArrayRef> {
     }
 }
 
+/// 1, -1, or 0 for zeros and NaN.
 pub(super) fn sign(call: &Call<'_>) -> Result<ArrayRef> {
     let values = call.real(0)?;
-    Ok(call.reals(|row| {
-        values.get(row).map(|v| {
-            if v > 0.0 {
-                1.0
-            } else if v < 0.0 {
-                -1.0
-            } else {
-                v
-            }
-        })
-    }))
+    Ok(call.reals(|row| values.get(row).map(|v| f64::from(i8::from(v > 0.0) - i8::from(v < 0.0)))))
 }
 
 /// Of a real: a real; of a long: itself.
@@ -117,17 +108,17 @@ fn round_to(value: f64, digits: i32) -> f64 {
 
 pub(super) fn isnan(call: &Call<'_>) -> Result<ArrayRef> {
     let values = call.real(0)?;
-    Ok(call.bools(|row| values.get(row).is_some_and(f64::is_nan)))
+    Ok(call.maybe_bools(|row| values.get(row).map(f64::is_nan)))
 }
 
 pub(super) fn isinf(call: &Call<'_>) -> Result<ArrayRef> {
     let values = call.real(0)?;
-    Ok(call.bools(|row| values.get(row).is_some_and(f64::is_infinite)))
+    Ok(call.maybe_bools(|row| values.get(row).map(f64::is_infinite)))
 }
 
 pub(super) fn isfinite(call: &Call<'_>) -> Result<ArrayRef> {
     let values = call.real(0)?;
-    Ok(call.bools(|row| values.get(row).is_some_and(f64::is_finite)))
+    Ok(call.maybe_bools(|row| values.get(row).map(f64::is_finite)))
 }
 
 macro_rules! bits {
@@ -170,12 +161,17 @@ pub(super) fn rand(call: &Call<'_>) -> Result<ArrayRef> {
     }))
 }
 
-/// `tohex(value[, digits])`
+/// `tohex(value[, digits])`: of an int the 32 bits, of a long the 64.
 pub(super) fn tohex(call: &Call<'_>) -> Result<ArrayRef> {
-    let values = call.long(0)?;
+    let values = call.values(0)?;
     let widths = if call.has(1) { Some(call.long(1)?) } else { None };
     Ok(call.texts(|row, out| {
-        let Some(value) = values.get(row) else { return };
+        let value = match &values {
+            Values::Int(v) => v.get(row).map(|v| u64::from(v.cast_unsigned())),
+            Values::Long(v) => v.get(row).map(i64::cast_unsigned),
+            _ => None,
+        };
+        let Some(value) = value else { return };
         let width = widths.as_ref().and_then(|w| w.get(row)).and_then(|w| usize::try_from(w).ok()).unwrap_or(0).min(64);
         write!(out, "{value:0width$x}").expect("a String takes everything");
     }))

@@ -42,6 +42,8 @@ pub(super) enum Want {
     Real,
     /// int or long become long, everything else that counts becomes real.
     Number,
+    /// A number or a timespan.
+    Quantity,
     String,
     DateTime,
     TimeSpan,
@@ -58,8 +60,9 @@ impl Want {
             Self::Bool => (matches!(kind, C::Bool | C::Dynamic | C::Int | C::Long), C::Bool),
             Self::Long => (matches!(kind, C::Int | C::Long | C::Real | C::Bool | C::Dynamic | C::Decimal), C::Long),
             Self::Real => (matches!(kind, C::Int | C::Long | C::Real | C::Decimal | C::Dynamic), C::Real),
-            Self::Number if matches!(kind, C::Int | C::Long | C::Bool) => (true, C::Long),
-            Self::Number => (matches!(kind, C::Real | C::Decimal | C::Dynamic), C::Real),
+            Self::Quantity if kind == C::TimeSpan => (true, kind),
+            Self::Number | Self::Quantity if matches!(kind, C::Int | C::Long | C::Bool) => (true, C::Long),
+            Self::Number | Self::Quantity => (matches!(kind, C::Real | C::Decimal | C::Dynamic), C::Real),
             Self::DateTime => (matches!(kind, C::DateTime | C::Dynamic | C::String), C::DateTime),
             Self::TimeSpan => (matches!(kind, C::TimeSpan | C::Dynamic | C::String), C::TimeSpan),
             Self::Dynamic => (kind == C::Dynamic, C::Dynamic),
@@ -162,7 +165,7 @@ impl ScalarSpec {
             Want::Any | Want::String => "value",
             Want::Bool => "bool",
             Want::Long => "long",
-            Want::Real | Want::Number => "number",
+            Want::Real | Want::Number | Want::Quantity => "number",
             Want::DateTime => "datetime",
             Want::TimeSpan => "timespan",
             Want::Dynamic => "dynamic",
@@ -298,9 +301,10 @@ impl ScalarUDFImpl for KqlFunction {
         let target = |(index, data_type): (usize, &DataType)| {
             let kind = match (self.spec.wanted(index), plain_kind(data_type)) {
                 (Want::Any, kind) => kind,
+                (Want::Quantity, ColumnType::TimeSpan) => ColumnType::TimeSpan,
                 (Want::Bool, _) => ColumnType::Bool,
-                (Want::Long, _) | (Want::Number, ColumnType::Int | ColumnType::Long) => ColumnType::Long,
-                (Want::Real | Want::Number, _) => ColumnType::Real,
+                (Want::Long, _) | (Want::Number | Want::Quantity, ColumnType::Int | ColumnType::Long) => ColumnType::Long,
+                (Want::Real | Want::Number | Want::Quantity, _) => ColumnType::Real,
                 (Want::String | Want::Dynamic, _) => ColumnType::String,
                 (Want::DateTime, _) => ColumnType::DateTime,
                 (Want::TimeSpan, _) => ColumnType::TimeSpan,

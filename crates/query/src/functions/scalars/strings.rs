@@ -1,5 +1,7 @@
 //! Functions over strings. Places and lengths count code points.
 
+use std::borrow::Cow;
+
 use arrow::array::ArrayRef;
 use datafusion::common::Result;
 use memchr::memmem;
@@ -75,14 +77,14 @@ pub(super) fn substring(call: &Call<'_>) -> Result<ArrayRef> {
     Ok(call.slices(|row| {
         let text = texts.get(row);
         let Some(start) = starts.get(row) else { return "" };
-        let start = if start < 0 { size(long(count(text)).unwrap_or(0) + start) } else { size(start) };
+        let start = if start < 0 { long(count(text)).unwrap_or(0) + start } else { start };
+        let Ok(start) = usize::try_from(start) else { return "" };
         let rest = &text[byte_of(text, start)..];
         match &lengths {
             None => rest,
-            Some(lengths) => match lengths.get(row) {
-                Some(length) if length >= 0 => &rest[..byte_of(rest, size(length))],
-                Some(_) => rest,
-                None => "",
+            Some(lengths) => match lengths.get(row).map(usize::try_from) {
+                Some(Ok(length)) => &rest[..byte_of(rest, length)],
+                _ => "",
             },
         }
     }))
@@ -180,28 +182,36 @@ pub(super) fn replace_string(call: &Call<'_>) -> Result<ArrayRef> {
     }))
 }
 
-fn plain_items(raw: Option<&str>) -> Vec<String> {
-    raw.and_then(json::items)
-        .into_iter()
-        .flatten()
-        .map(|item| {
-            let mut text = String::new();
-            json::write_plain(item, &mut text);
-            text
-        })
-        .collect()
-}
-
-/// `replace_strings(text, lookups, rewrites)`: one after the other.
+/// `replace_strings(text, lookups, rewrites)`: one lookup after the other; what has been found once is not looked at again.
+/// A rewrite that is no string leaves its lookup as it is.
 pub(super) fn replace_strings(call: &Call<'_>) -> Result<ArrayRef> {
     let (texts, lookups, rewrites) = (call.text(0)?, call.text(1)?, call.text(2)?);
     Ok(call.texts(|row, out| {
-        let rewrites = plain_items(rewrites.json(row));
-        let mut text = texts.get(row).to_owned();
-        for (index, lookup) in plain_items(lookups.json(row)).iter().enumerate().filter(|(_, lookup)| !lookup.is_empty()) {
-            text = text.replace(lookup, rewrites.get(index).map_or("", String::as_str));
+        let strings = |raw: Option<&'_ str>| -> Vec<Option<String>> {
+            raw.and_then(json::items).into_iter().flatten().map(|item| json::string(item).map(Cow::into_owned)).collect()
+        };
+        let rewrites = strings(rewrites.json(row));
+        // Pieces of the text, and whether they are settled.
+        let mut pieces = vec![(texts.get(row).to_owned(), false)];
+        for (index, lookup) in strings(lookups.json(row)).into_iter().enumerate() {
+            let Some(lookup) = lookup.filter(|lookup| !lookup.is_empty()) else { continue };
+            let rewrite = rewrites.get(index).cloned().flatten().unwrap_or_else(|| lookup.clone());
+            let mut next = Vec::with_capacity(pieces.len());
+            for (piece, settled) in pieces {
+                if settled {
+                    next.push((piece, true));
+                    continue;
+                }
+                for (part, rest) in piece.split(&lookup).enumerate() {
+                    if part > 0 {
+                        next.push((rewrite.clone(), true));
+                    }
+                    next.push((rest.to_owned(), false));
+                }
+            }
+            pieces = next;
         }
-        out.push_str(&text);
+        out.extend(pieces.into_iter().map(|(piece, _)| piece));
     }))
 }
 
@@ -233,14 +243,16 @@ pub(super) fn indexof(call: &Call<'_>) -> Result<ArrayRef> {
         let start = if start < 0 { (total + start).max(0) } else { start };
         let length = pick(&lengths, row, -1)?;
         let occurrence = pick(&occurrences, row, 1)?;
-        if start > total || length < -1 || occurrence < 1 {
-            return if length < -1 || occurrence < 1 { None } else { Some(-1) };
+        if lookup.is_empty() || length < -1 || occurrence < 1 {
+            return None;
         }
-        let from = byte_of(text, size(start));
-        let rest = &text[from..];
-        let rest = if length < 0 { rest } else { &rest[..byte_of(rest, size(length))] };
-        let found = rest.match_indices(lookup).nth(size(occurrence - 1));
-        Some(found.map_or(-1, |(at, _)| start + long(count(&rest[..at])).unwrap_or(0)))
+        if start > total {
+            return Some(-1);
+        }
+        // The length bounds where a match may begin, not where it ends.
+        let rest = &text[byte_of(text, size(start))..];
+        let found = rest.match_indices(lookup).nth(size(occurrence - 1)).and_then(|(at, _)| long(count(&rest[..at])));
+        Some(found.filter(|at| length < 0 || *at < length).map_or(-1, |at| start + at))
     }))
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn write_real(value: f64, out: &mut String) {
     if value.is_nan() {
         out.push_str("NaN");
     } else if value.is_infinite() {
-        out.push_str(if value > 0.0 { "Infinity" } else { "-Infinity" });
+        out.push_str(if value > 0.0 { "inf" } else { "-inf" });
     } else if value != 0.0 && !(1e-5..1e15).contains(&value.abs()) {
         let text = format!("{value:E}");
         let (mantissa, exponent) = text.split_once('E').unwrap_or((&text, "0"));
