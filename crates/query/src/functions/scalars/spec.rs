@@ -301,13 +301,12 @@ impl ScalarUDFImpl for KqlFunction {
         let target = |(index, data_type): (usize, &DataType)| {
             let kind = match (self.spec.wanted(index), plain_kind(data_type)) {
                 (Want::Any, kind) => kind,
-                (Want::Quantity, ColumnType::TimeSpan) => ColumnType::TimeSpan,
+                (Want::TimeSpan, _) | (Want::Quantity, ColumnType::TimeSpan) => ColumnType::TimeSpan,
                 (Want::Bool, _) => ColumnType::Bool,
                 (Want::Long, _) | (Want::Number | Want::Quantity, ColumnType::Int | ColumnType::Long) => ColumnType::Long,
                 (Want::Real | Want::Number | Want::Quantity, _) => ColumnType::Real,
                 (Want::String | Want::Dynamic, _) => ColumnType::String,
                 (Want::DateTime, _) => ColumnType::DateTime,
-                (Want::TimeSpan, _) => ColumnType::TimeSpan,
             };
             kind.query_type()
         };
