@@ -27,7 +27,9 @@ impl Namer {
     /// The name itself, or with the first free number behind it.
     pub(super) fn unique(&mut self, name: &str) -> String {
         let name = if self.taken.contains(name) {
-            (1_u64..).map(|number| format!("{name}{number}")).find(|candidate| !self.taken.contains(candidate)).expect("numbers do not end")
+            let tries = 1..=self.taken.len() + 1;
+            let mut candidates = tries.map(|number| format!("{name}{number}"));
+            candidates.find(|candidate| !self.taken.contains(candidate)).expect("one more number than names taken")
         } else {
             name.to_owned()
         };
@@ -50,24 +52,40 @@ impl Namer {
     }
 }
 
-/// Functions of one main argument that pass its name on.
+/// Functions that pass their first argument's name on: bins, conversions, JSON and XML, arithmetic. Sorted.
 const TRANSPARENT: &[&str] = &[
     "abs",
+    "acos",
+    "asin",
+    "atan",
+    "atan2",
     "bin",
     "bin_at",
     "ceiling",
-    "datetime_local_to_utc",
-    "datetime_utc_to_local",
-    "endofday",
-    "endofmonth",
-    "endofweek",
-    "endofyear",
+    "cos",
+    "cot",
+    "degrees",
+    "exp",
+    "exp10",
+    "exp2",
     "floor",
+    "gamma",
+    "log",
+    "log10",
+    "log2",
+    "loggamma",
+    "parse_csv",
+    "parse_json",
+    "parse_xml",
+    "parsejson",
+    "pow",
+    "radians",
     "round",
+    "sign",
+    "sin",
+    "sqrt",
     "startofday",
-    "startofmonth",
-    "startofweek",
-    "startofyear",
+    "tan",
     "tobool",
     "toboolean",
     "todatetime",
@@ -75,10 +93,13 @@ const TRANSPARENT: &[&str] = &[
     "todouble",
     "todynamic",
     "toguid",
+    "tohex",
     "toint",
     "tolong",
+    "toobject",
     "toreal",
     "tostring",
+    "totime",
     "totimespan",
 ];
 
@@ -100,10 +121,7 @@ pub(super) fn automatic(expr: &Expr) -> Option<String> {
             if functions::aggregate(name).is_some() {
                 return aggregate(name, arguments.iter().map(|argument| &argument.value)).into_iter().next();
             }
-            if TRANSPARENT.contains(&name) {
-                return automatic(&arguments.first()?.value);
-            }
-            None
+            if TRANSPARENT.binary_search(&name).is_ok() { automatic(&arguments.first()?.value) } else { None }
         }
         _ => None,
     }
@@ -115,7 +133,6 @@ pub(super) fn aggregate<'e>(function: &str, mut arguments: impl Iterator<Item = 
     let of = |prefix: &str| vec![format!("{prefix}_{}", first.and_then(automatic).unwrap_or_default())];
     match function {
         "count" if first.is_none() => vec!["count_".to_owned()],
-        "countif" => vec!["countif_".to_owned()],
         "make_set" | "make_set_if" | "makeset" => of("set"),
         "make_list" | "make_list_if" | "make_list_with_nulls" | "makelist" => of("list"),
         "make_bag" | "make_bag_if" | "make_dictionary" => of("bag"),
@@ -155,5 +172,23 @@ fn point_name(point: &Expr) -> String {
         ExprKind::Literal(Literal::Long(value)) => value.to_string(),
         ExprKind::Literal(Literal::Real(value)) => value.to_string().replace('.', "_"),
         _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_that_are_searched_are_sorted() {
+        assert!(TRANSPARENT.is_sorted());
+    }
+
+    #[test]
+    fn the_first_free_number_settles_a_clash() {
+        let mut namer = Namer::taken(["a", "a1", "Column1"]);
+        assert_eq!(namer.unique("a"), "a2");
+        assert_eq!(namer.automatic(None), "Column2");
+        assert_eq!(namer.automatic(Some("a".to_owned())), "a3");
     }
 }

@@ -120,7 +120,7 @@ fn lower(rel: &Rel) -> Planned<Partial> {
             if engine_form {
                 return Ok(Partial::unordered(builder));
             }
-            let values: Vec<Expr> = rel.columns.iter().map(|there| fitted(column(&there.name), there, &builder)).collect::<Planned<_>>()?;
+            let values: Vec<Expr> = rel.columns.iter().map(|there| fitted(column(&there.name), there, &builder)).collect();
             Ok(Partial::unordered(builder.project(values)?))
         }
         RelNode::Values(batch) => {
@@ -156,25 +156,24 @@ fn project(rel: &Rel, partial: Partial, values: &[Expr]) -> Planned<Partial> {
     let Partial { builder, mut order, mut hidden } = partial;
     let mut outputs = Vec::with_capacity(values.len() + order.len());
     for (there, value) in rel.columns.iter().zip(values) {
-        outputs.push(fitted(value.clone(), there, &builder)?);
+        outputs.push(fitted(value.clone(), there, &builder));
     }
     for key in &mut order {
         let kept = values.iter().position(|value| matches!(value, Expr::Column(found) if found.name == key.name));
-        match kept {
-            Some(at) => key.name.clone_from(&rel.columns[at].name),
-            None => {
-                let name = hidden_name(hidden);
-                hidden += 1;
-                outputs.push(column(&key.name).alias(&name));
-                key.name = name;
-            }
+        if let Some(at) = kept {
+            key.name.clone_from(&rel.columns[at].name);
+        } else {
+            let name = hidden_name(hidden);
+            hidden += 1;
+            outputs.push(column(&key.name).alias(&name));
+            key.name = name;
         }
     }
     Ok(Partial { builder: builder.project(outputs)?, order, hidden })
 }
 
 /// A value under its column's name and of exactly its Arrow type.
-fn fitted(value: Expr, there: &BoundColumn, builder: &LogicalPlanBuilder) -> Planned<Expr> {
+fn fitted(value: Expr, there: &BoundColumn, builder: &LogicalPlanBuilder) -> Expr {
     let wanted = there.kind.query_type();
     let value = match value.get_type(builder.schema()) {
         Ok(found) if found == wanted => value,
@@ -182,7 +181,7 @@ fn fitted(value: Expr, there: &BoundColumn, builder: &LogicalPlanBuilder) -> Pla
         // Sub-queries and other things only the analyzer can type.
         Err(_) => value,
     };
-    Ok(value.alias(&there.name))
+    value.alias(&there.name)
 }
 
 fn hidden_name(at: usize) -> String {
@@ -208,14 +207,11 @@ fn sort(partial: Partial, columns: &[BoundColumn], keys: &[Key]) -> Planned<Part
             extra.push(is_number.alias(&name));
             order.push(OrderColumn { name, ascending: key.nulls_first, nulls_first: key.nulls_first });
         }
-        let name = match &solid {
-            Expr::Column(plain) => plain.name.clone(),
-            // A null text in storage is the empty one: both come first going up, so that alone the plain column will do.
-            _ if keys.len() == 1 && matches!(&key.value.expr, Expr::Column(_)) && key.ascending == key.nulls_first => match &key.value.expr
-            {
-                Expr::Column(plain) => plain.name.clone(),
-                _ => hidden_name(hidden),
-            },
+        // A null text in storage is the empty one. Both come first going up, so where nothing else decides the plain column will do.
+        let alone = keys.len() == 1 && key.ascending == key.nulls_first;
+        let name = match (&solid, &key.value.expr) {
+            (Expr::Column(plain), _) => plain.name.clone(),
+            (_, Expr::Column(plain)) if alone => plain.name.clone(),
             _ => {
                 let name = hidden_name(hidden);
                 hidden += 1;
@@ -252,11 +248,7 @@ fn aggregate(rel: &Rel, partial: Partial, groups: &[Expr], aggregates: &[Aggrega
         });
         calls.push(split.map_or_else(|| aggregate.call.clone(), |(gathered, _)| gathered).alias(&there.name));
     }
-    let groups = groups
-        .iter()
-        .zip(group_columns)
-        .map(|(group, there)| fitted(group.clone(), there, &partial.builder))
-        .collect::<Planned<Vec<_>>>()?;
+    let groups: Vec<Expr> = groups.iter().zip(group_columns).map(|(group, there)| fitted(group.clone(), there, &partial.builder)).collect();
     let builder = partial.builder.aggregate(groups, calls)?;
     if !finished {
         return Ok(Partial::unordered(builder));

@@ -36,7 +36,7 @@ pub(super) fn unknown(name: &str, span: Span) -> Problem {
         return Problem::new(span, "UnexpectedAggregate", format!("`{name}` is an aggregate: it can be used in `summarize` only"));
     }
     if let Some(instead) = super::known::function(name) {
-        return Problem::unsupported(span, format!("the function `{name}`"), instead);
+        return Problem::unsupported(span, format!("the function `{name}`"), Some(instead).filter(|instead| !instead.is_empty()));
     }
     let problem = Problem::new(span, "UnknownFunction", format!("there is no function `{name}`"));
     match strongroom_kql::closest(name, functions::scalar_names().chain(functions::aggregate_names())) {

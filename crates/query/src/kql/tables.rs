@@ -101,7 +101,9 @@ impl Collector {
     }
 
     fn named(&mut self, values: &[NamedExpr]) {
-        values.iter().for_each(|value| self.value(&value.value));
+        for value in values {
+            self.value(&value.value);
+        }
     }
 
     /// An expression where rows may stand.

@@ -25,7 +25,7 @@ struct Pair {
 impl Binder<'_> {
     pub(super) fn join(&mut self, left: Rel, join: &ast::Join, span: Span) -> Outcome<Rel> {
         let right = self.pipeline(&join.right)?;
-        let pairs = self.conditions(&left, &right, &join.on, span)?;
+        let pairs = Self::conditions(&left, &right, &join.on, span)?;
         let on = keys(&pairs)?;
         let (left, kind) = match join.kind {
             JoinKind::InnerUnique => {
@@ -51,7 +51,7 @@ impl Binder<'_> {
     /// A left outer join (or inner) whose right key columns are dropped.
     pub(super) fn lookup(&mut self, left: Rel, lookup: &ast::Lookup, span: Span) -> Outcome<Rel> {
         let right = self.pipeline(&lookup.right)?;
-        let pairs = self.conditions(&left, &right, &lookup.on, span)?;
+        let pairs = Self::conditions(&left, &right, &lookup.on, span)?;
         let on = keys(&pairs)?;
         let kind = if lookup.kind == JoinKind::Inner { JoinType::Inner } else { JoinType::Left };
         let (width, right_columns) = (left.columns.len(), right.columns.clone());
@@ -72,7 +72,7 @@ impl Binder<'_> {
     }
 
     /// `on a, $left.b == $right.c and ..`
-    fn conditions(&mut self, left: &Rel, right: &Rel, on: &[ast::Expr], span: Span) -> Outcome<Vec<Pair>> {
+    fn conditions(left: &Rel, right: &Rel, on: &[ast::Expr], span: Span) -> Outcome<Vec<Pair>> {
         let mut pairs = Vec::new();
         let mut todo: Vec<&ast::Expr> = on.iter().rev().collect();
         while let Some(condition) = todo.pop() {
@@ -84,10 +84,10 @@ impl Binder<'_> {
                 }
                 ExprKind::Binary { op: BinaryOp::Equal, left: a, right: b, .. } => match (side(a), side(b)) {
                     (Some(("$left", l)), Some(("$right", r))) => {
-                        pairs.push(Pair { left: find(left, l, a.span)?, right: find(right, r, b.span)?, span: place })
+                        pairs.push(Pair { left: find(left, l, a.span)?, right: find(right, r, b.span)?, span: place });
                     }
                     (Some(("$right", r)), Some(("$left", l))) => {
-                        pairs.push(Pair { left: find(left, l, b.span)?, right: find(right, r, a.span)?, span: place })
+                        pairs.push(Pair { left: find(left, l, b.span)?, right: find(right, r, a.span)?, span: place });
                     }
                     _ => return Err(bad_condition(place)),
                 },
@@ -130,11 +130,11 @@ impl Binder<'_> {
         if legs.is_empty() {
             return Err(Problem::new(span, "UnknownTable", "none of the union's tables is there"));
         }
-        Self::united(legs, union.kind, union.with_source.as_ref().map(|name| name.text.as_str()), span)
+        Ok(Self::united(legs, union.kind, union.with_source.as_ref().map(|name| name.text.as_str()), span))
     }
 
     /// All rows of all legs under common columns.
-    pub(super) fn united(legs: Vec<(String, Rel)>, kind: UnionKind, source: Option<&str>, span: Span) -> Outcome<Rel> {
+    pub(super) fn united(legs: Vec<(String, Rel)>, kind: UnionKind, source: Option<&str>, span: Span) -> Rel {
         let depth = legs.iter().map(|(_, rel)| rel.depth).max().unwrap_or(0);
         let shared = match kind {
             UnionKind::Outer => all_columns(&legs),
@@ -157,7 +157,7 @@ impl Binder<'_> {
                 Arc::new(rel.project(columns.iter().map(|column| column.name.clone()).zip(values).collect(), span))
             })
             .collect();
-        Ok(Rel::over(depth + 1, RelNode::Union(inputs), columns, span))
+        Rel::over(depth + 1, RelNode::Union(inputs), columns, span)
     }
 }
 
@@ -179,7 +179,7 @@ fn all_columns(legs: &[(String, Rel)]) -> Vec<Shared> {
             match all.iter_mut().find(|there| there.name == column.name && there.kind == column.kind) {
                 Some(there) => there.sparse |= column.sparse,
                 None => {
-                    all.push(Shared { name: column.name.clone(), kind: column.kind, output: column.name.clone(), sparse: column.sparse })
+                    all.push(Shared { name: column.name.clone(), kind: column.kind, output: column.name.clone(), sparse: column.sparse });
                 }
             }
         }
@@ -200,7 +200,9 @@ fn common_columns(legs: &[(String, Rel)]) -> Vec<Shared> {
     all.retain(|shared| {
         legs.iter().all(|(_, rel)| rel.columns.iter().any(|column| column.name == shared.name && column.kind == shared.kind))
     });
-    all.iter_mut().for_each(|shared| shared.output.clone_from(&shared.name));
+    for shared in &mut all {
+        shared.output.clone_from(&shared.name);
+    }
     all
 }
 

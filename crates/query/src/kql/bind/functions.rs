@@ -149,7 +149,7 @@ impl Binder<'_> {
     }
 
     /// `toscalar(q)`: the first cell; null if there is none.
-    pub(in crate::kql) fn to_scalar(&mut self, arguments: &[Argument], span: Span) -> Outcome<Bound> {
+    pub(in crate::kql) fn first_cell(&mut self, arguments: &[Argument], span: Span) -> Outcome<Bound> {
         let [argument] = arguments else { return Err(Problem::new(span, "WrongArguments", "`toscalar` takes one query")) };
         let rel = match self.either(&argument.value, Scope::EMPTY)? {
             Either::Value(value) => return Ok(value),

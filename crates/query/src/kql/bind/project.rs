@@ -19,15 +19,15 @@ impl Binder<'_> {
         for value in values {
             let bound = self.value(&value.value, Scope::of(&rel.columns))?;
             for (name, bound) in split(value, bound) {
-                let place = |name: &str| outputs.iter().position(|(there, _)| there == name);
                 match name {
-                    Some(name) => match place(&name) {
-                        Some(at) => outputs[at].1 = bound,
-                        None => {
+                    Some(name) => {
+                        if let Some(at) = outputs.iter().position(|(there, _)| *there == name) {
+                            outputs[at].1 = bound;
+                        } else {
                             namer.take(&name);
                             outputs.push((name, bound));
                         }
-                    },
+                    }
                     None if matches!(value.value.kind, ExprKind::Name(_)) && is_input(&rel, &value.value.kind) => {}
                     None => outputs.push((namer.automatic(automatic(&value.value)), bound)),
                 }
@@ -45,7 +45,6 @@ impl Binder<'_> {
     /// Values with their names, given or derived.
     pub(super) fn named_values(&mut self, rel: &Rel, values: &[NamedExpr]) -> Outcome<Vec<(String, Bound)>> {
         let mut outputs = Vec::with_capacity(values.len());
-        // Given names come first: a derived one gives way to them wherever it stands.
         let mut namer = Namer::default();
         for value in values {
             let bound = self.value(&value.value, Scope::of(&rel.columns))?;

@@ -71,12 +71,9 @@ impl Binder<'_> {
         // The kind of a raw aggregate does not matter: its values are taken out right above it.
         columns.extend((0..collector.calls.len()).map(|at| BoundColumn::new(place(at), ColumnType::Dynamic)));
         let aggregates = collector.calls.into_iter().map(|call| Aggregate { call: call.call, ordered: call.ordered }).collect();
-        let node = RelNode::Aggregate {
-            groups: groups.iter().map(|(_, value)| value.solid()).collect(),
-            aggregates,
-            input: Arc::new(rel.clone()),
-        };
-        Ok(Rel::over(rel.depth, node, columns, span).project(outputs, span))
+        let depth = rel.depth;
+        let node = RelNode::Aggregate { groups: groups.iter().map(|(_, value)| value.solid()).collect(), aggregates, input: Arc::new(rel) };
+        Ok(Rel::over(depth, node, columns, span).project(outputs, span))
     }
 
     /// One entry: an aggregate with one or several columns, or an expression over aggregates.
@@ -93,7 +90,7 @@ impl Binder<'_> {
             && self.function(&function.text).is_none()
         {
             let (arguments, derived) = self.aggregate_arguments(function, arguments, rel, collector)?;
-            let call = bind_aggregate(function, arguments)?;
+            let call = bind_aggregate(function, &arguments)?;
             let kinds = call.columns.clone();
             let at = collector.borrow_mut().add(call);
             let call = collector.borrow().calls[at].clone();
@@ -135,7 +132,7 @@ impl Binder<'_> {
         for argument in arguments {
             values.push(self.value(&argument.value, Scope::of(scope.columns))?);
         }
-        let call = bind_aggregate(function, values)?;
+        let call = bind_aggregate(function, &values)?;
         let at = collector.borrow_mut().add(call);
         let value = collector.borrow().calls[at].value(column(&place(at)), 0);
         Ok(Bound::new(value.expr, value.kind, span))
@@ -179,8 +176,8 @@ impl Binder<'_> {
     }
 }
 
-fn bind_aggregate(function: &Name, arguments: Vec<Bound>) -> Outcome<BoundAggregate> {
+fn bind_aggregate(function: &Name, arguments: &[Bound]) -> Outcome<BoundAggregate> {
     let Some(spec) = functions::aggregate(&function.text) else { return Err(registry::unknown(&function.text, function.span)) };
     let typed = arguments.iter().map(|argument| Typed::new(argument.expr.clone(), argument.kind)).collect();
-    spec.bind(typed).map_err(|misfit| registry::complain(misfit, function.span, &arguments))
+    spec.bind(typed).map_err(|misfit| registry::complain(misfit, function.span, arguments))
 }

@@ -22,19 +22,15 @@ pub(super) fn arithmetic(op: BinaryOp, op_span: Span, left: Bound, right: Bound)
             Int => Long,
             wider => wider,
         },
-        (BinaryOp::Add, DateTime, TimeSpan) | (BinaryOp::Add, TimeSpan, DateTime) | (BinaryOp::Subtract, DateTime, TimeSpan) => DateTime,
+        (BinaryOp::Add | BinaryOp::Subtract, DateTime, TimeSpan) | (BinaryOp::Add, TimeSpan, DateTime) => DateTime,
         (BinaryOp::Subtract, DateTime, DateTime)
         | (BinaryOp::Add | BinaryOp::Subtract | BinaryOp::Modulo, TimeSpan, TimeSpan)
         | (BinaryOp::Modulo, DateTime, TimeSpan) => TimeSpan,
         (BinaryOp::Divide, TimeSpan, TimeSpan) => Real,
-        (BinaryOp::Multiply, TimeSpan, number) | (BinaryOp::Multiply, number, TimeSpan) | (BinaryOp::Divide, TimeSpan, number)
-            if is_number(number) =>
-        {
-            TimeSpan
-        }
+        (BinaryOp::Multiply | BinaryOp::Divide, TimeSpan, number) | (BinaryOp::Multiply, number, TimeSpan) if is_number(number) => TimeSpan,
         (_, a, b) => return Err(misfit(op, op_span, a, b)),
     };
-    if is_number(kind) && !(left.kind == TimeSpan) {
+    if is_number(kind) && left.kind != TimeSpan {
         let (left, right) = (convert(left, kind), convert(right, kind));
         return Ok(Bound::new(numbers(op, left.expr, &right), kind, op_span));
     }

@@ -9,7 +9,7 @@ use strongroom_model::ColumnType;
 
 use super::coerce::{convert, unify};
 use super::literal::{datetime_ns, kind_of};
-use super::{Scope, Want, strings, truth};
+use super::{Scope, strings, truth};
 use crate::functions;
 use crate::kql::Binder;
 use crate::kql::bound::{Bound, text};
@@ -17,7 +17,7 @@ use crate::kql::problem::{Outcome, Problem};
 use crate::kql::registry;
 
 impl Binder<'_> {
-    pub(super) fn call(&mut self, function: &Name, arguments: &[Argument], span: Span, scope: Scope<'_>, want: Want) -> Outcome<Bound> {
+    pub(super) fn call(&mut self, function: &Name, arguments: &[Argument], span: Span, scope: Scope<'_>) -> Outcome<Bound> {
         let name = function.text.as_str();
         if let Some(lambda) = self.function(name) {
             return self.scalar_call(&lambda, function, arguments, scope);
@@ -29,7 +29,7 @@ impl Binder<'_> {
             return self.aggregate_call(function, arguments, span, scope, collector);
         }
         match name {
-            "toscalar" => return self.to_scalar(arguments, span),
+            "toscalar" => return self.first_cell(arguments, span),
             "column_ifexists" | "columnifexists" => return self.column_if_exists(function, arguments, scope),
             "materialize" | "table" | "datatable" => {
                 return Err(Problem::new(span, "NotScalar", "rows cannot be used as a value; `toscalar(..)` takes the first cell"));
@@ -39,7 +39,7 @@ impl Binder<'_> {
                 if let Some(last) = arguments.last()
                     && let ExprKind::TypeOf(kind) = last.value.kind
                 {
-                    let inner = self.call(function, &arguments[..arguments.len() - 1], span, scope, want)?;
+                    let inner = self.call(function, &arguments[..arguments.len() - 1], span, scope)?;
                     return Ok(convert(inner, kind_of(kind)));
                 }
             }
@@ -139,11 +139,7 @@ impl Binder<'_> {
                 done(strings::is_not_empty(&values[0]), ColumnType::Bool)
             }
             "now" | "ago" => {
-                if function.text == "now" {
-                    arity(0, 1)?
-                } else {
-                    arity(1, 1)?
-                }
+                arity(usize::from(function.text == "ago"), 1)?;
                 let now = Bound::new(Expr::Literal(datetime_ns(self.now()), None), ColumnType::DateTime, span);
                 let Some(offset) = values.first() else { return Ok(Some(now)) };
                 let offset =

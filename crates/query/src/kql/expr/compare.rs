@@ -12,7 +12,7 @@ use strongroom_model::ColumnType;
 use super::coerce::{common_number, convert, is_number};
 use super::{Scope, Want, balanced, strings};
 use crate::kql::Binder;
-use crate::kql::bound::{Bound, Rel, column};
+use crate::kql::bound::{Bound, Rel};
 use crate::kql::problem::{Outcome, Problem};
 use crate::kql::{plan, registry};
 
@@ -326,7 +326,7 @@ fn relation(op: BinaryOp, op_span: Span, left: Bound, right: Bound) -> Outcome<E
         BinaryOp::Greater => (Operator::Gt, true),
         _ => (Operator::GtEq, true),
     };
-    if matches!(left.kind, ColumnType::Bool | ColumnType::Guid) && left.kind == ColumnType::Guid {
+    if left.kind == ColumnType::Guid {
         return Err(Problem::mismatch(op_span, "guids have no order"));
     }
     let plain = binary_expr(left.solid(), operator, right.solid());

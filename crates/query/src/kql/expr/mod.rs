@@ -115,7 +115,7 @@ impl Binder<'_> {
             ExprKind::Literal(value) => Ok(literal(value, span)),
             ExprKind::Name(name) => self.name(name, span, scope),
             ExprKind::Path { .. } | ExprKind::Index { .. } => self.member_chain(expr, scope),
-            ExprKind::Call { receiver: None, function, arguments } => self.call(function, arguments, span, scope, want),
+            ExprKind::Call { receiver: None, function, arguments } => self.call(function, arguments, span, scope),
             ExprKind::Call { receiver: Some(_), .. } => {
                 Err(Problem::new(span, "NotScalar", "rows cannot be used as a value; `toscalar(..)` takes the first cell"))
             }

@@ -68,7 +68,8 @@ fn rows_and_values_are_not_mixed_up() {
 fn what_unfolds_without_end_is_refused() {
     let mut text = "let f0 = (x:long) { x + x };".to_owned();
     for at in 1..30 {
-        text.push_str(&format!("let f{at} = (x:long) {{ f{}(x) + f{}(x) }};", at - 1, at - 1));
+        let before = at - 1;
+        text += &format!("let f{at} = (x:long) {{ f{before}(x) + f{before}(x) }};");
     }
     text.push_str("print f29(1)");
     assert!(problem(&text).contains("error[TooComplex]"));

@@ -128,14 +128,8 @@ pub(super) struct Table {
 }
 
 pub(super) fn table(text: &str) -> Result<Table, String> {
-    let planned = bound(text).map_err(|problem| rendered(text, problem))?;
-    crate::sandbox::check(&planned.plan, crate::sandbox::Trust::Binder).map_err(|error| error.to_string())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let batches = runtime.block_on(async {
-        let plan = session().state().create_physical_plan(&planned.plan).await?;
-        datafusion::physical_plan::collect(plan, session().task_ctx()).await
-    });
-    let batches = batches.map_err(|error| format!("failed: {}", error.strip_backtrace()))?;
+    let planned = bound(text).map_err(|problem| rendered(text, &problem))?;
+    let batches = execute(&planned)?;
     let fields = planned.plan.schema().fields().clone();
     let columns: Vec<(String, ColumnType)> =
         fields.iter().map(|f| (f.name().clone(), ColumnType::of_field(f).expect("a KQL type"))).collect();
@@ -146,6 +140,17 @@ pub(super) fn table(text: &str) -> Result<Table, String> {
         }
     }
     Ok(Table { columns, rows })
+}
+
+/// Runs a plan as the engine would.
+pub(super) fn execute(planned: &Planned) -> Result<Vec<RecordBatch>, String> {
+    crate::sandbox::check(&planned.plan, crate::sandbox::Trust::Binder).map_err(|error| error.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let batches = runtime.block_on(async {
+        let plan = session().state().create_physical_plan(&planned.plan).await?;
+        datafusion::physical_plan::collect(plan, session().task_ctx()).await
+    });
+    batches.map_err(|error| format!("failed: {}", error.strip_backtrace()))
 }
 
 fn cell(array: &ArrayRef, row: usize, kind: ColumnType) -> String {
@@ -184,7 +189,7 @@ pub(super) fn check(text: &str, expected: &[&str]) {
 
 /// The optimized plan.
 pub(super) fn explain(text: &str) -> String {
-    let planned = bound(text).map_err(|problem| rendered(text, problem)).unwrap();
+    let planned = bound(text).map_err(|problem| rendered(text, &problem)).unwrap();
     session().state().optimize(&planned.plan).unwrap().display_indent().to_string()
 }
 
@@ -192,10 +197,10 @@ pub(super) fn explain(text: &str) -> String {
 pub(super) fn problem(text: &str) -> String {
     match bound(text) {
         Ok(planned) => format!("no complaint:\n{}", planned.plan.display_indent()),
-        Err(problem) => rendered(text, problem),
+        Err(problem) => rendered(text, &problem),
     }
 }
 
-fn rendered(text: &str, problem: Problem) -> String {
+fn rendered(text: &str, problem: &Problem) -> String {
     problem.render(text)
 }

@@ -6,4 +6,4 @@ mod operators;
 mod plans;
 mod values;
 
-use fixture::{check, explain, problem, run};
+use fixture::{check, explain, problem};

@@ -113,10 +113,10 @@ fn arg_max_takes_one_row_and_a_star_takes_the_other_columns() {
 #[test]
 fn lists_keep_the_order_of_a_sort() {
     check(
-        "Logs | sort by TimeGenerated asc | summarize make_list(Code), arg_max(Code, Level), count() by Ok = isnull(Ok) | sort by Ok asc",
+        "Logs | sort by TimeGenerated asc | summarize make_list(Code), arg_min(Code, Level), count() by Ok = isnull(Ok) | sort by Ok asc",
         &[
             "Ok:bool, list_Code:dynamic, Code:long, Level:string, count_:long",
-            "false | [200,500,404,500,200] | 500 | 'error' | 5",
+            "false | [200,500,404,500,200] | 200 | 'info' | 5",
             "true | [] | null | '' | 1",
         ],
     );

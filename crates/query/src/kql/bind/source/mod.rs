@@ -104,7 +104,7 @@ impl Binder<'_> {
     /// `T*` outside a union: all of those tables.
     fn tables_like(&mut self, text: &str, span: Span) -> Outcome<Rel> {
         let legs = self.matching_tables(text, span)?;
-        Self::united(legs, strongroom_kql::ast::UnionKind::Outer, None, span)
+        Ok(Self::united(legs, strongroom_kql::ast::UnionKind::Outer, None, span))
     }
 
     /// The tables and rows a pattern stands for, with their names.
