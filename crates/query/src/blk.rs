@@ -173,17 +173,17 @@ impl BlkStore {
         let merged = coalesce(ranges);
         let sealed: Vec<_> = merged.iter().map(|plain| opener.sealed_range(plain.clone())).collect();
         let fetched = self.fetch(block, &sealed).await?;
-        let mut opened = Vec::with_capacity(merged.len());
+        let mut plains = Vec::with_capacity(merged.len());
         for (plain, sealed) in merged.iter().zip(&fetched) {
             let bytes = opener
                 .open_range(&block.guard, clock.boot(), plain.clone(), sealed)
                 .map_err(|error| open_error(&error, block.stored.key.object))?;
-            opened.push((plain.clone(), Bytes::from(bytes)));
+            plains.push((plain.clone(), Bytes::from(bytes)));
         }
         ranges
             .iter()
             .map(|wanted| {
-                opened
+                plains
                     .iter()
                     .find(|(plain, _)| plain.start <= wanted.start && wanted.end <= plain.end)
                     .and_then(|(plain, bytes)| {

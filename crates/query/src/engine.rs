@@ -14,7 +14,7 @@ use strongroom_keys::KeyRing;
 use strongroom_model::{Epoch, ErrorKind, PrincipalId, TimeRange, WorkspaceId};
 use strongroom_store::BlockStore;
 use strongroom_world::World;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::blk::BlkStore;
@@ -59,6 +59,7 @@ pub struct Engine {
     config: QueryConfig,
     /// Taken at drop only.
     runtime: Option<Runtime>,
+    threads: Handle,
     sessions: Sessions,
     own: Arc<OwnFunctions>,
     footers: Arc<Footers>,
@@ -122,6 +123,7 @@ impl Engine {
             places: Arc::new(Semaphore::new(config.concurrent_max.max(1))),
             waiting: AtomicUsize::new(0),
             running: Mutex::default(),
+            threads: runtime.handle().clone(),
             runtime: Some(runtime),
             deps,
             config,
@@ -203,15 +205,14 @@ impl Engine {
             parsed,
             own: Arc::clone(&self.own),
             tables: Pins::new(self.deps.catalog.clone(), Arc::clone(&self.deps.buffer), shared, self.config.tables_max),
-            place,
+            _place: place,
             started,
             time,
             rows_max: limits.rows.unwrap_or(self.config.rows_max),
             bytes_max: limits.bytes.unwrap_or(self.config.bytes_max),
             memory_before: self.sessions.reserved(),
         };
-        let runtime = self.runtime.as_ref().expect("taken at drop only");
-        run::start(runtime.handle(), job).await
+        run::start(&self.threads, job).await
     }
 
     /// The tables of a workspace with columns and sizes.

@@ -20,6 +20,7 @@ mod footers;
 pub(crate) mod functions;
 mod kql;
 mod lineage;
+mod memtable;
 mod newest;
 pub mod output;
 mod pin;

@@ -44,7 +44,6 @@ fn plain(plan: &LogicalPlan) -> bool {
         // Other columns may be renamed to the time column's name.
         LogicalPlan::Projection(projection) => {
             let kept = projection.expr.iter().all(|expr| match expr {
-                Expr::Column(_) => true,
                 Expr::Alias(alias) => alias.name != TIME_COLUMN || is_time(&alias.expr),
                 _ => true,
             });

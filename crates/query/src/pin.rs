@@ -71,7 +71,7 @@ impl Pins {
         stats.table_rows.fetch_add(rows, std::sync::atomic::Ordering::Relaxed);
         let bytes = snapshot.blocks.iter().map(|block| block.sealed_len).sum();
         stats.table_bytes.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
-        Ok(LogTable::new(row.name.clone(), columns, memory, snapshot.blocks, Arc::clone(&self.shared)))
+        Ok(LogTable::new(row.name.clone(), &columns, memory, snapshot.blocks, Arc::clone(&self.shared)))
     }
 }
 

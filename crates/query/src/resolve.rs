@@ -18,13 +18,14 @@ use crate::{QueryError, Render};
 pub(crate) struct BoundContext {
     /// The tables found among the names asked for. A name that is missing is no table of this workspace.
     /// The provider's schema is the engine form of [`strongroom_model::TableSchema`], `dynamic` columns marked by extension name.
-    /// A timespan is already built in: providers give rows inside it only.
+    /// The request's timespan is already built in: providers give rows inside it only.
     pub tables: HashMap<String, Arc<dyn TableProvider>>,
     /// Every table name of the workspace, sorted: for wildcards and did-you-mean.
     pub names: Vec<String>,
     /// The instant `now()` means in this query, nanoseconds since 1970.
     pub now: i64,
-    /// The request's timespan.
+    /// The request's timespan, for a language that wants to know it.
+    #[allow(dead_code, reason = "neither language asks yet")]
     pub timespan: Option<TimeRange>,
 }
 
@@ -56,7 +57,7 @@ pub(crate) fn did_you_mean<'a>(wanted: &str, names: impl IntoIterator<Item = &'a
         .into_iter()
         .map(|name| (distance(&lower, &name.to_lowercase()), name))
         .filter(|(far, _)| *far <= limit)
-        .min_by(|a, b| a.cmp(b))
+        .min()
         .map(|(_, name)| name)
 }
 

@@ -38,7 +38,7 @@ pub(crate) struct Job {
     pub(crate) own: Arc<OwnFunctions>,
     pub(crate) tables: Pins,
     /// Given back when the query ends.
-    pub(crate) place: OwnedSemaphorePermit,
+    pub(crate) _place: OwnedSemaphorePermit,
     pub(crate) started: BootTime,
     pub(crate) time: Duration,
     pub(crate) rows_max: u64,
@@ -126,15 +126,12 @@ async fn drive(mut job: Job, columns: oneshot::Sender<Result<Columns, QueryError
 
 /// Plans the text against the tables it names.
 async fn plan(job: &mut Job) -> Result<(LogicalPlan, Option<Render>), QueryError> {
-    let (plan, render, trust) = match job.parsed.take() {
-        Some(sql) => {
-            let bound = job.tables.resolve(&sql.names()?).await?;
-            (sql.plan(&job.text, &job.state, &job.own, &bound)?, None, Trust::Caller)
-        }
-        None => {
-            let planned = kql::plan(&job.state, &job.text, &job.tables).await?;
-            (planned.plan, planned.render, Trust::Binder)
-        }
+    let (plan, render, trust) = if let Some(sql) = job.parsed.take() {
+        let bound = job.tables.resolve(&sql.names()?).await?;
+        (sql.plan(&job.text, &job.state, &job.own, &bound)?, None, Trust::Caller)
+    } else {
+        let planned = kql::plan(&job.state, &job.text, &job.tables).await?;
+        (planned.plan, planned.render, Trust::Binder)
     };
     sandbox::check(&plan, trust)?;
     Ok((plan, render))

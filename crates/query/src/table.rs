@@ -7,7 +7,7 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::TimestampNanosecondType;
 use arrow_schema::{Schema, SchemaRef};
 use async_trait::async_trait;
-use datafusion::catalog::memory::{DataSourceExec, MemorySourceConfig};
+use datafusion::catalog::memory::DataSourceExec;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, DFSchema, ScalarValue, Statistics};
@@ -26,7 +26,6 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::filter::FilterExecBuilder;
 use datafusion::physical_plan::union::UnionExec;
 use object_store::ObjectStore;
-use strongroom_buffer::conform;
 use strongroom_catalog::BlockRow;
 use strongroom_model::{BlockStats, Epoch, TIME_COLUMN, TableName, TableSchema, TimeRange};
 use strongroom_store::BlockStore;
@@ -37,6 +36,7 @@ use crate::context::QueryContext;
 use crate::explain::{Fate, Pruned};
 use crate::footers::Footers;
 use crate::lineage::Lineage;
+use crate::memtable::MemtableExec;
 use crate::prune::{self, Bounds};
 
 /// Read at once from a block's end: footers of blocks of some twenty columns fit.
@@ -58,7 +58,6 @@ pub(crate) struct Shared {
 /// A table pinned for one query.
 pub(crate) struct LogTable {
     name: TableName,
-    columns: Arc<TableSchema>,
     schema: SchemaRef,
     /// Rows not in blocks yet, by epoch.
     memory: Vec<(Epoch, RecordBatch)>,
@@ -81,17 +80,13 @@ struct Kept<'a> {
 impl LogTable {
     pub(crate) fn new(
         name: TableName,
-        columns: Arc<TableSchema>,
+        columns: &TableSchema,
         memory: Vec<(Epoch, RecordBatch)>,
         blocks: Vec<BlockRow>,
         shared: Arc<Shared>,
     ) -> Self {
         let schema = columns.query_schema();
-        Self { name, columns, schema, memory, blocks, shared }
-    }
-
-    pub(crate) fn columns(&self) -> &TableSchema {
-        &self.columns
+        Self { name, schema, memory, blocks, shared }
     }
 
     /// Filters, timespan included, as one physical expression over the whole schema.
@@ -171,7 +166,7 @@ impl LogTable {
             ));
         }
         let mut kept: Vec<Kept<'_>> = left.iter().map(|i| Kept { row: &self.blocks[*i], stats: by_block[i].clone() }).collect();
-        kept.sort_by(|a, b| (b.row.time.end, b.row.time.start, b.row.object).cmp(&(a.row.time.end, a.row.time.start, a.row.object)));
+        kept.sort_by_key(|block| std::cmp::Reverse((block.row.time.end, block.row.time.start, block.row.object)));
         Ok(kept)
     }
 
@@ -270,11 +265,10 @@ impl LogTable {
                 continue;
             }
             self.shared.lineage.guard(&self.shared.context, *epoch).await?;
-            let batch = conform(batch, &wanted).map_err(DataFusionError::from)?;
             rows += batch.num_rows() as u64;
             let least = (0..sizes.len()).min_by_key(|i| sizes[*i]).unwrap_or(0);
             sizes[least] += batch.num_rows();
-            parts[least].push(batch);
+            parts[least].push(batch.clone());
         }
         self.shared.context.stats.memtable_rows.fetch_add(rows, Ordering::Relaxed);
         self.shared.context.record_fates([Fate::Memory { table: self.name.to_string(), rows, all }]);
@@ -282,7 +276,7 @@ impl LogTable {
         if parts.is_empty() {
             return Ok(None);
         }
-        Ok(Some(MemorySourceConfig::try_new_exec(&parts, wanted, None)?))
+        Ok(Some(Arc::new(MemtableExec::new(parts, wanted))))
     }
 
     /// The time range that the filters leave, as far as plain comparisons tell.

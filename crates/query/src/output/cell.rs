@@ -1,6 +1,7 @@
 //! One value as text, the way KQL's answers spell it.
 
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{
@@ -51,7 +52,7 @@ pub fn format_datetime(ns: i64) -> String {
 #[must_use]
 pub fn format_timespan(ns: i64) -> String {
     let ticks = ns.unsigned_abs() / 100;
-    let (seconds, rest) = (ticks / 10_000_000, u32::try_from(ticks % 10_000_000).expect("below ten million"));
+    let (seconds, rest) = (ticks / 10_000_000, u32::try_from(ticks % 10_000_000).unwrap_or_default());
     let mut text = String::with_capacity(24);
     if ns < 0 && ticks > 0 {
         text.push('-');
@@ -61,7 +62,7 @@ pub fn format_timespan(ns: i64) -> String {
         text.push_str(&days.to_string());
         text.push('.');
     }
-    text.push_str(&format!("{:02}:{:02}:{:02}", seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60));
+    write!(text, "{:02}:{:02}:{:02}", seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60).ok();
     fraction(&mut text, rest);
     text
 }
@@ -69,7 +70,7 @@ pub fn format_timespan(ns: i64) -> String {
 /// Seven digits, or none if all are zero.
 fn fraction(text: &mut String, ticks: u32) {
     if ticks > 0 {
-        text.push_str(&format!(".{ticks:07}"));
+        write!(text, ".{ticks:07}").ok();
     }
 }
 
@@ -220,10 +221,9 @@ pub(super) fn write_json(cell: &Cell<'_>, embed: bool, out: &mut Vec<u8>) {
         Cell::Bool(false) => out.extend_from_slice(b"false"),
         Cell::Number(digits) => out.extend_from_slice(digits.as_bytes()),
         Cell::Odd(name) => quote(name, out),
-        Cell::Text(text) => quote(text, out),
         Cell::Owned(text) => quote(text, out),
         Cell::Json(text) if embed && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() => out.extend_from_slice(text.as_bytes()),
-        Cell::Json(text) => quote(text, out),
+        Cell::Text(text) | Cell::Json(text) => quote(text, out),
     }
 }
 

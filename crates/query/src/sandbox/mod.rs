@@ -5,6 +5,7 @@
 //! and function that is not on the list, whichever language it came from.
 
 mod allow;
+mod growth;
 mod sql;
 
 pub(crate) use allow::{Trust, check};

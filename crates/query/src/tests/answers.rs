@@ -236,3 +236,25 @@ async fn an_empty_table_and_no_table_at_all_answer() {
     assert_eq!(told.columns(), [("n".to_owned(), "long".to_owned())]);
     assert_eq!(rig.sql("select 1 + 1 as two").await.rows(), [json!([2])]);
 }
+
+#[tokio::test]
+async fn kql_runs_over_the_same_tables_and_bounds() {
+    let rig = Rig::new().await;
+    rig.send_many("App", 100, 30, 0).await;
+    rig.flush().await;
+    rig.send_many("App", 20, 5, 100).await;
+    assert_eq!(rig.kql("App | count").await.rows(), [json!([120])]);
+    assert_eq!(rig.kql("App | where word == 'even' | summarize c = count(), m = max(n)").await.rows(), [json!([60, 118])]);
+    assert_eq!(rig.kql("App | top 2 by TimeGenerated | project n").await.rows(), [json!([100]), json!([101])]);
+    let timespan = Some(TimeRange { start: NOW - 10 * MINUTE, end: NOW });
+    let told = rig.told(QueryRequest { timespan, ..rig.request("App | count", Language::Kql) }).await.unwrap();
+    assert_eq!(told.rows(), [json!([20])]);
+    let explained = rig.told(QueryRequest { explain: true, ..rig.request("App | where n > 110", Language::Kql) }).await.unwrap().items();
+    assert!(explained.iter().any(|item| item["Fate"] == "pruned by statistics"), "{explained:?}");
+    let request = rig.request("App | summarize count() by word | render piechart", Language::Kql);
+    let render = rig.engine.run(request).await.unwrap().render.unwrap();
+    assert_eq!(render.visualization, "piechart");
+    let error = rig.told(rig.request("Ap | count", Language::Kql)).await.unwrap_err();
+    assert_eq!(error.kind(), strongroom_model::ErrorKind::Invalid);
+    assert!(error.innererror().is_some(), "{error}");
+}

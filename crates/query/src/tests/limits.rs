@@ -1,10 +1,12 @@
 //! Bounds: what is cut says so, what is refused says why.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
+use futures::StreamExt;
 use strongroom_model::ErrorKind;
 
-use crate::output::{JsonOptions, json};
+use crate::output::{self, JsonOptions, json};
 use crate::rig::Rig;
 use crate::{Language, Limits, QueryConfig, QueryRequest};
 
@@ -90,8 +92,43 @@ async fn a_text_that_is_too_long_or_unfolds_too_far_is_refused() {
     assert_eq!(rig.try_sql(&deep).await.unwrap_err().kind(), ErrorKind::Invalid);
     let mut bomb = "with c0 as (select 1 as x)".to_owned();
     for i in 1..40 {
-        bomb.push_str(&format!(", c{i} as (select a.x from c{} a, c{} b)", i - 1, i - 1));
+        write!(bomb, ", c{i} as (select a.x from c{0} a, c{0} b)", i - 1).unwrap();
     }
     bomb.push_str(" select count(*) from c39");
     assert!(rig.try_sql(&bomb).await.unwrap_err().message().contains("unfolds"));
+}
+
+#[tokio::test]
+async fn values_that_would_outgrow_memory_are_refused_before_they_are_made() {
+    let rig = Rig::new().await;
+    rig.send_many("App", 5, 5, 0).await;
+    let mut doubling = "with c0 as (select repeat('x', 10000) as s from App)".to_owned();
+    for i in 1..30 {
+        write!(doubling, ", c{i} as (select s || s as s from c{})", i - 1).unwrap();
+    }
+    doubling.push_str(" select length(s) from c29");
+    let long = "y".repeat(9_000);
+    for text in [
+        doubling,
+        format!("select replace(repeat('x', 10000), 'x', '{long}') from App"),
+        "select repeat(repeat('x', 10000), 10000) from App".to_owned(),
+        "select replace(replace(replace(text, 'n', text), 'e', text), 'i', text) from App".to_owned(),
+    ] {
+        let error = rig.try_sql(&text).await.unwrap_err();
+        assert!(error.message().contains("as long as"), "{error}");
+    }
+    let fine = "select replace(word || '-' || text || concat(word, text, word), 'e', '<b>e</b>') from App";
+    assert_eq!(rig.sql(fine).await.rows().len(), 5);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_cut_by_a_limit_breaks_instead_of_ending() {
+    let rig = Rig::new().await;
+    rig.send_many("App", 500, 5, 0).await;
+    let limits = Limits { rows: Some(120), ..Limits::default() };
+    let request = QueryRequest { limits, ..rig.request("select n from App", Language::Sql) };
+    for encode in [output::csv, output::ndjson, output::arrow_ipc] {
+        let parts: Vec<_> = encode(rig.engine.run(request.clone()).await.unwrap()).collect().await;
+        assert_eq!(parts.last().unwrap().as_ref().unwrap_err().code(), "ResultTooLarge");
+    }
 }
