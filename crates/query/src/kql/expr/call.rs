@@ -52,6 +52,11 @@ impl Binder<'_> {
                 _ => self.value(&argument.value, scope)?,
             });
         }
+        if matches!(name, "array_sort_asc" | "array_sort_desc")
+            && let Some(second) = values.get(1).filter(|second| second.kind == ColumnType::Dynamic)
+        {
+            return Err(Problem::unsupported(second.span, "sorting several arrays together", Some("sort one array at a time")));
+        }
         if let Some(special) = self.special(function, &values, span)? {
             return Ok(special);
         }

@@ -116,9 +116,6 @@ impl Binder<'_> {
             ExprKind::Name(name) => self.name(name, span, scope),
             ExprKind::Path { .. } | ExprKind::Index { .. } => self.member_chain(expr, scope),
             ExprKind::Call { receiver: None, function, arguments } => self.call(function, arguments, span, scope),
-            ExprKind::Call { receiver: Some(_), .. } => {
-                Err(Problem::new(span, "NotScalar", "rows cannot be used as a value; `toscalar(..)` takes the first cell"))
-            }
             ExprKind::Unary { op, operand } => {
                 let operand = self.value(operand, scope)?;
                 match op {
@@ -131,7 +128,7 @@ impl Binder<'_> {
             ExprKind::Or(parts) => self.chain(parts, Operator::Or, scope, want, span),
             ExprKind::Set { op, op_span, operand, list } => self.set(*op, *op_span, operand, list, scope, want),
             ExprKind::Between { operand, low, high, negated } => self.between(operand, low, high, *negated, scope),
-            ExprKind::Pipeline(_) => {
+            ExprKind::Call { receiver: Some(_), .. } | ExprKind::Pipeline(_) => {
                 Err(Problem::new(span, "NotScalar", "rows cannot be used as a value; `toscalar(..)` takes the first cell"))
             }
             ExprKind::Array(_) => {
