@@ -201,7 +201,7 @@ fn separate_check(config: &Config) -> Check {
     let same = device(&config.data_dir).zip(device(&config.config_dir)).is_some_and(|(data, keys)| data == keys);
     let (verdict, text) = if same {
         (
-            Verdict::Red,
+            Verdict::Warning,
             "the root key lies on the filesystem of the data: who takes the disk takes both; move --config-dir to another one".to_owned(),
         )
     } else {

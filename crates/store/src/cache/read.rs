@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt};
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 use strongroom_envelope::{GuardError, KeyGuard, OpenError, PartKey};
 use strongroom_world::World;
 
@@ -297,10 +297,7 @@ impl HotCache {
         let fetched = if gaps.is_empty() {
             Vec::new()
         } else {
-            match objects.get_ranges(&block.key.path(), &gaps).await {
-                Ok(fetched) => fetched,
-                Err(error) => return Err(diagnose(objects, block, error).await),
-            }
+            fetch_exact(objects, block, &gaps).await?
         };
         for (gap, bytes) in gaps.iter().zip(&fetched) {
             check_len(block, gap, bytes)?;
@@ -327,6 +324,39 @@ fn count_fetched(counters: &Counters, bytes: &Bytes) {
     metrics::counter!("store_fetched_bytes_total").increment(bytes.len() as u64);
 }
 
+/// Bytes of a block; the object's own length is checked on the way, for bytes hung on at its end would else go unseen.
+async fn fetch_range(objects: &Arc<dyn ObjectStore>, block: &StoredBlock, range: &Range<u64>) -> Result<Bytes, StoreError> {
+    let options = GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
+    let got = match objects.get_opts(&block.key.path(), options).await {
+        Ok(got) => got,
+        Err(error) => return Err(diagnose(objects, block, error).await),
+    };
+    if got.meta.size != block.len {
+        return Err(StoreError::OutOfRange { key: block.key.to_string(), start: got.meta.size.min(block.len), end: block.len.max(got.meta.size) });
+    }
+    got.bytes().await.map_err(StoreError::objects(&block.key))
+}
+
+/// Several ranges; the one with the object's end, which every reader proves first, checks its length.
+async fn fetch_exact(objects: &Arc<dyn ObjectStore>, block: &StoredBlock, gaps: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {
+    let is_end = |gap: &&Range<u64>| gap.end == block.len;
+    let inner: Vec<_> = gaps.iter().filter(|gap| !is_end(gap)).cloned().collect();
+    let mut fetched = if inner.is_empty() {
+        Vec::new()
+    } else {
+        match objects.get_ranges(&block.key.path(), &inner).await {
+            Ok(fetched) => fetched,
+            Err(error) => return Err(diagnose(objects, block, error).await),
+        }
+    }
+    .into_iter();
+    let mut all = Vec::with_capacity(gaps.len());
+    for gap in gaps {
+        all.push(if is_end(&gap) { fetch_range(objects, block, gap).await? } else { fetched.next().unwrap_or_default() });
+    }
+    Ok(all)
+}
+
 /// An object that is shorter or longer than it was when it was put is damage, not an outage of the store.
 async fn diagnose(objects: &Arc<dyn ObjectStore>, block: &StoredBlock, error: object_store::Error) -> StoreError {
     match objects.head(&block.key.path()).await {
@@ -346,11 +376,7 @@ fn check_len(block: &StoredBlock, range: &Range<u64>, bytes: &Bytes) -> Result<(
 
 async fn fetch(fill: &Fill, part: u32, counters: &Counters) -> Result<Bytes, StoreError> {
     let range = range_of(&fill.block, part);
-    let key = &fill.block.key;
-    let bytes = match fill.objects.get_range(&key.path(), range.clone()).await {
-        Ok(bytes) => bytes,
-        Err(error) => return Err(diagnose(&fill.objects, &fill.block, error).await),
-    };
+    let bytes = fetch_range(&fill.objects, &fill.block, &range).await?;
     check_len(&fill.block, &range, &bytes)?;
     count_fetched(counters, &bytes);
     Ok(bytes)
