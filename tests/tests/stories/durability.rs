@@ -221,8 +221,9 @@ fn a_crash_at_each_step_of_log_flush_and_compaction_loses_nothing() {
         site.options().environment.retain(|(name, _)| name != "STRONGROOM_CRASH_AT");
         site.restart();
         check(&site, &ledger);
-        for name in ledger.lock().unwrap().clone().keys() {
-            assert!(send(&site, name), "{point}: {name}");
+        let names: Vec<String> = ledger.lock().unwrap().keys().cloned().collect();
+        for name in names {
+            assert!(send(&site, &name), "{point}: {name}");
         }
         site.flush();
         site.compact();
