@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use arrow_schema::ArrowError;
 use datafusion::error::DataFusionError;
 use serde_json::{Value, json};
 use strongroom_catalog::CatalogError;
@@ -243,6 +244,7 @@ fn finish(error: &DataFusionError, text: &str, span: Option<datafusion::common::
         },
         DataFusionError::ResourcesExhausted(_) => exhausted(&trimmed),
         DataFusionError::IoError(error) if error.kind() == std::io::ErrorKind::QuotaExceeded => exhausted(&trimmed),
+        DataFusionError::ArrowError(error, _) if quota(error) => exhausted(&trimmed),
         DataFusionError::IoError(_) => QueryError::new(ErrorKind::Unavailable, "SpillFailed", "the spill directory failed"),
         DataFusionError::Internal(_) => QueryError::internal(trimmed),
         DataFusionError::ParquetError(_) | DataFusionError::ObjectStore(_) => {
@@ -254,6 +256,11 @@ fn finish(error: &DataFusionError, text: &str, span: Option<datafusion::common::
         found = found.with_hint(note);
     }
     found
+}
+
+/// Whether a spill file outgrew what all of them may have.
+fn quota(error: &ArrowError) -> bool {
+    matches!(error, ArrowError::IoError(_, error) if error.kind() == std::io::ErrorKind::QuotaExceeded)
 }
 
 /// `… at Line: 1, Column: 15` of the SQL parser's messages.

