@@ -294,11 +294,7 @@ impl HotCache {
             }
             rows.push(row);
         }
-        let fetched = if gaps.is_empty() {
-            Vec::new()
-        } else {
-            fetch_exact(objects, block, &gaps).await?
-        };
+        let fetched = if gaps.is_empty() { Vec::new() } else { fetch_exact(objects, block, &gaps).await? };
         for (gap, bytes) in gaps.iter().zip(&fetched) {
             check_len(block, gap, bytes)?;
             count_fetched(counters, bytes);
@@ -332,7 +328,11 @@ async fn fetch_range(objects: &Arc<dyn ObjectStore>, block: &StoredBlock, range:
         Err(error) => return Err(diagnose(objects, block, error).await),
     };
     if got.meta.size != block.len {
-        return Err(StoreError::OutOfRange { key: block.key.to_string(), start: got.meta.size.min(block.len), end: block.len.max(got.meta.size) });
+        return Err(StoreError::OutOfRange {
+            key: block.key.to_string(),
+            start: got.meta.size.min(block.len),
+            end: block.len.max(got.meta.size),
+        });
     }
     got.bytes().await.map_err(StoreError::objects(&block.key))
 }
