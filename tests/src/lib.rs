@@ -71,7 +71,7 @@ impl Site {
     /// If it does not come up within a minute; its output is shown.
     #[must_use]
     pub fn start_with(options: Start) -> Self {
-        let client = Client::builder().timeout(Duration::from_secs(120)).build().expect("a client");
+        let client = Client::builder().timeout(Duration::from_mins(2)).build().expect("a client");
         let mut site = Self { root: TempDir::new().expect("a directory"), child: None, base: String::new(), client, starts: 0, options };
         site.restart();
         site
@@ -130,14 +130,14 @@ impl Site {
                 }
             }
         });
-        let Ok(address) = address.recv_timeout(Duration::from_secs(60)) else {
+        let Ok(address) = address.recv_timeout(Duration::from_mins(1)) else {
             drop(child.kill());
             drop(child.wait());
             return Err(self.output());
         };
         self.base = format!("http://{address}");
         self.child = Some(child);
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while !self.client.get(format!("{}/readyz", self.base)).send().is_ok_and(|reply| reply.status().is_success()) {
             if self.child.as_mut().expect("just set").try_wait().expect("its state").is_some() || Instant::now() > deadline {
                 self.kill();
@@ -174,7 +174,7 @@ impl Site {
     /// # Panics
     /// If it does not end within a minute.
     pub fn wait(&mut self) -> ExitStatus {
-        wait(&mut self.child.take().expect("it is running"), Duration::from_secs(60))
+        wait(&mut self.child.take().expect("it is running"), Duration::from_mins(1))
     }
 
     /// Whether the process is still there.
@@ -219,7 +219,6 @@ impl Site {
     }
 
     /// A request as the admin; `path` begins with a slash.
-    #[must_use]
     pub fn request(&self, method: reqwest::Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.base)).bearer_auth(ADMIN)
     }
@@ -280,6 +279,7 @@ impl Site {
     ///
     /// # Panics
     /// If that fails.
+    #[expect(clippy::must_use_candidate, reason = "called for what it does")]
     pub fn flush(&self) -> Value {
         self.post("/v1/workspaces/default/flush")
     }
@@ -288,6 +288,7 @@ impl Site {
     ///
     /// # Panics
     /// If that fails.
+    #[expect(clippy::must_use_candidate, reason = "called for what it does")]
     pub fn compact(&self) -> Value {
         self.post("/v1/workspaces/default/compact")
     }

@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) fn arm() -> Result<(), String> {
     let crash = std::env::var("STRONGROOM_CRASH_AT").ok();
     if !fail::has_failpoints() {
-        return match crash.is_some() || std::env::var_os("FAILPOINTS").is_some() {
-            true => Err("STRONGROOM_CRASH_AT or FAILPOINTS is set, but this build has no failpoints".to_owned()),
-            false => Ok(()),
-        };
+        if crash.is_some() || std::env::var_os("FAILPOINTS").is_some() {
+            return Err("STRONGROOM_CRASH_AT or FAILPOINTS is set, but this build has no failpoints".to_owned());
+        }
+        return Ok(());
     }
     // The scenario ends with the process.
     std::mem::forget(fail::FailScenario::setup());

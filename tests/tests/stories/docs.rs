@@ -99,7 +99,7 @@ fn every_command_shown_works() {
         match one.mark.as_str() {
             "with a server" | "stopped" => {}
             "by hand" => {
-                assert!(one.file.ends_with("performance.md"), "{}:{}: only benchmarks are run by hand", one.file.display(), one.line)
+                assert!(one.file.ends_with("performance.md"), "{}:{}: only benchmarks are run by hand", one.file.display(), one.line);
             }
             "" => assert!(
                 ELSEWHERE.iter().any(|(text, _)| *text == one.text),
@@ -129,7 +129,7 @@ fn the_bare_binary_serves_from_an_empty_home() {
         .spawn()
         .unwrap();
     let base = format!("http://127.0.0.1:{port}");
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while !reqwest::blocking::get(format!("{base}/readyz")).is_ok_and(|reply| reply.status().is_success()) {
         assert!(Instant::now() < deadline && child.try_wait().unwrap().is_none(), "it does not serve");
         std::thread::sleep(Duration::from_millis(50));

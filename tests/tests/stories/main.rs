@@ -1,5 +1,7 @@
 //! Whole-server stories: one binary, a module per theme.
 
+#![expect(clippy::unwrap_used, reason = "a story that cannot go on has failed")]
+
 mod access;
 mod bad_input;
 mod canary;

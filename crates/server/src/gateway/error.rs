@@ -13,13 +13,16 @@ const RETRY_AFTER_SECONDS: u64 = 2;
 
 /// What a client is told: a stable code, a sentence, what it is about.
 #[derive(Clone, Debug)]
-pub struct ApiError {
+pub struct ApiError(Box<Inner>);
+
+#[derive(Clone, Debug)]
+struct Inner {
     kind: ErrorKind,
     code: &'static str,
     message: String,
     target: Option<String>,
     details: Vec<Value>,
-    inner: Option<Value>,
+    place: Option<Value>,
 }
 
 /// The status of a kind: the only place where it is decided.
@@ -44,57 +47,58 @@ pub const fn status(kind: ErrorKind) -> StatusCode {
 impl ApiError {
     /// An error of `kind` with its stable `code` and a sentence for the caller.
     pub fn new(kind: ErrorKind, code: &'static str, message: impl fmt::Display) -> Self {
-        Self { kind, code, message: message.to_string(), target: None, details: Vec::new(), inner: None }
+        Self(Box::new(Inner { kind, code, message: message.to_string(), target: None, details: Vec::new(), place: None }))
     }
     /// What it is about: a field, a table, a header.
     #[must_use]
     pub fn target(mut self, target: impl Into<String>) -> Self {
-        self.target = Some(target.into());
+        self.0.target = Some(target.into());
         self
     }
     /// One more detail (an object with `code` and `message`).
     #[must_use]
     pub fn detail(mut self, detail: Value) -> Self {
-        self.details.push(detail);
+        self.0.details.push(detail);
         self
     }
     /// Where in a query it went wrong.
     #[must_use]
     pub fn inner(mut self, inner: Value) -> Self {
-        self.inner = Some(inner);
+        self.0.place = Some(inner);
         self
     }
     /// The kind, which decides the status.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
-        self.kind
+        self.0.kind
     }
     /// The stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
-        self.code
+        self.0.code
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let status = status(self.kind);
-        metrics::counter!("server_errors_total", "code" => self.code).increment(1);
-        if status.is_server_error() && !self.kind.is_transient() {
-            tracing::error!(code = self.code, "a request failed");
+        let this = *self.0;
+        let status = status(this.kind);
+        metrics::counter!("server_errors_total", "code" => this.code).increment(1);
+        if status.is_server_error() && !this.kind.is_transient() {
+            tracing::error!(code = this.code, "a request failed");
         }
-        let mut error = json!({"code": self.code, "message": self.message});
-        if let Some(target) = self.target {
+        let mut error = json!({"code": this.code, "message": this.message});
+        if let Some(target) = this.target {
             error["target"] = target.into();
         }
-        if !self.details.is_empty() {
-            error["details"] = self.details.into();
+        if !this.details.is_empty() {
+            error["details"] = this.details.into();
         }
-        if let Some(inner) = self.inner {
+        if let Some(inner) = this.place {
             error["innererror"] = inner;
         }
         let mut response = (status, Json(json!({"error": error}))).into_response();
-        if self.kind.is_transient() {
+        if this.kind.is_transient() {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
         }
         if status == StatusCode::UNAUTHORIZED {

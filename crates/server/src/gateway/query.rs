@@ -147,7 +147,7 @@ fn accepted(headers: &HeaderMap) -> Result<Shape, ApiError> {
         for one in value.to_str().unwrap_or_default().split(',') {
             let media_type = one.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
             match media_type.as_str() {
-                "" => continue,
+                "" => {}
                 "application/json" | "*/*" | "application/*" => return Ok(Shape::Json),
                 "application/x-ndjson" | "application/jsonlines" => return Ok(Shape::NdJson),
                 "text/csv" | "text/*" => return Ok(Shape::Csv),
