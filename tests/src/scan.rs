@@ -141,7 +141,7 @@ mod tests {
             assert!(marker.hit(bytes).is_some(), "disguise {n}");
             std::fs::write(dir.path().join(n.to_string()), bytes).unwrap();
         }
-        assert_eq!(scan(dir.path(), &[marker.clone()]).len(), planted.len());
+        assert_eq!(scan(dir.path(), std::slice::from_ref(&marker)).len(), planted.len());
         assert_eq!(marker.hit(b"cnry-7f3a91e2b7"), None);
     }
 }
