@@ -252,9 +252,8 @@ mod tests {
     /// `docs/configuration.md` shows every key with its default; `STRONGROOM_UPDATE_DOCS=1 cargo test -p strongroom-server` rewrites it.
     #[test]
     fn the_page_shows_every_key_with_its_default() {
-        let mut config = Config::default();
-        config.data_dir = "~/.local/share/strongroom".into();
-        config.config_dir = "~/.config/strongroom".into();
+        let config =
+            Config { data_dir: "~/.local/share/strongroom".into(), config_dir: "~/.config/strongroom".into(), ..Config::default() };
         let expected = format!(
             "# Configuration\n\n`strongroom.toml` in the config directory, or the file that `--config` names. `STRONGROOM_*` variables overrule it\n\
              (`STRONGROOM_QUERY__THREADS=4` is `threads = 4` under `[query]`), flags overrule both. Unknown keys are refused by name.\n\
