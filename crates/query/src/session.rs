@@ -11,6 +11,12 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, SessionStateBuilder, SessionStateDefaults};
 use datafusion::prelude::SessionConfig;
 
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::config::ConfigOptions;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::coop::CooperativeExec;
+
 use crate::QueryConfig;
 use crate::blk::{BlkStore, OnlyBlocks};
 use crate::spill::SpillFiles;
@@ -50,7 +56,10 @@ impl Sessions {
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode))
             .with_object_store_registry(Arc::new(OnlyBlocks(blk)))
             .build_arc()?;
-        Ok(SessionStateBuilder::new_from_existing(self.template.clone()).with_runtime_env(runtime).build())
+        let mut state = SessionStateBuilder::new_from_existing(self.template.clone()).with_runtime_env(runtime).build();
+        // Without it `now()` stays unresolved until it runs, and fails there.
+        state.mark_start_execution();
+        Ok(state)
     }
 }
 
@@ -80,5 +89,33 @@ fn template(config: &QueryConfig) -> SessionState {
         .with_scalar_functions(SessionStateDefaults::default_scalar_functions())
         .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
         .with_window_functions(SessionStateDefaults::default_window_functions())
+        .with_physical_optimizer_rule(Arc::new(JoinsYield))
         .build()
+}
+
+/// Makes joins give way. A join makes any number of rows out of one batch without ever waiting, so a dropped query would run on
+/// and hold its thread (apache/datafusion#19358); behind a cooperative step it yields every so many batches.
+#[derive(Debug)]
+struct JoinsYield;
+
+impl PhysicalOptimizerRule for JoinsYield {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        plan.transform_up(|plan| {
+            let is_join = plan.name().ends_with("JoinExec") || plan.name() == "UnnestExec";
+            Ok(if is_join {
+                Transformed::yes(Arc::new(CooperativeExec::new(plan)) as Arc<dyn ExecutionPlan>)
+            } else {
+                Transformed::no(plan)
+            })
+        })
+        .map(|done| done.data)
+    }
+
+    fn name(&self) -> &'static str {
+        "joins_yield"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
 }

@@ -57,6 +57,8 @@ pub(super) struct Rows<'s> {
     /// This record's slots, and its keys that have none with the place of their values.
     touched: Vec<u32>,
     homeless: Vec<(usize, usize)>,
+    /// Slots of this record that a key spelt otherwise has taken, and where that key stands.
+    cleaned: Vec<(u32, usize)>,
     /// The overflow object of this row, without its braces.
     spill: String,
     scratch: String,
@@ -77,6 +79,7 @@ impl<'s> Rows<'s> {
             record: 0,
             touched: Vec::with_capacity(64),
             homeless: Vec::new(),
+            cleaned: Vec::new(),
             spill: String::new(),
             scratch: String::new(),
         };
@@ -171,15 +174,24 @@ impl<'s> Rows<'s> {
         self.record += 1;
         self.touched.clear();
         self.homeless.clear();
+        self.cleaned.clear();
         let Node::Object { len, .. } = nodes[0] else { return Ok(()) };
         let (mut at, mut previous) = (1, NONE);
         for _ in 0..len {
             let Node::String(key) = nodes[at] else { break };
             let value = at + 1;
-            let slot = self.slot_of(key, previous, &nodes[value])?;
-            if slot == NONE {
+            let (slot, cleaned) = self.slot_of(key, previous, &nodes[value])?;
+            let taken = slot != NONE && self.slots[slot as usize].record == self.record;
+            if slot == NONE || (taken && cleaned) {
                 self.homeless.push((at, value));
             } else {
+                // Of two names that clean to one, the one that is spelt so has the column and the other keeps its own name.
+                if cleaned {
+                    self.cleaned.push((slot, at));
+                } else if taken && let Some(other) = self.cleaned.iter().position(|(of, _)| *of == slot) {
+                    let (_, key_at) = self.cleaned.swap_remove(other);
+                    self.homeless.push((key_at, self.slots[slot as usize].node));
+                }
                 let found = &mut self.slots[slot as usize];
                 found.node = value;
                 if found.record != self.record {
@@ -196,30 +208,30 @@ impl<'s> Rows<'s> {
         Ok(())
     }
 
-    fn slot_of(&mut self, key: &str, previous: u32, value: &Node<'_>) -> Result<u32, Fault> {
+    /// The slot of a key, and whether the key is spelt otherwise than the column.
+    fn slot_of(&mut self, key: &str, previous: u32, value: &Node<'_>) -> Result<(u32, bool), Fault> {
         let guess = if previous == NONE { TIME_SLOT } else { self.slots[previous as usize].next };
         if let Some(slot) = self.slots.get(guess as usize)
             && slot.name == key
         {
-            return Ok(guess);
+            return Ok((guess, false));
         }
         if let Some(slot) = self.find(key) {
-            return Ok(slot);
+            return Ok((slot, false));
         }
         let name = clean(key);
         if name.len() > NAME_BYTES_MAX {
             return Err(Fault { at: 0, reason: BadReason::NameTooLong { bytes: key.len() } });
         }
-        if name != key
-            && let Some(slot) = self.find(&name)
-        {
-            return Ok(slot);
+        let cleaned = name != key;
+        if cleaned && let Some(slot) = self.find(&name) {
+            return Ok((slot, true));
         }
         let is_null = matches!(value, Node::Static(simd_json::StaticNode::Null));
         if name == OVERFLOW_COLUMN || is_null || !self.may_grow() {
-            return Ok(NONE);
+            return Ok((NONE, cleaned));
         }
-        Ok(self.new_slot(Cow::Owned(name.into_owned())))
+        Ok((self.new_slot(Cow::Owned(name.into_owned())), cleaned))
     }
 
     /// The row's time; keeps what the field `TimeGenerated` said if that is not it.

@@ -213,6 +213,9 @@ fn a_sibling_whose_name_would_be_too_long_is_the_overflow() {
 fn names_that_no_column_can_have_are_cleaned() {
     check(r#"{"":1,"a\nb":2,"Ä b":3}"#, "_:long=1; a_b:long=2; Ä b:long=3");
     check("{\"a\\u0000\":1}\n{\"a\\u0000\":2}", "a_:long=1,2");
+    // Two names that clean to one: both values stay, the one spelt so in the column.
+    check(r#"{"a\tb":1,"a_b":2}"#, r#"a_b:long=2; _Overflow:dynamic={"a_b":1}"#);
+    check(r#"{"a_b":2,"a\tb":1}"#, r#"a_b:long=2; _Overflow:dynamic={"a_b":1}"#);
 }
 
 #[test]

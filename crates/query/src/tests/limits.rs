@@ -45,6 +45,40 @@ async fn a_query_whose_time_is_over_ends() {
     assert_eq!((error.kind(), error.code()), (ErrorKind::TimedOut, "QueryTimeout"), "{error}");
 }
 
+/// More dropped queries than there are threads: if one of them ran on, nothing would be answered any more.
+#[tokio::test]
+async fn a_dropped_join_gives_its_thread_back() {
+    let rig = Rig::new().await;
+    rig.send_many("App", 3_000, 5, 0).await;
+    for text in [
+        "select count(*) from App a, App b, App c where a.n * b.n % 7 = c.n % 11",
+        "select count(*) from App a join App b on a.n % 2 = b.n % 2 join App c on b.n % 2 = c.n % 2",
+    ] {
+        for _ in 0..3 {
+            let mut answer = rig.run(text).await.unwrap();
+            let first = tokio::time::timeout(Duration::from_millis(300), answer.batches.next()).await;
+            assert!(first.is_err(), "{text} was to take long: {first:?}");
+        }
+        let next = tokio::time::timeout(Duration::from_mins(1), rig.sql("select count(*) as n from App")).await;
+        assert_eq!(next.expect("the threads are free again").rows().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn now_is_an_instant_in_sql() {
+    let rig = Rig::new().await;
+    rig.send_many("App", 10, 5, 0).await;
+    for text in [
+        "select now() as t",
+        "select current_timestamp as t",
+        "select current_date as t",
+        "select date_trunc('hour', now()) as t",
+        "select count(*) as n from App where \"TimeGenerated\" > now() - interval '1 day'",
+    ] {
+        assert_eq!(rig.sql(text).await.rows().len(), 1, "{text}");
+    }
+}
+
 #[tokio::test]
 async fn a_query_that_finds_no_place_in_time_is_told_to_come_back() {
     let rig = Rig::with(QueryConfig { concurrent_max: 1, waiting_max: 1, batch_rows: 64, ..QueryConfig::default() }, false).await;
