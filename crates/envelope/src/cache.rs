@@ -3,18 +3,19 @@
 //! A file is `salt 24 ‖ commitment 32 ‖ chunks`. Its header (kind cache, the object's id, the part's number as window) is bound
 //! as context but not stored: a stolen disk does not say which objects were hot, and any mismatch just means to fetch again.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use hmac::Mac;
 use strongroom_model::{KeyClass, ObjectId, WorkspaceId};
 use strongroom_world::{BootTime, Rng};
 
-use crate::chunked::{ChunkCipher, PREAMBLE_LEN, always, chunks_len, open_layer, seal_layer};
+use crate::chunked::{ChunkCipher, Geometry, PREAMBLE_LEN, always, chunks_len, open_layer, seal_layer};
 use crate::guard::Shelter;
 use crate::key::Key32;
 use crate::object::{reopen, with_capacity};
 use crate::secret::{Purpose, opaque};
-use crate::{GuardError, Header, KeyGuard, ObjectKind, OpenError, SealError, aead};
+use crate::{CHUNK_LEN, GuardError, Header, KeyGuard, ObjectKind, OpenError, SealError, aead};
 
 /// The hot-cache key of one (node, workspace, AEK): random, kept wrapped by the MMK. Erasing its record is the revocation.
 pub struct CacheKey(pub(crate) Key32);
@@ -64,6 +65,9 @@ enum Held {
 opaque!(CacheKey, PartKey);
 
 impl PartKey {
+    /// What a part's file begins with, before its chunks: salt and commitment. Bytes.
+    pub const PREFIX_LEN: usize = PREAMBLE_LEN;
+
     /// How long the file of a part of `len` bytes is.
     #[must_use]
     pub fn file_len(len: u64) -> u64 {
@@ -93,12 +97,65 @@ impl PartKey {
         self.with(now, |key| open_layer::<aead::Inner>(object, sealed, |preamble| reopen(key, preamble, &context, &header), &always))
     }
 
+    /// Where in the file of a part of `len` bytes the chunks lie that hold `plain`.
+    #[must_use]
+    pub fn sealed_range(len: u64, plain: &Range<u64>) -> Range<u64> {
+        let chunks = geometry(len).bytes_of(&chunks_of(len, plain));
+        chunks.start + PREAMBLE_LEN as u64..chunks.end + PREAMBLE_LEN as u64
+    }
+
+    /// Opens `plain` of a part of `len` bytes: `prefix` is the first [`PartKey::PREFIX_LEN`] bytes of its file, `sealed` those of
+    /// [`PartKey::sealed_range`]. That the file ends where it should is proved only if `plain` goes to the end: the caller knows
+    /// how long the part is.
+    ///
+    /// # Errors
+    /// As [`PartKey::open_part`].
+    #[expect(clippy::too_many_arguments, reason = "what is opened, where it lies, and its bytes")]
+    pub fn open_part_range(
+        &self,
+        now: BootTime,
+        object: ObjectId,
+        part: u32,
+        len: u64,
+        plain: &Range<u64>,
+        prefix: &[u8; Self::PREFIX_LEN],
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, OpenError> {
+        let header = part_header(object, part);
+        let context = header.to_bytes();
+        let chunks = chunks_of(len, plain);
+        let lies = geometry(len).bytes_of(&chunks);
+        if lies.end - lies.start != sealed.len() as u64 {
+            return Err(OpenError::Truncated { object, len: sealed.len() as u64 });
+        }
+        self.with(now, |key| {
+            let cipher: ChunkCipher<aead::Inner> = reopen(key, prefix, &context, &header)?;
+            let mut out = with_capacity(lies.end - lies.start);
+            cipher.open_chunks(object, chunks.start, sealed, &mut out, &always)?;
+            let wanted = plain.end.min(len).saturating_sub(plain.start);
+            let skip = usize::try_from(plain.start % CHUNK_LEN as u64).expect("less than a chunk");
+            out.drain(..skip.min(out.len()));
+            out.truncate(usize::try_from(wanted).expect("a part of what is in memory"));
+            Ok(out)
+        })
+    }
+
     fn with<T, E: From<GuardError>>(&self, now: BootTime, work: impl FnOnce(&Key32) -> Result<T, E>) -> Result<T, E> {
         match &self.0 {
             Held::Free(key) => work(key),
             Held::Guarded(guard, shelter) => shelter.with(guard, now, work),
         }
     }
+}
+
+const fn geometry(len: u64) -> Geometry {
+    Geometry { chunks_len: chunks_len(len), plain_len: len }
+}
+
+/// The chunks that hold `plain`; with a part's last byte comes its final chunk, though that may be empty.
+fn chunks_of(len: u64, plain: &Range<u64>) -> Range<u64> {
+    let chunks = geometry(len).chunks_of(plain);
+    if plain.end >= len && !chunks.is_empty() { chunks.start..geometry(len).final_chunk() + 1 } else { chunks }
 }
 
 fn part_header(object: ObjectId, part: u32) -> Header {

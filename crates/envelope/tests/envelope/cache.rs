@@ -26,6 +26,31 @@ fn a_part_comes_back_and_only_as_itself() {
 }
 
 #[test]
+fn a_range_of_a_part_opens_from_its_own_chunks_alone() {
+    let part_key = key().effective(Some(&guard(false)), NOW).unwrap();
+    let len = 40_000_u64;
+    let file = part_key.seal_part(NOW, &Seeded::new(1), OBJECT, 3, &plain(40_000)).unwrap();
+    let prefix: &[u8; PartKey::PREFIX_LEN] = file[..PartKey::PREFIX_LEN].try_into().unwrap();
+    let open = |part, range: &std::ops::Range<u64>, sealed: &[u8]| part_key.open_part_range(NOW, OBJECT, part, len, range, prefix, sealed);
+    let cut = |bytes: &[u8], range: &std::ops::Range<u64>| {
+        bytes[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()].to_vec()
+    };
+    for range in [0..1, 0..len, 16_383..16_385, 32_768..39_999, 39_999..50_000, 7..7, 50_000..60_000] {
+        let lies = PartKey::sealed_range(len, &range);
+        assert!(lies.end <= PartKey::file_len(len));
+        let mut sealed = cut(&file, &lies);
+        let wanted = cut(&plain(40_000), &(range.start.min(len)..range.end.min(len)));
+        assert_eq!(open(3, &range, &sealed).unwrap(), wanted);
+        assert!(open(4, &range, &sealed).is_err());
+        if let Some(last) = sealed.last_mut() {
+            *last ^= 1;
+            assert!(matches!(open(3, &range, &sealed), Err(OpenError::NotAuthentic { .. })));
+            assert!(matches!(open(3, &range, &sealed[1..]), Err(OpenError::Truncated { .. })));
+        }
+    }
+}
+
+#[test]
 fn a_customers_cache_needs_the_customers_key_too() {
     let cmk = || Making { class: KeyClass::Cmk, ..Making::new(false) };
     let seal = |guard: Option<KeyGuard>| {

@@ -4,9 +4,10 @@
 //! query has read that part already. Otherwise only the very bytes asked for are fetched: one look at an old block
 //! neither pulls a megabyte for a footer nor drives out what is hot.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::IoSlice;
+use std::collections::BTreeMap;
+use std::io::{self, IoSlice};
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -20,9 +21,6 @@ use super::index::{Entry, PartId, file_of};
 use super::slot::{Counters, Slot};
 use super::{HotCache, PART_LEN, count_in};
 use crate::{Reader, StoreError, StoredBlock};
-
-/// A sealed part is a part and less than 1 % more (16 bytes each 16 KiB, and its prefix).
-const SEALED_PART_LEN_MAX: u64 = PART_LEN + PART_LEN / 64;
 
 /// Why a fill put nothing into the index.
 enum NotKept {
@@ -41,6 +39,13 @@ struct Fill {
     until_ms: i64,
 }
 
+/// Bytes of a part, or of as much of it as was asked for.
+struct Piece {
+    /// Where in the object they begin.
+    start: u64,
+    bytes: Bytes,
+}
+
 /// The bytes of the object that a part covers.
 fn range_of(block: &StoredBlock, part: u32) -> Range<u64> {
     let start = u64::from(part) * PART_LEN;
@@ -54,6 +59,19 @@ fn parts_of(range: &Range<u64>) -> Range<u32> {
     }
     let number = |part: u64| u32::try_from(part).unwrap_or(u32::MAX);
     number(range.start / PART_LEN)..number(range.end.div_ceil(PART_LEN))
+}
+
+/// The parts that these ranges touch, and what each is wanted for: from the first byte in it to the last.
+fn spans_of(block: &StoredBlock, ranges: &[Range<u64>]) -> BTreeMap<u32, Range<u64>> {
+    let mut spans: BTreeMap<u32, Range<u64>> = BTreeMap::new();
+    for range in ranges {
+        for part in parts_of(range) {
+            let wanted = overlap(range, &range_of(block, part));
+            let span = spans.entry(part).or_insert_with(|| wanted.clone());
+            *span = span.start.min(wanted.start)..span.end.max(wanted.end);
+        }
+    }
+    spans
 }
 
 /// `range` (of the object) out of the bytes that start at `base`.
@@ -106,9 +124,9 @@ impl HotCache {
         by: Reader,
     ) -> Result<Vec<Bytes>, StoreError> {
         let counters = self.counters_of(block.key.workspace);
-        let wanted: BTreeSet<u32> = ranges.iter().flat_map(parts_of).collect();
+        let wanted = spans_of(block, ranges);
         let mut have = if self.config.enabled { self.on_disk(block, guard, &wanted, &counters).await? } else { BTreeMap::new() };
-        let missing: Vec<u32> = wanted.into_iter().filter(|part| !have.contains_key(part)).collect();
+        let missing: Vec<u32> = wanted.into_keys().filter(|part| !have.contains_key(part)).collect();
         counters.misses.fetch_add(missing.len() as u64, Ordering::Relaxed);
         metrics::counter!("store_cache_misses_total").increment(missing.len() as u64);
 
@@ -135,24 +153,24 @@ impl HotCache {
         false
     }
 
-    /// The wanted parts that are on disk, opened. One that does not open is dropped and counted.
+    /// What is wanted of the parts that are on disk, opened. One that does not open is dropped and counted.
     async fn on_disk(
         &self,
         block: &StoredBlock,
         guard: &KeyGuard,
-        wanted: &BTreeSet<u32>,
+        wanted: &BTreeMap<u32, Range<u64>>,
         counters: &Counters,
-    ) -> Result<BTreeMap<u32, Bytes>, StoreError> {
+    ) -> Result<BTreeMap<u32, Piece>, StoreError> {
         let Some(slot) = self.slot(block.key.workspace, block.epoch.aek) else { return Ok(BTreeMap::new()) };
         let Some(key) = slot.part_key(guard, &self.world)? else { return Ok(BTreeMap::new()) };
         let now_ms = self.world.clock.wall().unix_ms();
         let mut found = Vec::new();
-        for &part in wanted {
+        for (&part, span) in wanted {
             let Some(name) = slot.part_name(block.key.object, part) else { break };
             let id = PartId::new(&slot, &name);
             match self.index.get(&id).await {
                 Some(entry) if entry.is_over(now_ms) => self.index.invalidate(&id).await,
-                Some(entry) => found.push((part, id, entry)),
+                Some(entry) => found.push((part, span.clone(), id, entry)),
                 None => {}
             }
         }
@@ -161,15 +179,18 @@ impl HotCache {
         }
         let (world, block) = (self.world.clone(), *block);
         let opened = tokio::task::spawn_blocking(move || {
-            let open = |(part, id, entry): (u32, PartId, Arc<Entry>)| (part, id, read_part(&world, &key, &block, part, &entry));
+            let open = |(part, span, id, entry): (u32, Range<u64>, PartId, Arc<Entry>)| {
+                let bytes = read_part(&world, &key, &block, part, &span, &entry);
+                (part, id, bytes.map(|bytes| bytes.map(|bytes| Piece { start: span.start, bytes })))
+            };
             found.into_iter().map(open).collect::<Vec<_>>()
         })
         .await
         .map_err(|_| StoreError::Stopped { doing: "reading the hot cache" })?;
         let mut have = BTreeMap::new();
-        for (part, id, bytes) in opened {
-            if let Some(bytes) = bytes? {
-                have.insert(part, bytes);
+        for (part, id, piece) in opened {
+            if let Some(piece) = piece? {
+                have.insert(part, piece);
             } else {
                 self.index.invalidate(&id).await;
             }
@@ -186,7 +207,7 @@ impl HotCache {
         guard: &KeyGuard,
         parts: Vec<u32>,
         counters: &Arc<Counters>,
-    ) -> Result<BTreeMap<u32, Bytes>, StoreError> {
+    ) -> Result<BTreeMap<u32, Piece>, StoreError> {
         let Some(slot) = self.slot_for(block, guard).await else { return Ok(BTreeMap::new()) };
         let Some(key) = slot.part_key(guard, &self.world)? else { return Ok(BTreeMap::new()) };
         let now_ms = self.world.clock.wall().unix_ms();
@@ -200,7 +221,7 @@ impl HotCache {
                 let filling = tokio::spawn(async move { cache.fill(&fill, part, &counters).await });
                 async move {
                     let bytes = filling.await.map_err(|_| StoreError::Stopped { doing: "filling the hot cache" })??;
-                    Ok((part, bytes))
+                    Ok((part, Piece { start: u64::from(part) * PART_LEN, bytes }))
                 }
             })
             .buffer_unordered(self.config.fetch_concurrency.max(1))
@@ -239,7 +260,8 @@ impl HotCache {
         match outcome {
             Ok(entry) => {
                 let (world, key, block) = (self.world.clone(), Arc::clone(&fill.key), fill.block);
-                let read = tokio::task::spawn_blocking(move || read_part(&world, &key, &block, part, &entry)).await;
+                let read =
+                    tokio::task::spawn_blocking(move || read_part(&world, &key, &block, part, &range_of(&block, part), &entry)).await;
                 match read.map_err(|_| StoreError::Stopped { doing: "reading the hot cache" })?? {
                     Some(bytes) => Ok(bytes),
                     None => fetch(fill, part, counters).await,
@@ -273,7 +295,7 @@ impl HotCache {
         objects: &Arc<dyn ObjectStore>,
         block: &StoredBlock,
         ranges: &[Range<u64>],
-        have: &BTreeMap<u32, Bytes>,
+        have: &BTreeMap<u32, Piece>,
         counters: &Counters,
     ) -> Result<Vec<Bytes>, StoreError> {
         // Each range as a row of pieces: bytes we have, or the place in the list of gaps to fetch.
@@ -284,7 +306,7 @@ impl HotCache {
             for part in parts_of(range) {
                 let wanted = overlap(range, &range_of(block, part));
                 match (have.get(&part), row.last()) {
-                    (Some(bytes), _) => row.push(Ok(cut(bytes, u64::from(part) * PART_LEN, wanted))),
+                    (Some(piece), _) => row.push(Ok(cut(&piece.bytes, piece.start, wanted))),
                     (None, Some(Err(gap))) => gaps[*gap].end = wanted.end,
                     (None, _) => {
                         row.push(Err(gaps.len()));
@@ -382,22 +404,43 @@ async fn fetch(fill: &Fill, part: u32, counters: &Counters) -> Result<Bytes, Sto
     Ok(bytes)
 }
 
-/// Reads and opens a part's file. `None` if it is gone or does not open: then it is to be dropped and fetched again.
-fn read_part(world: &World, key: &PartKey, block: &StoredBlock, part: u32, entry: &Entry) -> Result<Option<Bytes>, GuardError> {
-    let Ok(sealed) = world.fs.read(&entry.path(), SEALED_PART_LEN_MAX) else {
+/// Reads what holds `span` (of the object) from a part's file and opens it. `None` if it is gone or does not open: then the
+/// part is to be dropped and fetched again.
+fn read_part(
+    world: &World,
+    key: &PartKey,
+    block: &StoredBlock,
+    part: u32,
+    span: &Range<u64>,
+    entry: &Entry,
+) -> Result<Option<Bytes>, GuardError> {
+    let range = range_of(block, part);
+    let len = range.end - range.start;
+    let plain = span.start - range.start..span.end - range.start;
+    let lies = PartKey::sealed_range(len, &plain);
+    let Ok((prefix, sealed)) = read_chunks(world, &entry.path(), PartKey::file_len(len), &lies) else {
         metrics::counter!("store_cache_unreadable_total", "why" => "file").increment(1);
         return Ok(None);
     };
-    let range = range_of(block, part);
-    match key.open_part(world.clock.boot(), block.key.object, part, &sealed) {
-        Ok(bytes) if bytes.len() as u64 == range.end - range.start => Ok(Some(bytes.into())),
+    match key.open_part_range(world.clock.boot(), block.key.object, part, len, &plain, &prefix, &sealed) {
+        Ok(bytes) => Ok(Some(bytes.into())),
         Err(OpenError::Guard(error)) => Err(error),
-        Ok(_) | Err(_) => {
+        Err(_) => {
             metrics::counter!("store_cache_unreadable_total", "why" => "tag").increment(1);
             tracing::warn!(object = %block.key.object, part, "a cached part does not open; it is fetched again");
             Ok(None)
         }
     }
+}
+
+/// A part's prefix and some of its chunks; an error if the file is not as long as it must be.
+fn read_chunks(world: &World, path: &Path, file_len: u64, lies: &Range<u64>) -> io::Result<([u8; PartKey::PREFIX_LEN], Vec<u8>)> {
+    let file = world.fs.open_read(path)?;
+    let mut prefix = [0; PartKey::PREFIX_LEN];
+    let mut sealed = vec![0; usize::try_from(lies.end - lies.start).map_err(io::Error::other)?];
+    let whole =
+        file.len()? == file_len && file.read_at(&mut prefix, 0)? == prefix.len() && file.read_at(&mut sealed, lies.start)? == sealed.len();
+    if whole { Ok((prefix, sealed)) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
 /// Seals a part and writes its file. Not synced: after a power cut a torn file fails its tag and is fetched again.
