@@ -1,0 +1,1 @@
+//! A small key vault server: the customer's side.
