@@ -306,6 +306,7 @@ async fn insert_workspace(world: &World, catalog: &Catalog, keys: &KeyRing) -> W
         region: "local".to_owned(),
         created_ms: 0,
         retention_days: 30,
+        link: None,
     };
     catalog.workspace_insert(&row).await.expect("a new workspace");
     id

@@ -4,7 +4,7 @@ use sqlx::sqlite::SqliteRow;
 use strongroom_model::{AccountId, AekId, KeyClass, ObjectId, WorkspaceId};
 
 use crate::columns::{Columns, signed};
-use crate::db::{commit, refused};
+use crate::db::{Tx, commit, refused};
 use crate::{AccountRow, AekRow, Catalog, CatalogError, SecretRow};
 
 const AEK: &str = "an AEK";
@@ -71,33 +71,38 @@ impl Catalog {
     pub async fn aek_insert(&self, row: &AekRow) -> Result<(), CatalogError> {
         let mut writer = self.writer().await?;
         let mut tx = writer.begin(AEK).await?;
-        let newest: Option<i64> = sqlx::query_scalar("SELECT max(generation) FROM aeks WHERE account = ?")
-            .bind(&row.account.as_bytes()[..])
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(|e| refused(AEK, &e))?;
-        let generation = signed(row.generation, "a generation")?;
-        if newest.is_some_and(|newest| generation <= newest) {
-            return Err(CatalogError::Conflict { what: AEK, why: "its generation is not above those before" });
+        insert(&mut tx, row).await?;
+        commit(tx, AEK).await
+    }
+
+    /// Replaces the record of an AEK: the same key, wrapped anew. Who reigns stays as it is.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotFound`] if the account has no such AEK of that class; [`CatalogError::Conflict`] if the generation
+    /// is not above all of the account's.
+    pub async fn aek_rewrap(&self, row: &AekRow) -> Result<(), CatalogError> {
+        let mut writer = self.writer().await?;
+        let mut tx = writer.begin(AEK).await?;
+        rewrap(&mut tx, row).await?;
+        commit(tx, AEK).await
+    }
+
+    /// Replaces the records of AEKs and adds one that reigns from now on, all or nothing: another key of the customer took
+    /// over.
+    ///
+    /// # Errors
+    /// As [`aek_rewrap`](Self::aek_rewrap) and [`aek_insert`](Self::aek_insert); [`CatalogError::Invalid`] if the new one is
+    /// not to reign.
+    pub async fn aek_supersede(&self, rewrapped: &[AekRow], next: &AekRow) -> Result<(), CatalogError> {
+        if !next.current {
+            return Err(CatalogError::Invalid { what: "a new AEK that does not reign" });
         }
-        if row.current {
-            sqlx::query("UPDATE aeks SET current = 0 WHERE account = ? AND current = 1")
-                .bind(&row.account.as_bytes()[..])
-                .execute(&mut *tx)
-                .await
-                .map_err(|e| refused(AEK, &e))?;
+        let mut writer = self.writer().await?;
+        let mut tx = writer.begin(AEK).await?;
+        for row in rewrapped {
+            rewrap(&mut tx, row).await?;
         }
-        sqlx::query("INSERT INTO aeks (id, account, class, generation, record, current, created_ms) VALUES (?, ?, ?, ?, ?, ?, ?)")
-            .bind(&row.aek.as_bytes()[..])
-            .bind(&row.account.as_bytes()[..])
-            .bind(row.class.as_str())
-            .bind(generation)
-            .bind(&row.record[..])
-            .bind(i64::from(row.current))
-            .bind(row.created_ms)
-            .execute(&mut *tx)
-            .await
-            .map_err(|e| refused(AEK, &e))?;
+        insert(&mut tx, next).await?;
         commit(tx, AEK).await
     }
 
@@ -168,6 +173,60 @@ impl Catalog {
         commit(tx, SECRET).await?;
         Ok(kept)
     }
+}
+
+/// The row's generation, if it is above all of the account's: no record that was replaced can come back.
+async fn newer(tx: &mut Tx<'_>, row: &AekRow) -> Result<i64, CatalogError> {
+    let newest: Option<i64> = sqlx::query_scalar("SELECT max(generation) FROM aeks WHERE account = ?")
+        .bind(&row.account.as_bytes()[..])
+        .fetch_one(&mut **tx)
+        .await
+        .map_err(|e| refused(AEK, &e))?;
+    let generation = signed(row.generation, "a generation")?;
+    if newest.is_some_and(|newest| generation <= newest) {
+        return Err(CatalogError::Conflict { what: AEK, why: "its generation is not above those before" });
+    }
+    Ok(generation)
+}
+
+async fn insert(tx: &mut Tx<'_>, row: &AekRow) -> Result<(), CatalogError> {
+    let generation = newer(tx, row).await?;
+    if row.current {
+        sqlx::query("UPDATE aeks SET current = 0 WHERE account = ? AND current = 1")
+            .bind(&row.account.as_bytes()[..])
+            .execute(&mut **tx)
+            .await
+            .map_err(|e| refused(AEK, &e))?;
+    }
+    sqlx::query("INSERT INTO aeks (id, account, class, generation, record, current, created_ms) VALUES (?, ?, ?, ?, ?, ?, ?)")
+        .bind(&row.aek.as_bytes()[..])
+        .bind(&row.account.as_bytes()[..])
+        .bind(row.class.as_str())
+        .bind(generation)
+        .bind(&row.record[..])
+        .bind(i64::from(row.current))
+        .bind(row.created_ms)
+        .execute(&mut **tx)
+        .await
+        .map_err(|e| refused(AEK, &e))?;
+    Ok(())
+}
+
+async fn rewrap(tx: &mut Tx<'_>, row: &AekRow) -> Result<(), CatalogError> {
+    let generation = newer(tx, row).await?;
+    let done = sqlx::query("UPDATE aeks SET generation = ?, record = ? WHERE id = ? AND account = ? AND class = ?")
+        .bind(generation)
+        .bind(&row.record[..])
+        .bind(&row.aek.as_bytes()[..])
+        .bind(&row.account.as_bytes()[..])
+        .bind(row.class.as_str())
+        .execute(&mut **tx)
+        .await
+        .map_err(|e| refused(AEK, &e))?;
+    if done.rows_affected() == 0 {
+        return Err(CatalogError::NotFound { what: AEK });
+    }
+    Ok(())
 }
 
 const SECRET: &str = "a workspace secret";

@@ -17,13 +17,21 @@ const AT_START: &[Rule] = &[
         "SELECT count(*) FROM (SELECT 1 FROM aeks WHERE current = 1 GROUP BY account HAVING count(*) > 1)",
     ),
     (
-        "the current AEK has the highest generation",
-        "SELECT count(*) FROM aeks a WHERE current = 1 AND EXISTS (SELECT 1 FROM aeks b WHERE b.account = a.account AND b.generation > a.generation)",
+        "an account with AEKs has one that reigns",
+        "SELECT count(*) FROM (SELECT account FROM aeks GROUP BY account HAVING max(current) = 0)",
     ),
     ("an AEK belongs to an account", "SELECT count(*) FROM aeks WHERE account NOT IN (SELECT id FROM accounts)"),
     ("a workspace belongs to an account", "SELECT count(*) FROM workspaces WHERE account NOT IN (SELECT id FROM accounts)"),
     ("a workspace secret is sealed under a known AEK", "SELECT count(*) FROM workspace_secrets WHERE aek NOT IN (SELECT id FROM aeks)"),
     ("a table belongs to a workspace", "SELECT count(*) FROM tables WHERE workspace NOT IN (SELECT id FROM workspaces)"),
+    (
+        "a link is to a cluster that is not deleted",
+        "SELECT count(*) FROM workspaces WHERE cluster IS NOT NULL AND cluster NOT IN (SELECT id FROM clusters WHERE deleted_ms IS NULL)",
+    ),
+    (
+        "a linked workspace writes to its cluster's account",
+        "SELECT count(*) FROM workspaces w JOIN clusters c ON c.id = w.cluster WHERE w.account IS NOT c.account",
+    ),
     ("flushed-through is of a known table", "SELECT count(*) FROM flushed WHERE table_id NOT IN (SELECT id FROM tables)"),
 ];
 
@@ -46,6 +54,10 @@ const DEEP: &[Rule] = &[
     (
         "windows count their small blocks",
         "SELECT count(*) FROM (SELECT table_id, window_start, window_len, aek, count(*) AS small, sum(sealed_len) AS bytes FROM blocks WHERE state = 1 AND sealed_len < 67108864 GROUP BY 1, 2, 3, 4) b FULL JOIN windows w USING (table_id, window_start, window_len, aek) WHERE b.small IS NOT w.small OR b.bytes IS NOT w.bytes",
+    ),
+    (
+        "holdings count live blocks",
+        "SELECT count(*) FROM (SELECT account, aek, workspace, count(*) AS blocks, sum(rows) AS rows, sum(sealed_len) AS bytes FROM blocks WHERE state = 1 GROUP BY 1, 2, 3) b FULL JOIN holdings h USING (account, aek, workspace) WHERE b.blocks IS NOT h.blocks OR b.rows IS NOT h.rows OR b.bytes IS NOT h.bytes",
     ),
     ("every reference is to something", "SELECT count(*) FROM pragma_foreign_key_check"),
     ("every page is sound", "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check <> 'ok'"),

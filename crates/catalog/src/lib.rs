@@ -15,16 +15,19 @@ mod ageing;
 mod batches;
 mod blocks;
 mod checks;
+mod clusters;
 mod columns;
 mod db;
 mod error;
 mod migrate;
+mod operations;
 mod principals;
 mod resources;
 mod rows;
 mod schemas;
 mod segments;
 mod snapshot;
+mod vaults;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -35,6 +38,10 @@ use strongroom_world::World;
 use columns::Columns;
 use db::{Db, commit, refused};
 pub use error::CatalogError;
+pub use rows::clusters::{
+    Billing, ClusterKeyRow, ClusterRow, ClusterState, HoldingRow, IdentityRow, IdentityType, InfrastructureRow, KeyStateRow, LinkRow,
+    OperationErrorRow, OperationRow, OperationStatus, VaultRefRow,
+};
 pub use rows::{
     AccountRow, AekRow, BatchRow, BlockRow, BlockState, Candidate, CompactionCommit, FlushCommit, LiveBlock, PendingBlock, PrincipalRow,
     SMALL_BLOCK_BYTES, SchemaRow, Scope, SecretRow, SegmentRow, TableRow, TableSnapshot, WorkspaceRow, WriterEpoch,

@@ -1,18 +1,21 @@
 //! Workspaces and tables.
 
 use sqlx::sqlite::SqliteRow;
-use strongroom_model::{AccountId, TableId, TableName, WorkspaceId, WorkspaceName};
+use strongroom_model::{AccountId, ObjectId, TableId, TableName, WorkspaceId, WorkspaceName};
 
 use crate::columns::Columns;
 use crate::db::{commit, refused};
-use crate::{Catalog, CatalogError, TableRow, WorkspaceRow};
+use crate::{Catalog, CatalogError, LinkRow, TableRow, WorkspaceRow};
 
 const WORKSPACE: &str = "a workspace";
 const TABLE: &str = "a table";
 
 macro_rules! workspaces {
     ($rest:literal) => {
-        concat!("SELECT id, name, account, subscription, resource_group, region, created_ms, retention_days FROM workspaces ", $rest)
+        concat!(
+            "SELECT id, name, account, subscription, resource_group, region, created_ms, retention_days, cluster, linked_ms FROM workspaces ",
+            $rest
+        )
     };
 }
 macro_rules! tables {
@@ -20,6 +23,8 @@ macro_rules! tables {
         concat!("SELECT id, workspace, name, retention_days, created_ms FROM tables ", $rest)
     };
 }
+
+pub(crate) const LINKED: &str = workspaces!("WHERE cluster = ? ORDER BY id");
 
 fn workspace(row: &SqliteRow) -> Result<WorkspaceRow, CatalogError> {
     let mut columns = Columns::of(row, WORKSPACE);
@@ -32,6 +37,11 @@ fn workspace(row: &SqliteRow) -> Result<WorkspaceRow, CatalogError> {
         region: columns.text()?,
         created_ms: columns.int()?,
         retention_days: columns.number()?,
+        link: match (columns.fixed_opt()?, columns.int_opt()?) {
+            (Some(cluster), Some(linked_ms)) => Some(LinkRow { cluster: ObjectId::from_bytes(cluster), linked_ms }),
+            (None, None) => None,
+            _ => return Err(CatalogError::BadValue { what: WORKSPACE }),
+        },
     })
 }
 
@@ -57,8 +67,8 @@ impl Catalog {
         let mut writer = self.writer().await?;
         let mut tx = writer.begin(WORKSPACE).await?;
         sqlx::query(
-            "INSERT INTO workspaces (id, name, account, subscription, resource_group, region, created_ms, retention_days)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO workspaces (id, name, account, subscription, resource_group, region, created_ms, retention_days, cluster, linked_ms)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(&row.id.as_bytes()[..])
         .bind(row.name.as_str())
@@ -68,6 +78,8 @@ impl Catalog {
         .bind(row.region.as_str())
         .bind(row.created_ms)
         .bind(i64::from(row.retention_days))
+        .bind(row.link.as_ref().map(|link| &link.cluster.as_bytes()[..]))
+        .bind(row.link.as_ref().map(|link| link.linked_ms))
         .execute(&mut *tx)
         .await
         .map_err(|e| refused(WORKSPACE, &e))?;
@@ -107,6 +119,19 @@ impl Catalog {
     pub async fn workspaces(&self) -> Result<Vec<WorkspaceRow>, CatalogError> {
         let rows =
             sqlx::query(workspaces!("ORDER BY id")).fetch_all(&mut *self.reader().await?).await.map_err(|e| refused(WORKSPACE, &e))?;
+        rows.iter().map(workspace).collect()
+    }
+
+    /// The workspaces linked to a cluster, oldest first.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub async fn workspaces_linked(&self, cluster: ObjectId) -> Result<Vec<WorkspaceRow>, CatalogError> {
+        let rows = sqlx::query(LINKED)
+            .bind(&cluster.as_bytes()[..])
+            .fetch_all(&mut *self.reader().await?)
+            .await
+            .map_err(|e| refused(WORKSPACE, &e))?;
         rows.iter().map(workspace).collect()
     }
 

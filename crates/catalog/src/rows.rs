@@ -1,9 +1,13 @@
 //! What the catalog hands in and out: one type per kind of row.
 
+pub(crate) mod clusters;
+
 use serde::{Deserialize, Serialize};
 use strongroom_model::{
     AccountId, AekId, Epoch, KeyClass, ObjectId, Position, PrincipalId, TableId, TableName, TimeRange, Window, WorkspaceId, WorkspaceName,
 };
+
+use clusters::LinkRow;
 
 /// One process's turn as the writer: flushes and compactions of an older turn are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -68,6 +72,8 @@ pub struct WorkspaceRow {
     pub created_ms: i64,
     /// Days that rows are kept, where a table says nothing else.
     pub retention_days: u32,
+    /// The dedicated cluster it is linked to.
+    pub link: Option<LinkRow>,
 }
 
 /// A table.

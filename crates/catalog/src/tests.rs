@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod blocks;
+mod clusters;
 mod files;
 mod keys;
 mod plans;
+mod upgrade;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -59,6 +61,7 @@ fn workspace(name: &str, account: AccountId) -> WorkspaceRow {
         region: "here".to_owned(),
         created_ms: 1,
         retention_days: 30,
+        link: None,
     }
 }
 

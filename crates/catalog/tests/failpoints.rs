@@ -34,6 +34,7 @@ impl Site {
             region: String::new(),
             created_ms: 0,
             retention_days: 30,
+            link: None,
         };
         catalog.workspace_insert(&row).await.unwrap();
         let table = catalog.table_ensure(workspace, &"Logs".parse().unwrap()).await.unwrap().id;

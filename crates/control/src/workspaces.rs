@@ -81,6 +81,7 @@ impl Workspaces {
             region: region.unwrap_or_default(),
             created_ms: self.world.clock.wall().unix_ms(),
             retention_days,
+            link: None,
         };
         self.catalog.workspace_insert(&row).await.map_err(|error| match error {
             CatalogError::Conflict { .. } => ControlError::Conflict { why: "a workspace of that name exists in the resource group" },

@@ -97,6 +97,7 @@ impl Site {
             region: "local".to_owned(),
             created_ms: 0,
             retention_days: 30,
+            link: None,
         };
         self.catalog.workspace_insert(&row).await.unwrap();
         id

@@ -86,6 +86,7 @@ impl Rig {
             region: "local".to_owned(),
             created_ms: 0,
             retention_days: 30,
+            link: None,
         };
         catalog.workspace_insert(&row).await.unwrap();
         let mut guards = HashMap::new();

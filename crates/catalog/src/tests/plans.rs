@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 
 use super::*;
-use crate::{ageing, snapshot};
+use crate::{ageing, clusters, operations, resources, snapshot, vaults};
 
 async fn plan(site: &Site, sql: &str) -> Vec<String> {
     let mut reader = site.catalog.reader().await.unwrap();
@@ -41,6 +41,13 @@ async fn what_runs_often_scans_no_table_and_sorts_nothing() {
         ageing::PENDINGS,
         ageing::TOMBSTONES,
         snapshot::CANDIDATES,
+        clusters::BY_NAME,
+        clusters::HELD_BY_ACCOUNT,
+        clusters::HELD_BY_WORKSPACE,
+        resources::LINKED,
+        operations::RUNNING_ON,
+        operations::FORGET,
+        vaults::BY_URI,
     ] {
         walks_an_index(sql).await;
     }
@@ -51,6 +58,8 @@ async fn what_runs_often_scans_no_table_and_sorts_nothing() {
         "SELECT aek, max(version), id, cell FROM schemas WHERE table_id = x'' GROUP BY aek",
         "SELECT reply FROM batches WHERE at_ms >= 1 ORDER BY at_ms",
         "DELETE FROM batches WHERE at_ms < 1",
+        "SELECT id FROM operations WHERE id = x''",
+        "SELECT count(*) FROM workspaces WHERE cluster = x''",
     ] {
         walks_an_index(sql).await;
     }

@@ -47,6 +47,7 @@ impl Site {
             region: REGION.to_owned(),
             created_ms: 0,
             retention_days: 30,
+            link: None,
         };
         self.catalog.workspace_insert(&row).await.unwrap();
         id
