@@ -58,6 +58,11 @@ pub struct Site {
     options: Start,
 }
 
+/// Must be called once before any HTTP client is made; [`Site`] does.
+pub fn choose_ciphers() {
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+}
+
 impl Site {
     /// A new server on empty directories, ready.
     #[must_use]
@@ -71,6 +76,7 @@ impl Site {
     /// If it does not come up within a minute; its output is shown.
     #[must_use]
     pub fn start_with(options: Start) -> Self {
+        choose_ciphers();
         let client = Client::builder().timeout(Duration::from_mins(2)).build().expect("a client");
         let mut site = Self { root: TempDir::new().expect("a directory"), child: None, base: String::new(), client, starts: 0, options };
         site.restart();

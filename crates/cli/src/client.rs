@@ -74,6 +74,8 @@ impl Target {
         if !loopback {
             eprintln!("strongroom: warning: {host} is spoken to without TLS; token and rows can be read on the way");
         }
+        // Without a choice of ciphers no HTTP client comes up. Of two choices the first counts.
+        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())

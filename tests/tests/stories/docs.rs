@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use strongroom_tests::{ADMIN, Site, binary};
+use strongroom_tests::{ADMIN, Site, binary, choose_ciphers};
 
 /// A fenced `sh` block and the mark in the comment above it.
 struct Shown {
@@ -116,6 +116,7 @@ fn every_command_shown_works() {
 /// What `cargo run --release` starts, without arguments, on a home directory where nothing is.
 #[test]
 fn the_bare_binary_serves_from_an_empty_home() {
+    choose_ciphers();
     let home = tempfile::tempdir().unwrap();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut child = Command::new(binary())
