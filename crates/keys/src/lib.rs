@@ -9,9 +9,11 @@
 //! ```
 
 mod error;
+pub mod identity;
 pub mod provider;
 mod records;
 mod ring;
+pub mod state;
 
 pub use error::KeyError;
 pub use ring::{KeyRing, Purpose};

@@ -1,0 +1,101 @@
+//! Vaults: who wraps AEKs for us. The provider's own root key is the simplest of them.
+//!
+//! A vault client asks and says what came of it; what follows from an answer is [`state`](crate::state)'s to decide, and how
+//! answers sort is in [`classify`].
+//!
+//! ```text
+//! KeyVault ─ MmkVault (the root key in the config directory)
+//!          └ azure::AzureKeyVault (Azure Key Vault REST: the embedded vault, or a real one)
+//! ```
+
+pub mod classify;
+mod error;
+mod kek;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use strongroom_envelope::{Aek, Mmk, RecordIds, WrappedAek};
+use strongroom_model::KeyClass;
+use strongroom_world::World;
+
+pub use classify::Answer;
+pub use error::VaultError;
+pub use kek::{KekRef, KekRefError, KeyFacts};
+
+/// Uses a wrapping key on our behalf; the wrapping key itself never comes here. Start reading at [`MmkVault`].
+#[async_trait]
+pub trait KeyVault: fmt::Debug + Send + Sync {
+    /// Who can take the wrapping key away.
+    fn class(&self) -> KeyClass;
+    /// The name that [`WrappedAek::provider`] carries.
+    fn provider(&self) -> &'static str;
+    /// How long an unwrapped AEK may be used before the vault is asked again; `None` for ever.
+    fn lease(&self) -> Option<Duration>;
+    /// Wraps `aek` under the newest version of the wrapping key, or the pinned one; `ids` are authenticated along with it. The
+    /// record carries the version that the vault answered.
+    ///
+    /// # Errors
+    /// [`VaultError::Denied`] once the customer took the key away, [`VaultError::Refused`] if the vault refuses us and not the
+    /// key, [`VaultError::Unreachable`] if nobody answered, [`VaultError::Expired`] outside the key's dates.
+    async fn wrap_key(&self, aek: &Aek, ids: &RecordIds) -> Result<WrappedAek, VaultError>;
+    /// Reverses [`wrap_key`](Self::wrap_key) under the key version that the record names, and checks the check value.
+    ///
+    /// # Errors
+    /// As [`wrap_key`](Self::wrap_key); [`VaultError::NotAuthentic`] if the answer is not the key that was wrapped,
+    /// [`VaultError::OtherKey`] if another wrapping key made the record.
+    async fn unwrap_key(&self, wrapped: &WrappedAek) -> Result<Aek, VaultError>;
+    /// What the vault says of the wrapping key. Proves nothing about being able to unwrap.
+    ///
+    /// # Errors
+    /// As [`wrap_key`](Self::wrap_key); [`VaultError::Unsupported`] from a vault that keeps no such facts.
+    async fn facts(&self) -> Result<KeyFacts, VaultError>;
+    /// Forgets the login and every open connection, so that the next call makes both anew: before a confirming call.
+    async fn fresh(&self);
+}
+
+/// The provider's root key as a vault: always there, never asked over a network.
+pub struct MmkVault {
+    mmk: Arc<Mmk>,
+    world: World,
+}
+
+impl MmkVault {
+    /// A vault around the root key.
+    #[must_use]
+    pub fn new(mmk: Arc<Mmk>, world: World) -> Self {
+        Self { mmk, world }
+    }
+}
+
+impl fmt::Debug for MmkVault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MmkVault").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl KeyVault for MmkVault {
+    fn class(&self) -> KeyClass {
+        KeyClass::Mmk
+    }
+    fn provider(&self) -> &'static str {
+        "mmk"
+    }
+    fn lease(&self) -> Option<Duration> {
+        None
+    }
+    async fn wrap_key(&self, aek: &Aek, ids: &RecordIds) -> Result<WrappedAek, VaultError> {
+        Ok(self.mmk.wrap_aek(self.world.rng.as_ref(), aek, ids))
+    }
+    async fn unwrap_key(&self, wrapped: &WrappedAek) -> Result<Aek, VaultError> {
+        let damaged = |source| VaultError::NotAuthentic { aek: wrapped.ids.aek, code: "WrongCheckValue", source: Some(source) };
+        self.mmk.unwrap_aek(wrapped).map_err(damaged)
+    }
+    async fn facts(&self) -> Result<KeyFacts, VaultError> {
+        Err(VaultError::Unsupported { provider: self.provider(), what: "facts about its key" })
+    }
+    async fn fresh(&self) {}
+}
