@@ -6,6 +6,7 @@ use strongroom_model::{ErrorKind, KeyClass, TableId};
 use strongroom_world::sim::SimWorld;
 
 use super::*;
+use crate::provider::KeyFacts;
 use crate::records::copy_path;
 
 const PRINCIPAL: PrincipalId = PrincipalId::from_bytes([9; 16]);
@@ -216,6 +217,10 @@ impl KeyVault for Leased {
     async fn unwrap_key(&self, wrapped: &WrappedAek) -> Result<Aek, VaultError> {
         self.0.unwrap_key(wrapped).await
     }
+    async fn facts(&self) -> Result<KeyFacts, VaultError> {
+        self.0.facts().await
+    }
+    async fn fresh(&self) {}
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ impl Watch {
     /// One that has just become Active.
     fn active() -> Self {
         let mut watch = Self::new(StateConfig::default());
-        watch.poll(&Answer::Good);
+        let _step = watch.poll(&Answer::Good);
         assert_eq!(watch.machine.on_restored(watch.now()), Step::Entered { from: Restoring, to: Active });
         watch
     }
@@ -140,7 +140,7 @@ fn a_denial_nobody_refuted_is_confirmed_by_the_next_one() {
 #[test]
 fn a_suspicion_lasts_seven_seconds_at_most() {
     let mut watch = Watch::active();
-    watch.poll(&DENIED);
+    let _step = watch.poll(&DENIED);
     let entered = watch.now().boot;
     assert_eq!(watch.machine.next_call(watch.sim.world().rng.as_ref()), entered.after(Duration::from_secs(2)));
     assert_eq!(watch.machine.next_tick(), Some(entered.after(Duration::from_secs(7))));
@@ -165,7 +165,7 @@ fn no_key_is_used_in_a_state_that_has_none() {
 fn the_lease_counts_from_the_start_of_the_good_call() {
     let mut watch = Watch::active();
     let asked = watch.machine.next_call(watch.sim.world().rng.as_ref());
-    watch.poll_taking(&Answer::Good, Duration::from_secs(4));
+    let _step = watch.poll_taking(&Answer::Good, Duration::from_secs(4));
     assert_eq!(watch.machine.last_good().map(|good| good.boot), Some(asked));
     assert_eq!(watch.machine.lease_until(), Some(asked.after(Duration::from_secs(30 * 60))));
     watch.pass(30 * 60 - 5);
@@ -266,7 +266,7 @@ fn only_an_operator_ends_quarantine_and_only_a_good_unwrap_uses_the_key_again() 
 fn a_vault_that_asks_for_rest_gets_a_minute_at_most() {
     for (wait, least, most) in [(0, 6, 12), (20, 20, 20), (3_600, 60, 60)] {
         let mut watch = Watch::active();
-        watch.poll(&TIMEOUT);
+        let _step = watch.poll(&TIMEOUT);
         let asked = watch.calls.last().unwrap().0;
         watch.machine.postpone(Duration::from_secs(wait));
         let gap = watch.machine.next_call(watch.sim.world().rng.as_ref()).since(asked).as_secs();
@@ -287,7 +287,7 @@ fn calls_are_six_to_sixty_seconds_apart_in_every_state() {
             watch.machine.config.poll_interval = Duration::from_secs(secs);
             watch.calls.clear();
             for _ in 0..10_000 {
-                match state {
+                let _step = match state {
                     Active | Restoring => watch.poll(&Answer::Good),
                     // Good once in a while, so that the lease goes on.
                     Degraded if watch.calls.len().is_multiple_of(8) => watch.poll(&Answer::Good),
