@@ -29,6 +29,12 @@ pub struct ControlConfig {
     pub principals_max: usize,
     /// Workspaces at most.
     pub workspaces_max: usize,
+    /// Clusters at most.
+    pub clusters_max: usize,
+    /// Workspaces linked to one cluster at most.
+    pub linked_workspaces_max: usize,
+    /// Characters of a cluster's name at least.
+    pub cluster_name_min: usize,
 }
 
 impl Default for ControlConfig {
@@ -43,6 +49,9 @@ impl Default for ControlConfig {
             sweep_batch: 500,
             principals_max: 10_000,
             workspaces_max: 10_000,
+            clusters_max: 100,
+            linked_workspaces_max: 1_000,
+            cluster_name_min: 4,
         }
     }
 }
@@ -63,6 +72,9 @@ impl ControlConfig {
             ("sweep_batch", u64::from(self.sweep_batch), 1, 10_000),
             ("principals_max", self.principals_max as u64, 1, 1_000_000),
             ("workspaces_max", self.workspaces_max as u64, 1, 100_000),
+            ("clusters_max", self.clusters_max as u64, 1, 10_000),
+            ("linked_workspaces_max", self.linked_workspaces_max as u64, 1, 100_000),
+            ("cluster_name_min", self.cluster_name_min as u64, 1, 63),
         ];
         for (name, value, min, max) in settings {
             if !(min..=max).contains(&value) {

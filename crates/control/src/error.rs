@@ -1,8 +1,11 @@
 //! Why a request to the control plane was not done.
 
 use strongroom_catalog::CatalogError;
+use strongroom_keys::KeyError;
 use strongroom_model::ErrorKind;
 use strongroom_store::StoreError;
+
+use crate::Refusal;
 
 /// Why a request to the control plane was not done.
 #[derive(Debug, thiserror::Error)]
@@ -18,9 +21,9 @@ pub enum ControlError {
     /// Absent, or another's: the two are one and the same value.
     #[error("there is no {what} {name}, or you may not see it")]
     NotFound { what: &'static str, name: String },
-    /// The name means several workspaces.
-    #[error("several workspaces are named {name}: use the id")]
-    Ambiguous { name: String },
+    /// The name means several.
+    #[error("several {what} are named {name}: use the id")]
+    Ambiguous { what: &'static str, name: String },
     /// It clashes with what is there.
     #[error("{why}")]
     Conflict { why: &'static str },
@@ -36,6 +39,12 @@ pub enum ControlError {
     /// The catalog refused.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// A rule of clusters, links and keys was broken.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The keys refused.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     /// The object store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -52,6 +61,8 @@ impl ControlError {
             Self::Ambiguous { .. } | Self::Conflict { .. } => ErrorKind::Conflict,
             Self::Invalid { .. } | Self::Setting { .. } => ErrorKind::Invalid,
             Self::TooMany { .. } => ErrorKind::Overloaded,
+            Self::Refused(refusal) => refusal.kind(),
+            Self::Keys(error) => error.kind(),
             Self::Catalog(error) => error.kind(),
             Self::Store(error) => error.kind(),
         }
@@ -68,8 +79,19 @@ impl ControlError {
             Self::Conflict { .. } => "Conflict",
             Self::Invalid { .. } | Self::Setting { .. } => "InvalidParameter",
             Self::TooMany { .. } => "QuotaExceeded",
+            Self::Refused(refusal) => refusal.code(),
+            Self::Keys(error) => error.code(),
             Self::Catalog(error) => error.code(),
             Self::Store(error) => error.code(),
+        }
+    }
+
+    /// What the text leaves open: a code and a sentence.
+    #[must_use]
+    pub fn detail(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::Refused(refusal) => refusal.detail(),
+            _ => None,
         }
     }
 }

@@ -3,28 +3,38 @@
 //! The token says who, the catalog says what: a caller is looked up at each request (for at most a second from memory),
 //! and a workspace that is absent looks like one that is somebody else's. Retention works on catalog rows and object
 //! names alone, so it runs in every key state. Nothing here opens a block. Start at [`Principals::authenticate`] and
-//! [`Workspaces::resolve`]; rows end in [`Retention`].
+//! [`Workspaces::resolve`]; rows end in [`Retention`]; dedicated clusters, their keys and links are [`Clusters`].
 //!
 //! ```text
 //! token ─SHA-256─▶ principal {role, scope} ─resolve(name, action)─▶ workspace, or the same "not found" for all others
 //! live block ─window ended before the cut─▶ tombstone ─longest query over─▶ object deleted ─▶ row forgotten
 //! ```
 
+mod clusters;
 mod config;
+pub mod desk;
 mod error;
+mod operations;
 mod principals;
 mod recent;
+mod refusal;
 mod retention;
 mod roles;
 mod sweep;
+mod vaults;
 mod workspaces;
 
+pub use clusters::links::{LinkAccepted, LinkView, link_path};
+pub use clusters::{Accepted, Check, ClusterAsk, ClusterView, Clusters, KeyProperties, Place, RESERVED_DAYS};
 pub use config::{ControlConfig, RETENTION_DAYS_MAX};
+pub use desk::{KeyDesk, KeyStatus};
 pub use error::ControlError;
 pub use principals::{ADMIN, Caller, CreatedPrincipal, Principals};
+pub use refusal::Refusal;
 pub use retention::{Expired, Retention};
 pub use roles::{Role, Roles, action};
 pub use sweep::{Inventory, Sweep, Swept};
+pub use vaults::{VaultAsk, Vaults, vault_uri};
 pub use workspaces::{DEFAULT_NAME, Workspaces};
 
 #[cfg(test)]

@@ -29,6 +29,22 @@ pub mod action {
     pub const PRINCIPALS_WRITE: &str = "principals/write";
     /// Take a token away.
     pub const PRINCIPALS_DELETE: &str = "principals/delete";
+    /// See clusters and how their changes stand.
+    pub const CLUSTERS_READ: &str = "clusters/read";
+    /// Make or change a cluster.
+    pub const CLUSTERS_WRITE: &str = "clusters/write";
+    /// Delete a cluster.
+    pub const CLUSTERS_DELETE: &str = "clusters/delete";
+    /// Link a workspace to a cluster.
+    pub const LINKS_WRITE: &str = "workspaces/linkedServices/write";
+    /// Unlink a workspace.
+    pub const LINKS_DELETE: &str = "workspaces/linkedServices/delete";
+    /// See which key vaults are registered.
+    pub const VAULTS_READ: &str = "vaults/read";
+    /// Register a key vault.
+    pub const VAULTS_WRITE: &str = "vaults/write";
+    /// Forget a key vault.
+    pub const VAULTS_DELETE: &str = "vaults/delete";
     /// See what the hot cache holds.
     pub const CACHE_READ: &str = "cache/read";
 }
@@ -89,7 +105,16 @@ const BUILT_IN: &[(&str, &str, &[&str], &[&str])] = &[
     (
         "Operator",
         "run the service without seeing customers' data: no rows, no columns, no tokens to give",
-        &[action::WORKSPACES_READ, action::WORKSPACES_WRITE, action::FLUSH, action::CACHE_READ, action::PRINCIPALS_READ],
+        &[
+            action::WORKSPACES_READ,
+            action::WORKSPACES_WRITE,
+            action::FLUSH,
+            action::CACHE_READ,
+            action::PRINCIPALS_READ,
+            "clusters/*",
+            "workspaces/linkedServices/*",
+            "vaults/*",
+        ],
         &[action::QUERY, action::TABLES_READ],
     ),
 ];

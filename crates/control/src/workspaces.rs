@@ -7,7 +7,7 @@ use strongroom_model::{AccountId, ErrorKind, ObjectId, TableName, WorkspaceId, W
 use strongroom_world::World;
 
 use crate::recent::Recent;
-use crate::{Caller, ControlConfig, ControlError, RETENTION_DAYS_MAX};
+use crate::{Caller, ControlConfig, ControlError, Place, RETENTION_DAYS_MAX};
 
 /// The name of the resource group and the workspace that a first start makes.
 pub const DEFAULT_NAME: &str = "default";
@@ -44,7 +44,57 @@ impl Workspaces {
         // A subscription is no more than its id for now.
         let (ms, random) = self.world.id_seed();
         let subscription = ObjectId::mint(ms, random).to_string();
-        self.insert(default_name(), subscription, self.config.retention_days_default).await
+        self.insert(default_name(), subscription, DEFAULT_NAME.to_owned(), self.config.retention_days_default).await
+    }
+
+    /// The region of workspaces that are linked to no cluster.
+    ///
+    /// # Errors
+    /// What the catalog says.
+    pub async fn region(&self) -> Result<String, ControlError> {
+        let own = self.catalog.accounts().await?.into_iter().find(|row| row.id == self.account);
+        Ok(own.map(|row| row.region).unwrap_or_default())
+    }
+
+    /// Forgets what was remembered of workspaces: one of them has changed.
+    pub fn forget(&self) {
+        self.recent.clear();
+    }
+
+    /// The workspace there, if this caller may do `action` on it.
+    ///
+    /// # Errors
+    /// [`ControlError::NotFound`], the same for one that is absent and one the caller may not see;
+    /// [`ControlError::Forbidden`].
+    pub async fn at(&self, caller: &Caller, place: &Place, action: &str) -> Result<WorkspaceRow, ControlError> {
+        let absent = || ControlError::NotFound { what: "workspace", name: place.name.clone() };
+        let name: WorkspaceName = place.name.parse().map_err(|_| absent())?;
+        let mut found = self.catalog.workspaces_named(&name).await?;
+        found.retain(|row| {
+            row.subscription.eq_ignore_ascii_case(&place.subscription)
+                && row.resource_group.eq_ignore_ascii_case(&place.resource_group)
+                && caller.sees(row.id)
+        });
+        let row = found.pop().ok_or_else(absent)?;
+        caller.check(action)?;
+        Ok(row)
+    }
+
+    /// Makes a workspace where `place` says.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create), and [`ControlError::Invalid`] for names of subscription or group that are none.
+    pub async fn create_at(&self, place: &Place, retention_days: Option<u32>) -> Result<WorkspaceRow, ControlError> {
+        for (what, text) in [("subscription", &place.subscription), ("resource group", &place.resource_group)] {
+            let fine = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '(' | ')');
+            if text.is_empty() || text.len() > 90 || !text.chars().all(fine) {
+                return Err(ControlError::Invalid { what, why: "1 to 90 letters, digits and any of -_.() are allowed" });
+            }
+        }
+        let name = place.name.parse().map_err(|_| ControlError::Invalid { what: "name", why: "not a name for a workspace" })?;
+        let days = retention_days.unwrap_or(self.config.retention_days_default);
+        self.check_new(&name, days).await?;
+        self.insert(name, place.subscription.clone(), place.resource_group.clone(), days).await
     }
 
     /// Makes a workspace in the resource group `default`, keeping rows for `retention_days` (else as the settings say).
@@ -54,31 +104,38 @@ impl Workspaces {
     /// [`ControlError::Setting`] for a bad number of days; [`ControlError::TooMany`].
     pub async fn create(&self, name: WorkspaceName, retention_days: Option<u32>) -> Result<WorkspaceRow, ControlError> {
         let days = retention_days.unwrap_or(self.config.retention_days_default);
+        self.check_new(&name, days).await?;
+        let subscription = self.ensure_defaults().await?.subscription;
+        self.insert(name, subscription, DEFAULT_NAME.to_owned(), days).await
+    }
+
+    async fn check_new(&self, name: &WorkspaceName, days: u32) -> Result<(), ControlError> {
         check_days(days)?;
         if name.as_str().parse::<WorkspaceId>().is_ok() {
             return Err(ControlError::Invalid { what: "name", why: "a workspace name may not look like an id" });
         }
-        let all = self.catalog.workspaces().await?;
-        if all.len() >= self.config.workspaces_max {
-            return Err(ControlError::TooMany { what: "workspaces", max: self.config.workspaces_max });
+        let max = self.config.workspaces_max;
+        if self.catalog.workspaces().await?.len() >= max {
+            return Err(ControlError::TooMany { what: "workspaces", max });
         }
-        let subscription = match all.into_iter().next() {
-            Some(oldest) => oldest.subscription,
-            None => self.ensure_defaults().await?.subscription,
-        };
-        self.insert(name, subscription, days).await
+        Ok(())
     }
 
-    async fn insert(&self, name: WorkspaceName, subscription: String, retention_days: u32) -> Result<WorkspaceRow, ControlError> {
-        let region = self.catalog.accounts().await?.into_iter().find(|row| row.id == self.account).map(|row| row.region);
+    async fn insert(
+        &self,
+        name: WorkspaceName,
+        subscription: String,
+        resource_group: String,
+        retention_days: u32,
+    ) -> Result<WorkspaceRow, ControlError> {
         let (ms, random) = self.world.id_seed();
         let row = WorkspaceRow {
             id: WorkspaceId::mint(ms, random),
             name,
             account: self.account,
             subscription,
-            resource_group: DEFAULT_NAME.to_owned(),
-            region: region.unwrap_or_default(),
+            resource_group,
+            region: self.region().await?,
             created_ms: self.world.clock.wall().unix_ms(),
             retention_days,
             link: None,
@@ -113,7 +170,7 @@ impl Workspaces {
         let mut found = self.named(name).await?;
         found.retain(|row| caller.sees(row.id));
         if found.len() > 1 {
-            return Err(ControlError::Ambiguous { name: name.to_owned() });
+            return Err(ControlError::Ambiguous { what: "workspaces", name: name.to_owned() });
         }
         let row = found.pop().ok_or_else(|| ControlError::NotFound { what: "workspace", name: name.to_owned() })?;
         caller.check(action)?;

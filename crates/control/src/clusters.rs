@@ -1,0 +1,550 @@
+//! Dedicated clusters: what a request may change of one, in the words that users of Azure Monitor know.
+//!
+//! Rules are checked here, before anything is written; the change itself is an operation that [`crate::operations`] writes
+//! down and [`run`] carries out in the background, again after a restart if need be. What only newer issues know (capacity
+//! tiers, regions, user-assigned identities) is not refused here by more than its shape.
+//!
+//! ```text
+//! request ─rules─▶ operation InProgress, cluster Creating│Updating│Deleting ─▶ KeyDesk ─▶ Succeeded│Failed, cluster Succeeded
+//! ```
+
+mod check;
+pub(crate) mod links;
+mod run;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, SecondsFormat};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use strongroom_catalog::{
+    Billing, Catalog, CatalogError, ClusterKeyRow, ClusterRow, ClusterState, IdentityType, OperationRow, WorkspaceRow,
+};
+use strongroom_keys::provider::KekRef;
+use strongroom_model::ObjectId;
+use strongroom_world::World;
+use tokio::task::JoinSet;
+
+use crate::desk::{KeyDesk, KeyStatus};
+use crate::operations::{Change, Operations};
+use crate::vaults::vault_uri;
+use crate::{ControlConfig, ControlError, Refusal, Workspaces};
+pub use check::Check;
+
+/// Days that the name of a deleted cluster stays reserved, and its keys known.
+pub const RESERVED_DAYS: u32 = 14;
+/// Characters of a cluster's name: 63 at most, as printed.
+const NAME_MAX: usize = 63;
+const SKU: &str = "CapacityReservation";
+const SKU_CAPACITY: i64 = 100;
+/// Bytes of all tags together.
+const TAGS_MAX: usize = 16 << 10;
+const DAY_MS: i64 = 86_400_000;
+
+/// Where a resource lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The subscription.
+    pub subscription: String,
+    /// The resource group.
+    pub resource_group: String,
+    /// The name in it.
+    pub name: String,
+}
+
+impl Place {
+    /// The path of a cluster there.
+    #[must_use]
+    pub fn cluster_path(&self) -> String {
+        self.path("clusters")
+    }
+
+    /// The path of a workspace there.
+    #[must_use]
+    pub fn workspace_path(&self) -> String {
+        self.path("workspaces")
+    }
+
+    fn path(&self, kind: &str) -> String {
+        let Self { subscription, resource_group, name } = self;
+        format!("/subscriptions/{subscription}/resourceGroups/{resource_group}/providers/Microsoft.OperationalInsights/{kind}/{name}")
+    }
+
+    /// Where a cluster lies.
+    #[must_use]
+    pub fn of_cluster(row: &ClusterRow) -> Self {
+        Self { subscription: row.subscription.clone(), resource_group: row.resource_group.clone(), name: row.name.clone() }
+    }
+
+    /// Where a workspace lies.
+    #[must_use]
+    pub fn of_workspace(row: &WorkspaceRow) -> Self {
+        Self { subscription: row.subscription.clone(), resource_group: row.resource_group.clone(), name: row.name.to_string() }
+    }
+
+    /// Reads the path of a cluster; case of the fixed parts does not count.
+    #[must_use]
+    pub fn read_cluster_path(path: &str) -> Option<Self> {
+        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+        let &[s, subscription, g, resource_group, p, provider, kind, name] = parts.as_slice() else {
+            return None;
+        };
+        let fixed = [(s, "subscriptions"), (g, "resourceGroups"), (p, "providers"), (provider, PROVIDER), (kind, "clusters")];
+        let known = fixed.iter().all(|(found, wanted)| found.eq_ignore_ascii_case(wanted));
+        let whole = [subscription, resource_group, name].iter().all(|part| !part.is_empty());
+        (known && whole).then(|| Self {
+            subscription: subscription.to_owned(),
+            resource_group: resource_group.to_owned(),
+            name: name.to_owned(),
+        })
+    }
+}
+
+const PROVIDER: &str = "Microsoft.OperationalInsights";
+
+/// Which key a cluster is to use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeyProperties {
+    /// The vault.
+    #[serde(rename = "keyVaultUri")]
+    pub vault_uri: String,
+    /// The key's name.
+    #[serde(rename = "keyName")]
+    pub name: String,
+    /// The version to stay with; `None` or empty: always the newest.
+    #[serde(rename = "keyVersion", default)]
+    pub version: Option<String>,
+}
+
+impl KeyProperties {
+    /// The key meant.
+    ///
+    /// # Errors
+    /// ER13.
+    pub fn kek(&self) -> Result<KekRef, ControlError> {
+        KekRef::new(&self.vault_uri, &self.name, self.version.as_deref().filter(|version| !version.is_empty())).map_err(|_| {
+            Refusal::KeyFormat {
+                why: "keyVaultUri is https://HOST without a path, keyName is the name alone, keyVersion a version or empty for the newest",
+            }
+            .into()
+        })
+    }
+
+    fn row(kek: &KekRef, rsa_bits: Option<u32>) -> ClusterKeyRow {
+        ClusterKeyRow { vault_uri: vault_uri(kek), name: kek.key_name.clone(), version: kek.key_version.clone(), rsa_bits }
+    }
+}
+
+/// What a request asks of a cluster. Absent members stay as they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterAsk {
+    /// The region.
+    pub region: Option<String>,
+    /// Whose identity.
+    pub identity: Option<IdentityType>,
+    /// The commitment tier's name.
+    pub sku_name: Option<String>,
+    /// The commitment tier.
+    pub sku_capacity: Option<i64>,
+    /// To whom data is billed.
+    pub billing: Option<Billing>,
+    /// Whether everything is sealed twice.
+    pub double: Option<bool>,
+    /// The tags, as a whole.
+    pub tags: Option<serde_json::Map<String, serde_json::Value>>,
+    /// The key.
+    pub key: Option<KeyProperties>,
+}
+
+/// A change that was taken on, or found done.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    /// The cluster as it stands now.
+    pub cluster: ClusterRow,
+    /// The operation; `None`: there was nothing to change.
+    pub operation: Option<OperationRow>,
+}
+
+/// What a cluster's page shows.
+#[derive(Clone, Debug)]
+pub struct ClusterView {
+    /// The cluster.
+    pub row: ClusterRow,
+    /// The workspaces linked to it.
+    pub linked: Vec<WorkspaceRow>,
+    /// How its key stands.
+    pub key: KeyStatus,
+}
+
+/// The clusters of a catalog.
+#[derive(Debug)]
+pub struct Clusters {
+    world: World,
+    catalog: Catalog,
+    desk: Arc<dyn KeyDesk>,
+    workspaces: Arc<Workspaces>,
+    operations: Operations,
+    config: ControlConfig,
+    /// One at a time changes a cluster's key or links.
+    turns: Mutex<HashMap<ObjectId, Arc<tokio::sync::Mutex<()>>>>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl Clusters {
+    /// The clusters of a catalog. Call [`resume`](Self::resume) before keys are watched.
+    #[must_use]
+    pub fn new(world: World, catalog: Catalog, desk: Arc<dyn KeyDesk>, workspaces: Arc<Workspaces>, config: ControlConfig) -> Arc<Self> {
+        let operations = Operations::new(world.clone(), catalog.clone());
+        Arc::new(Self { world, catalog, desk, workspaces, operations, config, turns: Mutex::default(), tasks: Mutex::default() })
+    }
+
+    /// One cluster.
+    ///
+    /// # Errors
+    /// ER18.
+    pub async fn get(&self, place: &Place) -> Result<ClusterRow, ControlError> {
+        self.find(place).await?.ok_or_else(|| Refusal::ClusterAbsent.into())
+    }
+
+    async fn find(&self, place: &Place) -> Result<Option<ClusterRow>, ControlError> {
+        Ok(self.catalog.cluster_by_name(&place.subscription, &place.resource_group, &place.name).await?)
+    }
+
+    /// The one cluster that `name`, an id or a name, means in whatever resource group.
+    ///
+    /// # Errors
+    /// ER18; [`ControlError::Ambiguous`].
+    pub async fn named(&self, name: &str) -> Result<ClusterRow, ControlError> {
+        let id: Option<ObjectId> = name.parse().ok();
+        let mut found = self.catalog.cluster_list().await?;
+        found.retain(|row| row.name.eq_ignore_ascii_case(name) || Some(row.id) == id);
+        if found.len() > 1 {
+            return Err(ControlError::Ambiguous { what: "clusters", name: name.to_owned() });
+        }
+        found.pop().ok_or_else(|| Refusal::ClusterAbsent.into())
+    }
+
+    /// The cluster of that id, deleted or not.
+    ///
+    /// # Errors
+    /// What the catalog says.
+    pub async fn by_id(&self, id: ObjectId) -> Result<Option<ClusterRow>, ControlError> {
+        Ok(self.catalog.cluster_get(id).await?)
+    }
+
+    /// The clusters of a subscription, or of one of its resource groups, oldest first.
+    ///
+    /// # Errors
+    /// What the catalog says.
+    pub async fn list(&self, subscription: Option<&str>, group: Option<&str>) -> Result<Vec<ClusterRow>, ControlError> {
+        let mut all = self.catalog.cluster_list().await?;
+        all.retain(|row| {
+            subscription.is_none_or(|name| row.subscription.eq_ignore_ascii_case(name))
+                && group.is_none_or(|name| row.resource_group.eq_ignore_ascii_case(name))
+        });
+        Ok(all)
+    }
+
+    /// A cluster with its links and its key's state.
+    ///
+    /// # Errors
+    /// What catalog and keys say.
+    pub async fn view(&self, row: ClusterRow) -> Result<ClusterView, ControlError> {
+        let linked = self.catalog.workspaces_linked(row.id).await?;
+        let key = self.desk.status(&row).await?;
+        Ok(ClusterView { row, linked, key })
+    }
+
+    /// An operation, for as long as it is kept.
+    ///
+    /// # Errors
+    /// What the catalog says.
+    pub async fn operation(&self, id: ObjectId) -> Result<Option<OperationRow>, ControlError> {
+        self.operations.get(id).await
+    }
+
+    /// Makes a cluster, or changes the one that is there.
+    ///
+    /// # Errors
+    /// [`Refusal`], or what catalog and keys say.
+    pub async fn put(self: &Arc<Self>, place: &Place, ask: ClusterAsk) -> Result<Accepted, ControlError> {
+        match self.find(place).await? {
+            Some(row) => self.change(row, ask, Busy::REPLACE).await,
+            None => self.create(place, ask).await,
+        }
+    }
+
+    /// Changes a cluster.
+    ///
+    /// # Errors
+    /// [`Refusal`], or what catalog and keys say.
+    pub async fn patch(self: &Arc<Self>, place: &Place, ask: ClusterAsk) -> Result<Accepted, ControlError> {
+        let row = self.get(place).await?;
+        self.change(row, ask, Busy::UPDATE).await
+    }
+
+    async fn create(self: &Arc<Self>, place: &Place, ask: ClusterAsk) -> Result<Accepted, ControlError> {
+        let name_min = self.config.cluster_name_min;
+        if !is_name(&place.name, name_min) {
+            return Err(Refusal::ClusterName { min: name_min }.into());
+        }
+        match ask.identity {
+            None | Some(IdentityType::None) => return Err(Refusal::MissingIdentity.into()),
+            Some(IdentityType::SystemAssigned) => {}
+            Some(IdentityType::UserAssigned) => return Err(USER_ASSIGNED),
+        }
+        if ask.key.is_some() {
+            return Err(Refusal::KeyOnCreate.into());
+        }
+        let now_ms = self.now_ms();
+        self.check_reserved(place, now_ms).await?;
+        let there = self.catalog.cluster_list().await?.len();
+        if there >= self.config.clusters_max {
+            return Err(Refusal::ClusterLimit { max: self.config.clusters_max, there }.into());
+        }
+        let region = match ask.region.as_deref().map(region_name) {
+            Some(region) if is_region(&region) => region,
+            Some(_) => return Err(ControlError::Invalid { what: "location", why: "1 to 64 letters and digits are allowed" }),
+            None => self.workspaces.region().await?,
+        };
+        let (ms, random) = self.world.id_seed();
+        let mut row = ClusterRow {
+            id: ObjectId::mint(ms, random),
+            name: place.name.clone(),
+            subscription: place.subscription.clone(),
+            resource_group: place.resource_group.clone(),
+            region,
+            account: None,
+            state: ClusterState::Creating,
+            identity_type: IdentityType::SystemAssigned,
+            identity: None,
+            sku_name: SKU.to_owned(),
+            sku_capacity: SKU_CAPACITY,
+            billing: Billing::Cluster,
+            double: ask.double.unwrap_or(true),
+            tags: "{}".to_owned(),
+            key: None,
+            created_ms: now_ms,
+            modified_ms: now_ms,
+            deleted_ms: None,
+        };
+        apply(&mut row, &ask)?;
+        let operation = self.begin(&row, &Change::Create { cluster: row.id }, || Refusal::ReplaceWhileBusy).await?;
+        if let Err(error) = self.catalog.cluster_insert(&row).await {
+            let error = match error {
+                CatalogError::Conflict { .. } => Refusal::ReplaceWhileBusy.into(),
+                other => ControlError::from(other),
+            };
+            let outcome = Err(error);
+            self.operations.finish(&operation, &outcome).await?;
+            return Err(outcome.expect_err("set the line before"));
+        }
+        tracing::info!(cluster = %row.id, "cluster is being created");
+        self.spawn(operation.clone(), Change::Create { cluster: row.id });
+        Ok(Accepted { cluster: row, operation: Some(operation) })
+    }
+
+    /// A deleted cluster's name is not for others: its data may still lie there.
+    async fn check_reserved(&self, place: &Place, now_ms: i64) -> Result<(), ControlError> {
+        let same = |row: &&ClusterRow| {
+            row.name.eq_ignore_ascii_case(&place.name)
+                && row.subscription.eq_ignore_ascii_case(&place.subscription)
+                && row.resource_group.eq_ignore_ascii_case(&place.resource_group)
+                // One that never got an account never held anything.
+                && row.account.is_some()
+        };
+        let gone = self.catalog.cluster_list_deleted().await?;
+        let until_ms = gone.iter().filter(same).filter_map(|row| row.deleted_ms).max().map(|ms| ms + i64::from(RESERVED_DAYS) * DAY_MS);
+        match until_ms {
+            Some(until_ms) if now_ms < until_ms => {
+                Err(Refusal::NameReserved { name: place.name.clone(), days: RESERVED_DAYS, until: rfc3339(until_ms) }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn change(self: &Arc<Self>, row: ClusterRow, ask: ClusterAsk, busy: Busy) -> Result<Accepted, ControlError> {
+        let kek = ask.key.as_ref().map(KeyProperties::kek).transpose()?;
+        if row.state == ClusterState::Deleting {
+            return Err((busy.deleting)().into());
+        }
+        let path = Place::of_cluster(&row).cluster_path();
+        if row.state != ClusterState::Succeeded || self.operations.running_on(&path).await?.is_some() {
+            return Err((busy.running)().into());
+        }
+        if ask.double.is_some_and(|double| double != row.double) {
+            return Err(Refusal::DoubleIsFixed { is: row.double }.into());
+        }
+        if ask.region.as_deref().map(region_name).is_some_and(|region| !region.eq_ignore_ascii_case(&row.region)) {
+            return Err(ControlError::Invalid { what: "location", why: "a cluster can't be moved to another region" });
+        }
+        let kek = kek.filter(|kek| row.key.as_ref().is_none_or(|key| !same_key(key, kek)));
+        if ask.identity.is_some_and(|identity| identity != row.identity_type) {
+            return Err(if kek.is_some() { Refusal::IdentityWithKey.into() } else { IDENTITY_CHANGE });
+        }
+        let mut changed = row.clone();
+        apply(&mut changed, &ask)?;
+        if kek.is_none() && changed == row {
+            return Ok(Accepted { cluster: row, operation: None });
+        }
+        if let Some(kek) = &kek {
+            self.check_vault(kek).await?;
+            // Now and not in the background: a client learns at once what is wrong with the key.
+            self.desk.probe(&row, kek).await?;
+        }
+        let change = Change::Update { cluster: row.id, key: ask.key.clone().filter(|_| kek.is_some()) };
+        let operation = self.begin(&row, &change, busy.running).await?;
+        let fresh = self.catalog.cluster_get(row.id).await?.filter(|row| row.deleted_ms.is_none());
+        let Some(mut fresh) = fresh else {
+            let outcome = Err(Refusal::ClusterAbsent.into());
+            self.operations.finish(&operation, &outcome).await?;
+            return Err(outcome.expect_err("set the line before"));
+        };
+        apply(&mut fresh, &ask)?;
+        fresh.state = ClusterState::Updating;
+        fresh.modified_ms = self.now_ms();
+        self.catalog.cluster_update(&fresh).await?;
+        self.spawn(operation.clone(), change);
+        Ok(Accepted { cluster: fresh, operation: Some(operation) })
+    }
+
+    /// A vault that the control plane was told of.
+    async fn check_vault(&self, kek: &KekRef) -> Result<(), ControlError> {
+        let uri = vault_uri(kek);
+        match self.catalog.vault_ref_by_uri(&uri).await? {
+            Some(_) => Ok(()),
+            None => Err(Refusal::VaultUnknown { uri }.into()),
+        }
+    }
+
+    /// Deletes a cluster: linked workspaces are unlinked first, the account and its keys stay. Unless `force`, not one that
+    /// holds workspaces' data. Asked again while it runs, answers with the operation that does it.
+    ///
+    /// # Errors
+    /// [`Refusal`], or what catalog and keys say.
+    pub async fn delete(self: &Arc<Self>, place: &Place, force: bool) -> Result<Accepted, ControlError> {
+        let mut row = self.get(place).await?;
+        let running = self.operations.running_on(&place.cluster_path()).await?;
+        match (row.state, running) {
+            (ClusterState::Deleting, Some(operation)) => return Ok(Accepted { cluster: row, operation: Some(operation) }),
+            (_, Some(_)) => return Err(Refusal::DeleteWhileBusy.into()),
+            _ => {}
+        }
+        if !force {
+            self.check_holds_nothing(&row).await?;
+        }
+        let change = Change::Delete { cluster: row.id };
+        let operation = self.begin(&row, &change, || Refusal::DeleteWhileBusy).await?;
+        row.state = ClusterState::Deleting;
+        row.modified_ms = self.now_ms();
+        self.catalog.cluster_update(&row).await?;
+        tracing::info!(cluster = %row.id, force, "cluster is being deleted");
+        self.spawn(operation.clone(), change);
+        Ok(Accepted { cluster: row, operation: Some(operation) })
+    }
+
+    async fn check_holds_nothing(&self, row: &ClusterRow) -> Result<(), ControlError> {
+        let Some(account) = row.account else {
+            return Ok(());
+        };
+        let held = self.catalog.holdings(account).await?;
+        let mut ids: Vec<_> = held.iter().map(|holding| holding.workspace).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let mut names = Vec::with_capacity(ids.len());
+        for &id in &ids {
+            let bytes: u64 = held.iter().filter(|holding| holding.workspace == id).map(|holding| holding.bytes).sum();
+            let row = self.catalog.workspace(id).await?;
+            let (name, linked) =
+                row.map_or_else(|| (id.to_string(), ""), |row| (row.name.to_string(), if row.link.is_some() { "linked, " } else { "" }));
+            names.push(format!("{name} ({linked}{bytes} bytes)"));
+        }
+        Err(Refusal::ClusterHoldsData { name: row.name.clone(), count: ids.len(), workspaces: names.join(", "), days: RESERVED_DAYS }
+            .into())
+    }
+
+    async fn begin(&self, row: &ClusterRow, change: &Change, busy: fn() -> Refusal) -> Result<OperationRow, ControlError> {
+        let path = Place::of_cluster(row).cluster_path();
+        self.operations.begin(&path, &row.region, change).await?.ok_or_else(|| busy().into())
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.world.clock.wall().unix_ms()
+    }
+}
+
+/// What a PUT and a PATCH say when they come at the wrong time.
+#[derive(Clone, Copy)]
+struct Busy {
+    deleting: fn() -> Refusal,
+    running: fn() -> Refusal,
+}
+
+impl Busy {
+    const REPLACE: Self = Self { deleting: || Refusal::ReplaceWhileDeleting, running: || Refusal::ReplaceWhileBusy };
+    const UPDATE: Self = Self { deleting: || Refusal::UpdateWhileDeleting, running: || Refusal::UpdateWhileBusy };
+}
+
+const USER_ASSIGNED: ControlError =
+    ControlError::Invalid { what: "identity.type", why: "this version makes clusters with type SystemAssigned only" };
+const IDENTITY_CHANGE: ControlError = ControlError::Invalid {
+    what: "identity.type",
+    why: "this version can't change it; to revoke access, disable the key in the vault or remove the identity's permission",
+};
+
+/// Puts what needs no vault into the row.
+fn apply(row: &mut ClusterRow, ask: &ClusterAsk) -> Result<(), ControlError> {
+    if let Some(name) = &ask.sku_name {
+        if !name.eq_ignore_ascii_case(SKU) {
+            return Err(ControlError::Invalid { what: "sku.name", why: "CapacityReservation is the only one" });
+        }
+        SKU.clone_into(&mut row.sku_name);
+    }
+    if let Some(capacity) = ask.sku_capacity {
+        if capacity <= 0 {
+            return Err(ControlError::Invalid { what: "sku.capacity", why: "a number of GB a day above 0" });
+        }
+        row.sku_capacity = capacity;
+    }
+    if let Some(billing) = ask.billing {
+        row.billing = billing;
+    }
+    if let Some(tags) = &ask.tags {
+        let text = serde_json::to_string(tags).unwrap_or_default();
+        if text.len() > TAGS_MAX || tags.values().any(|value| !value.is_string()) {
+            return Err(ControlError::Invalid { what: "tags", why: "names and texts, 16 KiB in all, are allowed" });
+        }
+        row.tags = text;
+    }
+    Ok(())
+}
+
+fn same_key(key: &ClusterKeyRow, kek: &KekRef) -> bool {
+    key.vault_uri.eq_ignore_ascii_case(&vault_uri(kek)) && key.name.eq_ignore_ascii_case(&kek.key_name) && key.version == kek.key_version
+}
+
+/// Letters, digits, inner hyphens.
+fn is_name(name: &str, min: usize) -> bool {
+    (min..=NAME_MAX).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
+/// Azure's clients write regions as `West Europe` and `westeurope`.
+fn region_name(text: &str) -> String {
+    text.chars().filter(|c| *c != ' ').collect::<String>().to_ascii_lowercase()
+}
+
+fn is_region(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+pub(crate) fn rfc3339(unix_ms: i64) -> String {
+    DateTime::from_timestamp_millis(unix_ms).map_or_else(|| unix_ms.to_string(), |time| time.to_rfc3339_opts(SecondsFormat::Secs, true))
+}

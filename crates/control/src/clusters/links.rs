@@ -1,0 +1,99 @@
+//! Links between workspaces and clusters.
+
+use std::sync::Arc;
+
+use strongroom_catalog::{ClusterRow, ClusterState, OperationRow, WorkspaceRow};
+
+use super::{Clusters, Place};
+use crate::operations::Change;
+use crate::{ControlError, Refusal};
+
+/// A link that was taken on, or found done.
+#[derive(Clone, Debug)]
+pub struct LinkAccepted {
+    /// The workspace as it stands now.
+    pub workspace: WorkspaceRow,
+    /// The operation; `None`: there was nothing to change.
+    pub operation: Option<OperationRow>,
+}
+
+/// A workspace's link as it stands.
+#[derive(Clone, Debug)]
+pub struct LinkView {
+    /// The cluster.
+    pub cluster: ClusterRow,
+    /// Whether a link or unlink runs.
+    pub busy: bool,
+}
+
+impl Clusters {
+    /// Links a workspace to the cluster whose path is `target`. To the one it is linked to already: nothing happens.
+    ///
+    /// # Errors
+    /// ER23, ER24, and the rules of links.
+    pub async fn link(self: &Arc<Self>, workspace: WorkspaceRow, target: &str) -> Result<LinkAccepted, ControlError> {
+        let place = Place::read_cluster_path(target).ok_or(Refusal::LinkTargetAbsent)?;
+        let cluster = self.find(&place).await?.ok_or(Refusal::LinkTargetAbsent)?;
+        let path = link_path(&workspace);
+        if self.operations.running_on(&path).await?.is_some() {
+            return Err(Refusal::LinkBusy.into());
+        }
+        if let Some(link) = workspace.link {
+            if link.cluster == cluster.id {
+                return Ok(LinkAccepted { workspace, operation: None });
+            }
+            let other = self.catalog.cluster_get(link.cluster).await?.map_or_else(|| link.cluster.to_string(), |row| row.name);
+            return Err(Refusal::LinkedElsewhere { cluster: other }.into());
+        }
+        if cluster.state != ClusterState::Succeeded {
+            return Err(Refusal::ClusterNotReady { name: cluster.name, state: cluster.state.to_string() }.into());
+        }
+        let linked = self.catalog.workspaces_linked(cluster.id).await?.len();
+        if linked >= self.config.linked_workspaces_max {
+            let max = self.config.linked_workspaces_max;
+            return Err(Refusal::LinkedLimit { name: cluster.name, max, there: linked }.into());
+        }
+        let change = Change::Link { workspace: workspace.id, cluster: cluster.id };
+        self.start(workspace, change).await
+    }
+
+    async fn start(self: &Arc<Self>, workspace: WorkspaceRow, change: Change) -> Result<LinkAccepted, ControlError> {
+        let begun = self.operations.begin(&link_path(&workspace), &workspace.region, &change).await?;
+        let operation = begun.ok_or(Refusal::LinkBusy)?;
+        self.spawn(operation.clone(), change);
+        Ok(LinkAccepted { workspace, operation: Some(operation) })
+    }
+
+    /// Unlinks a workspace from its cluster. Needs no key, in whatever state that is. From none: nothing happens.
+    ///
+    /// # Errors
+    /// ER26.
+    pub async fn unlink(self: &Arc<Self>, workspace: WorkspaceRow) -> Result<LinkAccepted, ControlError> {
+        if self.operations.running_on(&link_path(&workspace)).await?.is_some() {
+            return Err(Refusal::LinkBusy.into());
+        }
+        if workspace.link.is_none() {
+            return Ok(LinkAccepted { workspace, operation: None });
+        }
+        let change = Change::Unlink { workspace: workspace.id };
+        self.start(workspace, change).await
+    }
+
+    /// The link of a workspace; `None`: there is none.
+    ///
+    /// # Errors
+    /// What the catalog says.
+    pub async fn link_of(&self, workspace: &WorkspaceRow) -> Result<Option<LinkView>, ControlError> {
+        let busy = self.operations.running_on(&link_path(workspace)).await?.is_some();
+        let Some(link) = workspace.link else {
+            return Ok(None);
+        };
+        Ok(self.catalog.cluster_get(link.cluster).await?.map(|cluster| LinkView { cluster, busy }))
+    }
+}
+
+/// The path of a workspace's link.
+#[must_use]
+pub fn link_path(workspace: &WorkspaceRow) -> String {
+    format!("{}/linkedServices/cluster", Place::of_workspace(workspace).workspace_path())
+}

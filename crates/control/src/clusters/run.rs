@@ -1,0 +1,237 @@
+//! Carrying changes out: in the background, one at a time per resource, and again after a restart.
+
+use std::sync::Arc;
+
+use strongroom_catalog::{CatalogError, ClusterRow, ClusterState, OperationRow};
+use strongroom_envelope::WrappedAek;
+use strongroom_keys::provider::KekRef;
+use strongroom_model::{KeyClass, ObjectId, WorkspaceId};
+use tokio::sync::OwnedMutexGuard;
+
+use super::Clusters;
+use crate::operations::Change;
+use crate::{ControlError, KeyProperties, Refusal};
+
+/// Rounds of a deletion: a link that was accepted a moment before may still come in.
+const DELETE_ROUNDS: usize = 8;
+
+impl Clusters {
+    /// Goes on with what a stop left unfinished. A change of key is settled here, without the vault: the records say which
+    /// key the cluster is under. All else runs on in the background.
+    ///
+    /// # Errors
+    /// What the catalog says.
+    pub async fn resume(self: &Arc<Self>) -> Result<(), ControlError> {
+        for (operation, change) in self.operations.running().await? {
+            match change {
+                Change::Update { cluster, key } => {
+                    let outcome = self.settle_update(cluster, key.as_ref()).await;
+                    self.operations.finish(&operation, &outcome).await?;
+                }
+                other => self.spawn(operation, other),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until no change runs any more.
+    pub async fn idle(&self) {
+        loop {
+            let tasks = std::mem::take(&mut *self.tasks.lock());
+            if tasks.is_empty() {
+                return;
+            }
+            tasks.join_all().await;
+        }
+    }
+
+    /// Breaks off what runs; the next start goes on with it.
+    pub async fn stop(&self) {
+        let mut tasks = std::mem::take(&mut *self.tasks.lock());
+        tasks.shutdown().await;
+    }
+
+    pub(super) fn spawn(self: &Arc<Self>, operation: OperationRow, change: Change) {
+        let this = Arc::clone(self);
+        let mut tasks = self.tasks.lock();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(async move {
+            let outcome = this.run(&change).await;
+            if let Err(error) = this.operations.finish(&operation, &outcome).await {
+                tracing::error!(operation = %operation.id, code = error.code(), "the end of an operation was not written down; a restart will");
+            }
+        });
+    }
+
+    async fn run(&self, change: &Change) -> Result<(), ControlError> {
+        match change {
+            Change::Create { cluster } => self.run_create(*cluster).await,
+            Change::Update { cluster, key } => self.run_update(*cluster, key.as_ref()).await,
+            Change::Delete { cluster } => self.run_delete(*cluster).await,
+            Change::Link { workspace, cluster } => self.run_link(*workspace, *cluster).await,
+            Change::Unlink { workspace } => self.run_unlink(*workspace).await,
+        }
+    }
+
+    /// One change of a cluster's key or links at a time.
+    async fn turn(&self, cluster: ObjectId) -> OwnedMutexGuard<()> {
+        let turn = Arc::clone(self.turns.lock().entry(cluster).or_default());
+        turn.lock_owned().await
+    }
+
+    async fn fresh(&self, cluster: ObjectId) -> Result<ClusterRow, ControlError> {
+        let row = self.catalog.cluster_get(cluster).await?.filter(|row| row.deleted_ms.is_none());
+        row.ok_or_else(|| Refusal::ClusterAbsent.into())
+    }
+
+    async fn save(&self, mut row: ClusterRow, state: ClusterState) -> Result<ClusterRow, ControlError> {
+        row.state = state;
+        row.modified_ms = self.now_ms();
+        self.catalog.cluster_update(&row).await?;
+        Ok(row)
+    }
+
+    async fn run_create(&self, cluster: ObjectId) -> Result<(), ControlError> {
+        let row = self.fresh(cluster).await?;
+        let made = self.provision(row).await;
+        if made.is_err() {
+            let row = self.fresh(cluster).await?;
+            self.save(row, ClusterState::Failed).await?;
+        }
+        made
+    }
+
+    /// Each step is kept before the next, so that none is done twice.
+    async fn provision(&self, mut row: ClusterRow) -> Result<(), ControlError> {
+        if row.identity.is_none() {
+            row.identity = Some(self.desk.new_identity(row.id).await?);
+            row = self.save(row, ClusterState::ProvisioningAccount).await?;
+        }
+        if row.account.is_none() {
+            row.account = Some(self.desk.open_account(row.id, &row.region, row.double).await?);
+        }
+        self.save(row, ClusterState::Succeeded).await?;
+        Ok(())
+    }
+
+    async fn run_update(&self, cluster: ObjectId, key: Option<&KeyProperties>) -> Result<(), ControlError> {
+        let _turn = self.turn(cluster).await;
+        let row = self.fresh(cluster).await?;
+        let facts = match key.map(KeyProperties::kek).transpose()? {
+            None => Ok(None),
+            Some(kek) => self.desk.set_key(&row, kek.clone()).await.map(|facts| Some((kek, facts))),
+        };
+        // Either way the cluster is whole: under the new key, or under the one it had.
+        let mut row = self.fresh(cluster).await?;
+        let outcome = match facts {
+            Ok(Some((kek, facts))) => {
+                row.key = Some(KeyProperties::row(&kek, Some(facts.rsa_bits)));
+                Ok(())
+            }
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        self.save(row, ClusterState::Succeeded).await?;
+        outcome
+    }
+
+    /// After a stop in mid-change: whichever key the reigning AEK is wrapped by is the cluster's.
+    async fn settle_update(&self, cluster: ObjectId, key: Option<&KeyProperties>) -> Result<(), ControlError> {
+        let mut row = self.fresh(cluster).await?;
+        let outcome = match key {
+            None => Ok(()),
+            Some(key) => {
+                let kek = key.kek()?;
+                if self.is_under(&row, &kek).await? {
+                    let rsa_bits = row.key.as_ref().and_then(|key| key.rsa_bits);
+                    row.key = Some(KeyProperties::row(&kek, rsa_bits));
+                    Ok(())
+                } else {
+                    Err(Refusal::Interrupted.into())
+                }
+            }
+        };
+        self.save(row, ClusterState::Succeeded).await?;
+        outcome
+    }
+
+    async fn is_under(&self, row: &ClusterRow, kek: &KekRef) -> Result<bool, ControlError> {
+        let Some(account) = row.account else {
+            return Ok(false);
+        };
+        let Some(aek) = self.catalog.aek_current(account).await?.filter(|aek| aek.class == KeyClass::Cmk) else {
+            return Ok(false);
+        };
+        // One that does not read is for the keys to refuse; it names no key.
+        let Ok(record) = WrappedAek::from_bytes(&aek.record) else {
+            return Ok(false);
+        };
+        let pinned = kek.key_version.as_ref().is_none_or(|version| *version == record.key_version);
+        Ok(record.key_uri == kek.key_uri() && pinned)
+    }
+
+    async fn run_delete(&self, cluster: ObjectId) -> Result<(), ControlError> {
+        let Some(row) = self.catalog.cluster_get(cluster).await?.filter(|row| row.deleted_ms.is_none()) else {
+            return Ok(());
+        };
+        let deleted = self.take_down(&row).await;
+        if deleted.is_err() {
+            let row = self.fresh(cluster).await?;
+            // What was unlinked stays so. The rest works on, and the deletion can be asked for again.
+            let state = if row.account.is_some() { ClusterState::Succeeded } else { ClusterState::Failed };
+            self.save(row, state).await?;
+        }
+        deleted
+    }
+
+    async fn take_down(&self, row: &ClusterRow) -> Result<(), ControlError> {
+        for _ in 0..DELETE_ROUNDS {
+            {
+                let _turn = self.turn(row.id).await;
+                for workspace in self.catalog.workspaces_linked(row.id).await? {
+                    self.desk.unlink(workspace.id).await?;
+                    self.workspaces.forget();
+                }
+            }
+            if row.account.is_some() {
+                self.desk.close_cluster(row).await?;
+            }
+            match self.catalog.cluster_delete(row.id, self.now_ms()).await {
+                Ok(()) => {
+                    self.turns.lock().remove(&row.id);
+                    tracing::info!(cluster = %row.id, "cluster deleted");
+                    return Ok(());
+                }
+                Err(CatalogError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(ControlError::Conflict { why: "workspaces keep being linked to the cluster" })
+    }
+
+    async fn run_link(&self, workspace: WorkspaceId, cluster: ObjectId) -> Result<(), ControlError> {
+        let _turn = self.turn(cluster).await;
+        let there = self.catalog.workspace(workspace).await?.ok_or(Refusal::WorkspaceAbsent)?;
+        if there.link.is_some_and(|link| link.cluster == cluster) {
+            return Ok(());
+        }
+        let row = self.fresh(cluster).await.map_err(|_| Refusal::LinkTargetAbsent)?;
+        if row.state != ClusterState::Succeeded {
+            return Err(Refusal::ClusterNotReady { name: row.name, state: row.state.to_string() }.into());
+        }
+        let linked = self.desk.link(workspace, &row).await;
+        self.workspaces.forget();
+        linked
+    }
+
+    async fn run_unlink(&self, workspace: WorkspaceId) -> Result<(), ControlError> {
+        let there = self.catalog.workspace(workspace).await?.ok_or(Refusal::WorkspaceAbsent)?;
+        let Some(link) = there.link else {
+            return Ok(());
+        };
+        let _turn = self.turn(link.cluster).await;
+        let unlinked = self.desk.unlink(workspace).await;
+        self.workspaces.forget();
+        unlinked
+    }
+}

@@ -1,0 +1,100 @@
+//! Where rules hand over to keys: what a cluster's changes need of whoever holds guards, watches keys and raises barriers.
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use strongroom_catalog::ClusterRow;
+pub use strongroom_catalog::IdentityRow as IdentityParts;
+use strongroom_keys::provider::{KekRef, KeyFacts};
+use strongroom_model::{AccountId, AekId, KeyClass, ObjectId, WorkspaceId};
+
+use crate::ControlError;
+
+/// Keys, as clusters need them. Every call may be repeated after a crash: it finds what an earlier one left and goes on.
+#[async_trait]
+pub trait KeyDesk: Send + Sync + Debug {
+    /// Opens the storage account of a cluster: its row, its infrastructure key if it is sealed twice, its first AEK (under
+    /// the provider's key). Found again if it is there.
+    async fn open_account(&self, cluster: ObjectId, region: &str, double: bool) -> Result<AccountId, ControlError>;
+
+    /// Makes a cluster's own identity. Nothing is kept: the caller writes it down.
+    async fn new_identity(&self, cluster: ObjectId) -> Result<IdentityParts, ControlError>;
+
+    /// Looks at a key with the cluster's identity and changes nothing: everything that [`set_key`](Self::set_key) would
+    /// insist on, a round trip of wrap and unwrap included.
+    async fn probe(&self, cluster: &ClusterRow, kek: &KekRef) -> Result<KeyFacts, ControlError>;
+
+    /// Puts a cluster under a key: validates it, wraps a new AEK (and every live one), verifies, starts a new epoch and
+    /// raises the barrier for all linked workspaces. When it fails, the cluster is under the key it had before.
+    async fn set_key(&self, cluster: &ClusterRow, kek: KekRef) -> Result<KeyFacts, ControlError>;
+
+    /// Sends a workspace's new rows to the cluster's account. Done once no append can take the old epoch.
+    async fn link(&self, workspace: WorkspaceId, cluster: &ClusterRow) -> Result<(), ControlError>;
+
+    /// Sends a workspace's new rows back to its region's shared account. Needs no key.
+    async fn unlink(&self, workspace: WorkspaceId) -> Result<(), ControlError>;
+
+    /// Ends what runs for a cluster that has no linked workspace any more. Its account and records stay.
+    async fn close_cluster(&self, cluster: &ClusterRow) -> Result<(), ControlError>;
+
+    /// How a cluster's key stands, from memory and catalog: asks no vault.
+    async fn status(&self, cluster: &ClusterRow) -> Result<KeyStatus, ControlError>;
+}
+
+/// How a cluster's key stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyStatus {
+    /// The state: `Active`, `Degraded`, `Suspect`, `Unavailable`, `Held`, `Revoked`, `Restoring`, `Quarantined`,
+    /// `Provisioning`, or `None` where the cluster has no key of its own.
+    pub state: String,
+    /// Since when, milliseconds since 1970.
+    pub since_ms: Option<i64>,
+    /// What the vault said that led there.
+    pub code: Option<String>,
+    /// When the vault last unwrapped, milliseconds since 1970.
+    pub last_good_ms: Option<i64>,
+    /// How long the keys in memory still work if nobody answers, seconds.
+    pub lease_left_s: Option<u64>,
+    /// The customer's key.
+    pub kek: Option<KekStatus>,
+    /// The account's AEKs, oldest first.
+    pub aeks: Vec<AekStatus>,
+    /// Whether an infrastructure key seals everything a second time.
+    pub infrastructure_key: bool,
+}
+
+/// The customer's key in use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KekStatus {
+    /// The vault.
+    pub vault_uri: String,
+    /// The key.
+    pub key_name: String,
+    /// The version it is pinned to; `None`: it follows the newest.
+    pub pinned_version: Option<String>,
+    /// What the vault last said of it; `None` if nothing yet.
+    pub facts: Option<KeyFacts>,
+}
+
+/// One AEK.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AekStatus {
+    /// Its id.
+    pub id: AekId,
+    /// Who can take it away.
+    pub class: KeyClass,
+    /// Counts up with every wrapping in the account.
+    pub generation: u64,
+    /// Whether new rows are sealed under it.
+    pub current: bool,
+    /// Birth, milliseconds since 1970.
+    pub created_ms: i64,
+    /// The key that wraps it; empty for the provider's.
+    pub wrapped_by: String,
+    /// That key's version, as the vault answered.
+    pub wrapped_version: String,
+}

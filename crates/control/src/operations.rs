@@ -1,0 +1,113 @@
+//! Operations: changes that take their time. Each is written down before it begins and ends with one word; a restart goes on
+//! with what it finds.
+
+use serde::{Deserialize, Serialize};
+use strongroom_catalog::{Catalog, CatalogError, OperationErrorRow, OperationRow, OperationStatus};
+use strongroom_model::{ErrorKind, ObjectId, WorkspaceId};
+use strongroom_world::World;
+
+use crate::{ControlError, KeyProperties};
+
+/// How long the end of an operation can be asked for. Clients that poll give up long before.
+const KEPT_MS: i64 = 7 * 86_400 * 1_000;
+
+/// What an operation does, with all it needs to go on after a restart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+pub(crate) enum Change {
+    /// Opens the account of a new cluster.
+    Create { cluster: ObjectId },
+    /// Changes a cluster that is there; `key` if that is what changes.
+    Update { cluster: ObjectId, key: Option<KeyProperties> },
+    /// Deletes a cluster.
+    Delete { cluster: ObjectId },
+    /// Links a workspace to a cluster.
+    Link { workspace: WorkspaceId, cluster: ObjectId },
+    /// Unlinks a workspace.
+    Unlink { workspace: WorkspaceId },
+}
+
+impl Change {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Create { .. } => "Create",
+            Self::Update { .. } => "Update",
+            Self::Delete { .. } => "Delete",
+            Self::Link { .. } => "Link",
+            Self::Unlink { .. } => "Unlink",
+        }
+    }
+}
+
+/// The operations of a catalog.
+#[derive(Clone, Debug)]
+pub(crate) struct Operations {
+    world: World,
+    catalog: Catalog,
+}
+
+impl Operations {
+    pub(crate) fn new(world: World, catalog: Catalog) -> Self {
+        Self { world, catalog }
+    }
+
+    /// Writes an operation down. `Ok(None)`: another one runs on the resource.
+    pub(crate) async fn begin(&self, resource: &str, region: &str, change: &Change) -> Result<Option<OperationRow>, ControlError> {
+        let now_ms = self.world.clock.wall().unix_ms();
+        self.catalog.operation_forget(now_ms.saturating_sub(KEPT_MS)).await?;
+        let (ms, random) = self.world.id_seed();
+        let row = OperationRow {
+            id: ObjectId::mint(ms, random),
+            resource: resource.to_owned(),
+            region: region.to_owned(),
+            kind: change.name().to_owned(),
+            input: serde_json::to_string(change).expect("a change is plain data"),
+            status: OperationStatus::InProgress,
+            start_ms: now_ms,
+            end_ms: None,
+            error: None,
+        };
+        match self.catalog.operation_insert(&row).await {
+            Ok(()) => Ok(Some(row)),
+            Err(CatalogError::Conflict { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes down how it went.
+    pub(crate) async fn finish(&self, row: &OperationRow, outcome: &Result<(), ControlError>) -> Result<(), ControlError> {
+        let error = outcome.as_ref().err().map(failure);
+        match &error {
+            None => tracing::info!(operation = %row.id, kind = row.kind, "operation done"),
+            Some(error) => tracing::warn!(operation = %row.id, kind = row.kind, code = error.code, "operation failed"),
+        }
+        let end_ms = self.world.clock.wall().unix_ms();
+        match self.catalog.operation_finish(row.id, end_ms, error.as_ref()).await {
+            // Somebody told its end before: a commit whose answer was lost.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    pub(crate) async fn running(&self) -> Result<Vec<(OperationRow, Change)>, ControlError> {
+        let rows = self.catalog.operation_list_running().await?;
+        Ok(rows
+            .into_iter()
+            .filter_map(|row| Some((serde_json::from_str(&row.input).ok()?, row)))
+            .map(|(change, row)| (row, change))
+            .collect())
+    }
+
+    pub(crate) async fn running_on(&self, resource: &str) -> Result<Option<OperationRow>, ControlError> {
+        Ok(self.catalog.operation_running_on(resource).await?)
+    }
+
+    pub(crate) async fn get(&self, id: ObjectId) -> Result<Option<OperationRow>, ControlError> {
+        Ok(self.catalog.operation_get(id).await?)
+    }
+}
+
+fn failure(error: &ControlError) -> OperationErrorRow {
+    let details: Vec<_> = error.detail().into_iter().map(|(code, message)| serde_json::json!({"code": code, "message": message})).collect();
+    OperationErrorRow { code: error.code().to_owned(), message: error.to_string(), details: serde_json::Value::from(details).to_string() }
+}

@@ -1,0 +1,169 @@
+//! The refusals that users of Azure Monitor know, word for word: code, status and text of each rule in one table.
+//!
+//! Texts that Azure's documents print stand here as printed; a number in a text is the setting in force. Where nothing is
+//! printed, the text names the rule and what is needed.
+
+use strongroom_model::ErrorKind;
+
+/// A rule of clusters, links and their keys that a request broke.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages name the fields")]
+#[non_exhaustive]
+pub enum Refusal {
+    /// ER1.
+    #[error("Cluster name is not valid. Cluster name can contain characters a-z, A-Z, 0-9 and length of {min}-63.")]
+    ClusterName { min: usize },
+    /// ER2.
+    #[error("The body of the request is null or in bad format.")]
+    Body,
+    /// ER9.
+    #[error("Identity is null or empty. Set Identity with systemAssigned type.")]
+    MissingIdentity,
+    /// ER10.
+    #[error("KeyVaultProperties are set on creation. Update KeyVaultProperties after cluster creation.")]
+    KeyOnCreate,
+    /// ER11: a PUT.
+    #[error(
+        "Operation cannot be executed now. Async operation is in a state other than succeeded. Cluster must complete its operation before any update operation is performed."
+    )]
+    ReplaceWhileBusy,
+    /// ER12: a PATCH.
+    #[error(
+        "Cluster is in deleting state. Async operation is in progress. Cluster must complete its operation before any update operation is performed."
+    )]
+    UpdateWhileDeleting,
+    /// ER13.
+    #[error("KeyVaultProperties isn't empty but has a bad format. See key identifier update.")]
+    KeyFormat { why: &'static str },
+    /// ER14.
+    #[error(
+        "Failed to validate key in Key Vault. Could be due to lack of permissions or when key doesn't exist. Verify that you set key and Access Policy in Key Vault."
+    )]
+    KeyNotValid { problem: String, why: String },
+    /// ER15.
+    #[error("Key isn't recoverable. Key Vault must be set to Soft-delete and Purge-protection. See Key Vault documentation")]
+    KeyNotRecoverable,
+    /// ER16: a PATCH.
+    #[error("Operation can't be executed now. Wait for the Async operation to complete and try again.")]
+    UpdateWhileBusy,
+    /// ER17: a PUT.
+    #[error("Cluster is in deleting state. Wait for the Async operation to complete and try again.")]
+    ReplaceWhileDeleting,
+    /// ER18.
+    #[error(
+        "Cluster not found, the cluster might have been deleted. If you try to create a cluster with that name and get a conflict, the cluster is in the deletion process."
+    )]
+    ClusterAbsent,
+    /// ER19.
+    #[error(
+        "A cluster named {name} was deleted in the last {days} days. Its name is reserved until {until}; use another name, or wait until then."
+    )]
+    NameReserved { name: String, days: u32, until: String },
+    /// ER21.
+    #[error("Can't delete a cluster while in provisioning state. Wait for the Async operation to complete and try again.")]
+    DeleteWhileBusy,
+    /// ER22, ER25.
+    #[error("Workspace not found. The workspace you specified doesn't exist or was deleted.")]
+    WorkspaceAbsent,
+    /// ER23, ER26.
+    #[error("Workspace link or unlink operation in process.")]
+    LinkBusy,
+    /// ER24.
+    #[error("Cluster not found, the cluster you specified doesn't exist or was deleted.")]
+    LinkTargetAbsent,
+    /// L2.
+    #[error(
+        "Cluster {name} is in state {state}. A workspace can be linked once the cluster's state is Succeeded; what it sends until then stays under the provider's key."
+    )]
+    ClusterNotReady { name: String, state: String },
+    /// L5.
+    #[error("The workspace is linked to cluster {cluster}. Unlink it from there first.")]
+    LinkedElsewhere { cluster: String },
+    /// Nothing to show or to take away.
+    #[error("The workspace is not linked to a cluster.")]
+    NotLinked,
+    /// I8.
+    #[error("Identity and key can't be changed in one update. Change the identity first, grant it in Key Vault, then update the key.")]
+    IdentityWithKey,
+    /// C18.
+    #[error("Double encryption is set when a cluster is created and can't be changed afterwards. This cluster was created with {is}.")]
+    DoubleIsFixed { is: bool },
+    /// X5.
+    #[error(
+        "Key vault {uri} is not known here. Register it first: PUT Microsoft.KeyVault/vaults/NAME with its location, tenantId and vaultUri."
+    )]
+    VaultUnknown { uri: String },
+    /// DESIGN §7.
+    #[error(
+        "Cluster {name} holds data of {count} workspaces: {workspaces}. Without the cluster it stays readable only while its keys are kept ({days} days). Send the request with force=true to delete all the same."
+    )]
+    ClusterHoldsData { name: String, count: usize, workspaces: String, days: u32 },
+    /// M1, as one bound for all.
+    #[error("There can be {max} clusters; there are {there}. Delete one first.")]
+    ClusterLimit { max: usize, there: usize },
+    /// M3.
+    #[error("{max} workspaces can be linked to a cluster; {there} are linked to {name}. Unlink one first.")]
+    LinkedLimit { name: String, max: usize, there: usize },
+    /// The server stopped while the key was being changed.
+    #[error("The server stopped while the key was being changed. The cluster uses the key it had before; send the update again.")]
+    Interrupted,
+}
+
+impl Refusal {
+    /// What kind of trouble this is.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::ClusterAbsent | Self::WorkspaceAbsent | Self::NotLinked => ErrorKind::NotFound,
+            Self::NameReserved { .. }
+            | Self::DeleteWhileBusy
+            | Self::LinkBusy
+            | Self::ClusterNotReady { .. }
+            | Self::LinkedElsewhere { .. }
+            | Self::ClusterHoldsData { .. }
+            | Self::Interrupted => ErrorKind::Conflict,
+            _ => ErrorKind::Invalid,
+        }
+    }
+
+    /// The stable code a client sees.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::ClusterName { .. } => "InvalidClusterName",
+            Self::Body => "InvalidRequestBody",
+            Self::MissingIdentity => "MissingIdentity",
+            Self::KeyOnCreate => "KeyVaultPropertiesOnCreate",
+            Self::ReplaceWhileBusy | Self::UpdateWhileBusy => "OperationInProgress",
+            Self::UpdateWhileDeleting | Self::ReplaceWhileDeleting => "ClusterDeleting",
+            Self::KeyFormat { .. } => "InvalidKeyVaultProperties",
+            Self::KeyNotValid { .. } => "KeyValidationFailed",
+            Self::KeyNotRecoverable => "KeyNotRecoverable",
+            Self::ClusterAbsent | Self::NotLinked => "ResourceNotFound",
+            Self::NameReserved { .. } => "ClusterNameReserved",
+            Self::DeleteWhileBusy => "ClusterProvisioning",
+            Self::WorkspaceAbsent => "WorkspaceNotFound",
+            Self::LinkBusy => "LinkOperationInProgress",
+            Self::LinkTargetAbsent => "ClusterNotFound",
+            Self::ClusterNotReady { .. } => "ClusterNotReady",
+            Self::LinkedElsewhere { .. } => "WorkspaceLinkedElsewhere",
+            Self::IdentityWithKey => "IdentityAndKeyInOneUpdate",
+            Self::DoubleIsFixed { .. } => "DoubleEncryptionImmutable",
+            Self::VaultUnknown { .. } => "KeyVaultNotRegistered",
+            Self::ClusterHoldsData { .. } => "ClusterHoldsData",
+            Self::ClusterLimit { .. } => "ClusterLimitReached",
+            Self::LinkedLimit { .. } => "LinkedWorkspaceLimitReached",
+            Self::Interrupted => "OperationInterrupted",
+        }
+    }
+
+    /// What the text leaves open: a code and a sentence.
+    #[must_use]
+    pub fn detail(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::KeyNotValid { problem, why } => Some((problem, why)),
+            Self::KeyFormat { why } => Some(("BadFormat", why)),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Reference objects of key vaults: what the control plane knows of a vault without asking it. A key of a vault without one
+//! is refused.
+
+use strongroom_catalog::{Catalog, CatalogError, VaultRefRow};
+use strongroom_keys::provider::KekRef;
+use strongroom_model::ErrorKind;
+use strongroom_world::World;
+
+use crate::{ControlError, Place};
+
+/// Bytes of a vault's own authorities.
+const CA_MAX: usize = 64 << 10;
+/// Vaults that may be registered.
+const VAULTS_MAX: usize = 1_000;
+const NAME_MAX: usize = 127;
+
+/// What is told of a vault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VaultAsk {
+    /// The region it lies in.
+    pub region: String,
+    /// The tenant it belongs to.
+    pub tenant: String,
+    /// Where it answers: `https://HOST[:PORT]`.
+    pub uri: String,
+    /// Whether it is reached over a private link.
+    pub private_link: bool,
+    /// The authorities that its certificate may come from besides those of the system; PEM.
+    pub ca_pem: Option<String>,
+}
+
+/// The vault references of a catalog.
+#[derive(Debug)]
+pub struct Vaults {
+    world: World,
+    catalog: Catalog,
+}
+
+impl Vaults {
+    /// The vault references of a catalog.
+    #[must_use]
+    pub fn new(world: World, catalog: Catalog) -> Self {
+        Self { world, catalog }
+    }
+
+    /// Registers a vault, or registers it anew.
+    ///
+    /// # Errors
+    /// [`ControlError::Invalid`]; [`ControlError::Conflict`] if another reference names the same vault;
+    /// [`ControlError::TooMany`].
+    pub async fn put(&self, place: &Place, ask: VaultAsk) -> Result<VaultRefRow, ControlError> {
+        let named =
+            (1..=NAME_MAX).contains(&place.name.len()) && place.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        if !named {
+            return Err(ControlError::Invalid { what: "name", why: "1 to 127 letters, digits and hyphens are allowed" });
+        }
+        let kek = KekRef::new(&ask.uri, "key", None)
+            .map_err(|_| ControlError::Invalid { what: "properties.vaultUri", why: "give it as https://HOST or https://HOST:PORT" })?;
+        if let Some(pem) = &ask.ca_pem
+            && (pem.len() > CA_MAX || !pem.contains("-----BEGIN CERTIFICATE-----"))
+        {
+            return Err(ControlError::Invalid { what: "properties.caPem", why: "certificates in PEM, 64 KiB in all, are allowed" });
+        }
+        for (what, text) in [("location", &ask.region), ("properties.tenantId", &ask.tenant)] {
+            if text.is_empty() || text.len() > 128 || text.chars().any(char::is_control) {
+                return Err(ControlError::Invalid { what, why: "1 to 128 bytes without control characters are allowed" });
+            }
+        }
+        let there = self.catalog.vault_ref_get(&place.subscription, &place.resource_group, &place.name).await?;
+        if there.is_none() && self.catalog.vault_ref_list().await?.len() >= VAULTS_MAX {
+            return Err(ControlError::TooMany { what: "key vaults", max: VAULTS_MAX });
+        }
+        let row = VaultRefRow {
+            name: there.as_ref().map_or_else(|| place.name.clone(), |row| row.name.clone()),
+            subscription: place.subscription.clone(),
+            resource_group: place.resource_group.clone(),
+            uri: vault_uri(&kek),
+            region: ask.region.chars().filter(|c| *c != ' ').collect::<String>().to_ascii_lowercase(),
+            tenant: ask.tenant,
+            private_link: ask.private_link,
+            ca_pem: ask.ca_pem,
+            created_ms: there.map_or_else(|| self.world.clock.wall().unix_ms(), |row| row.created_ms),
+        };
+        self.catalog.vault_ref_put(&row).await.map_err(|error| match error {
+            CatalogError::Conflict { .. } => ControlError::Conflict { why: "this vault is registered under another name" },
+            other => other.into(),
+        })?;
+        tracing::info!(vault = row.name, "key vault registered");
+        Ok(row)
+    }
+
+    /// One vault reference.
+    ///
+    /// # Errors
+    /// [`ControlError::NotFound`].
+    pub async fn get(&self, place: &Place) -> Result<VaultRefRow, ControlError> {
+        let row = self.catalog.vault_ref_get(&place.subscription, &place.resource_group, &place.name).await?;
+        row.ok_or_else(|| ControlError::NotFound { what: "key vault", name: place.name.clone() })
+    }
+
+    /// The vault references of a subscription, or of one of its resource groups, by name.
+    ///
+    /// # Errors
+    /// What the catalog says.
+    pub async fn list(&self, subscription: &str, group: Option<&str>) -> Result<Vec<VaultRefRow>, ControlError> {
+        let mut all = self.catalog.vault_ref_list().await?;
+        all.retain(|row| {
+            row.subscription.eq_ignore_ascii_case(subscription) && group.is_none_or(|name| row.resource_group.eq_ignore_ascii_case(name))
+        });
+        Ok(all)
+    }
+
+    /// Forgets a vault; whether it was known. The vault itself is not touched.
+    ///
+    /// # Errors
+    /// [`ControlError::Conflict`] if a cluster's key lies in it.
+    pub async fn delete(&self, place: &Place) -> Result<bool, ControlError> {
+        self.catalog.vault_ref_delete(&place.subscription, &place.resource_group, &place.name).await.map_err(|error| match error.kind() {
+            ErrorKind::Conflict => ControlError::Conflict { why: "a cluster's key lies in this vault" },
+            _ => error.into(),
+        })
+    }
+}
+
+/// A key's vault as it is written down: scheme, host and port, without the closing slash.
+#[must_use]
+pub fn vault_uri(kek: &KekRef) -> String {
+    kek.vault_uri.as_str().trim_end_matches('/').to_owned()
+}
