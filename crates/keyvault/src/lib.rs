@@ -1,1 +1,35 @@
 //! A small key vault server: the customer's side.
+//!
+//! It speaks the keys part of Azure Key Vault's REST, so that a real vault can take its place by one setting, and it is
+//! another trust domain than the log server: a directory, a root key, a CA and a token endpoint of its own. It holds RSA keys
+//! and uses them for those who were granted it; a private key never leaves. Left out: secrets, certificates, signing,
+//! symmetric keys, backup. Start at [`Vault`]; the rules of keys are in `key.rs` and `state.rs`, pure.
+//!
+//! ```text
+//! TLS ─▶ host, route ─▶ who: admin's token │ identity ─ES256 assertion─▶ token ─▶ may: role │ policy ─▶ key ─▶ access log
+//! root.key ─seals─▶ state.sealed (all that is known), keys/*.key (one private key each), ca.key
+//! ```
+
+mod access_log;
+mod auth;
+mod config;
+mod crypto;
+mod error;
+mod files;
+mod key;
+mod listen;
+mod manage;
+mod refusal;
+mod root;
+mod route;
+mod serve;
+mod state;
+mod store;
+mod tls;
+mod vault;
+mod wire;
+
+pub use config::VaultConfig;
+pub use error::VaultServerError;
+pub use files::{admin_token_path, ca_path};
+pub use vault::Vault;

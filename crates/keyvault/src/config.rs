@@ -1,0 +1,116 @@
+//! What can be set, and the bound of everything that could grow.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// Settings of a vault. Reading files and the environment is the caller's business.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct VaultConfig {
+    /// The vault's own directory.
+    pub dir: PathBuf,
+    /// The root key's file: 32 bytes, mode 0600. Empty: `root.key` in the directory.
+    pub root: PathBuf,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// What the vault is called.
+    pub name: String,
+    /// Names (`vault.example`, `vault.example:8443`) by which clients reach it besides localhost, 127.0.0.1 and ::1; a
+    /// name without a port has the listener's. Requests for another host are refused.
+    pub names: Vec<String>,
+    /// Open connections in all.
+    pub max_connections: usize,
+    /// Open connections from one address.
+    pub max_connections_per_address: usize,
+    /// Time for a TLS handshake and for a request's body, in milliseconds.
+    pub handshake_timeout_ms: u64,
+    /// Time for a request's headers, and for an idle connection to send the next request, in milliseconds.
+    pub header_timeout_ms: u64,
+    /// Bytes of a request body.
+    pub max_body_bytes: usize,
+    /// Time given to requests under way when the vault is told to stop, in milliseconds.
+    pub drain_ms: u64,
+    /// How long an identity's token works, in seconds; at most 600.
+    pub token_life_s: u64,
+    /// Tokens that one identity can have at a time; the oldest makes room.
+    pub tokens_per_identity: usize,
+    /// Logins of one identity within an assertion's life (ten minutes); more are turned away until old ones have expired.
+    pub logins_per_identity: usize,
+    /// Keys, deleted ones included.
+    pub keys_max: usize,
+    /// Versions of one key.
+    pub versions_max: usize,
+    /// Registered identities.
+    pub identities_max: usize,
+    /// Calls that `GET /vault/log` can look back.
+    pub log_entries: usize,
+    /// Bytes of `access.log` before it becomes `access.log.1` (and what was there before goes).
+    pub log_file_bytes: u64,
+}
+
+impl Default for VaultConfig {
+    fn default() -> Self {
+        Self {
+            dir: PathBuf::from("strongroom-vault"),
+            root: PathBuf::new(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 7701)),
+            name: "vault".to_owned(),
+            names: Vec::new(),
+            max_connections: 512,
+            max_connections_per_address: 256,
+            handshake_timeout_ms: 10_000,
+            header_timeout_ms: 60_000,
+            max_body_bytes: 64 << 10,
+            drain_ms: 5_000,
+            token_life_s: 600,
+            tokens_per_identity: 64,
+            logins_per_identity: 4_096,
+            keys_max: 500,
+            versions_max: 100,
+            identities_max: 1_000,
+            log_entries: 10_000,
+            log_file_bytes: 16 << 20,
+        }
+    }
+}
+
+impl VaultConfig {
+    /// The defaults, in a directory, with the root key beside what it seals.
+    #[must_use]
+    pub fn at(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into(), ..Self::default() }
+    }
+
+    pub(crate) fn root_path(&self) -> PathBuf {
+        if self.root.as_os_str().is_empty() { self.dir.join("root.key") } else { self.root.clone() }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        if self.dir == Path::new("") {
+            return Err("dir is empty");
+        }
+        if self.name.is_empty() || self.name.len() > 127 || self.name.chars().any(char::is_control) {
+            return Err("name must have 1 to 127 bytes and no control characters");
+        }
+        if !(1..=600).contains(&self.token_life_s) {
+            return Err("token_life_s must be between 1 and 600");
+        }
+        let bounds = [
+            self.max_connections,
+            self.max_connections_per_address,
+            self.max_body_bytes,
+            self.tokens_per_identity,
+            self.logins_per_identity,
+            self.keys_max,
+            self.versions_max,
+            self.identities_max,
+            self.log_entries,
+        ];
+        if bounds.contains(&0) || self.log_file_bytes == 0 || self.handshake_timeout_ms == 0 || self.header_timeout_ms == 0 {
+            return Err("bounds must be above zero");
+        }
+        Ok(())
+    }
+}

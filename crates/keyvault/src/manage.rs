@@ -1,0 +1,167 @@
+//! The vault's own calls: properties, identities, grants, the log. For the admin; none of them gives a private key.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::auth;
+use crate::refusal::Refusal;
+use crate::route::Manage;
+use crate::serve::{Answer, ok};
+use crate::state::{Identity, Permission, PermissionModel, PropertyChanges, ROLE, State};
+use crate::vault::Vault;
+use crate::wire;
+
+/// Entries of one answer of `GET /vault/log`.
+const LOG_PAGE: usize = 1_000;
+/// Bytes of a public key in PEM; a P-256 key has about 180.
+const PEM_BYTES_MAX: usize = 4 << 10;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct IdentityIn {
+    name: String,
+    public_key_pem: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GrantIn {
+    principal: String,
+    role: Option<String>,
+    permissions: Option<Vec<String>>,
+}
+
+impl Vault {
+    /// Answers one of the vault's own calls.
+    pub(crate) async fn manage(self: &Arc<Self>, call: Manage, base: &str, query: &str, body: &[u8]) -> Answer {
+        let state = self.state();
+        match call {
+            Manage::Show => ok(self.properties(&state, base)),
+            Manage::Update => {
+                let changes: PropertyChanges = wire::read(body)?;
+                self.change(move |state, _| Ok((state.properties.change(changes)?, Vec::new()))).await?;
+                ok(self.properties(&self.state(), base))
+            }
+            Manage::Identities => {
+                let all: Vec<Value> = state.identities.iter().map(|(id, one)| identity(*id, one)).collect();
+                ok(json!({"value": all}))
+            }
+            Manage::Identity(id) => {
+                let id = state.principal(&id)?;
+                ok(identity(id, &state.identities[&id]))
+            }
+            Manage::PutIdentity(id) => {
+                let id = Uuid::try_parse(&id).map_err(|_| Refusal::bad("a principal's id is a GUID"))?;
+                let IdentityIn { name, public_key_pem } = wire::read(body)?;
+                if public_key_pem.len() > PEM_BYTES_MAX {
+                    return Err(Refusal::bad("publicKeyPem is too long"));
+                }
+                let public_key_pem = public_key_pem.trim().to_owned() + "\n";
+                auth::verifying_key(&public_key_pem).map_err(Refusal::bad)?;
+                let mut random = [0; 16];
+                self.world.rng.fill(&mut random);
+                let new = Identity { name, public_key_pem, registration: Uuid::from_bytes(random) };
+                self.change(move |state, vault| Ok((state.put_identity(id, new, &vault.config)?, Vec::new()))).await?;
+                let state = self.state();
+                let known = state.identities.get(&id).ok_or_else(|| Refusal::conflict(None, "The identity was removed meanwhile."))?;
+                ok(identity(id, known))
+            }
+            Manage::RemoveIdentity(id) => {
+                self.change(move |state, _| {
+                    let id = state.principal(&id)?;
+                    Ok((state.remove_identity(id)?, Vec::new()))
+                })
+                .await?;
+                let state = self.state();
+                self.logins.lock().tidy(&state, self.world.clock.boot());
+                Ok((axum::http::StatusCode::NO_CONTENT, Value::Null))
+            }
+            Manage::Grants => {
+                let who: BTreeSet<Uuid> = state.roles.iter().chain(state.policies.keys()).copied().collect();
+                let all: Vec<Value> = who.into_iter().flat_map(|id| grants(&state, id)).collect();
+                ok(json!({"value": all}))
+            }
+            Manage::Grant => {
+                let new = GrantIn::check(wire::read(body)?)?;
+                let granted = self.change(move |state, _| {
+                    let id = state.principal(&new.0)?;
+                    match new.1 {
+                        None => {
+                            state.roles.insert(id);
+                        }
+                        Some(permissions) => {
+                            state.policies.insert(id, permissions);
+                        }
+                    }
+                    Ok((grants(state, id), Vec::new()))
+                });
+                ok(json!({"value": granted.await?}))
+            }
+            Manage::Revoke(principal) => {
+                self.change(move |state, _| {
+                    let id = state.principal(&principal)?;
+                    Ok((state.revoke(id)?, Vec::new()))
+                })
+                .await?;
+                Ok((axum::http::StatusCode::NO_CONTENT, Value::Null))
+            }
+            Manage::Log => {
+                let after =
+                    url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "after").map(|(_, value)| value.into_owned());
+                let after: u64 = after.map_or(Ok(0), |after| after.parse().map_err(|_| Refusal::bad("after must be a number")))?;
+                let entries = self.log.lock().after(after, LOG_PAGE);
+                let last = entries.last().map_or(after, |entry| entry.seq);
+                ok(json!({"value": entries, "last": last}))
+            }
+        }
+    }
+
+    fn properties(&self, state: &State, base: &str) -> Value {
+        let properties = &state.properties;
+        json!({
+            "name": self.config.name,
+            "uri": format!("{base}/"),
+            "tenantId": state.tenant,
+            "enableSoftDelete": properties.soft_delete,
+            "enablePurgeProtection": properties.purge_protection,
+            "softDeleteRetentionInDays": properties.retention_days,
+            "permissionModel": properties.permission_model,
+            "recoveryLevel": properties.recovery_level(),
+        })
+    }
+}
+
+impl GrantIn {
+    /// Whom, and which permissions; none: the role.
+    fn check(self) -> Result<(String, Option<BTreeSet<Permission>>), Refusal> {
+        match (self.role, self.permissions) {
+            (Some(role), None) if role == ROLE => Ok((self.principal, None)),
+            (Some(_), None) => Err(Refusal::bad(format!("the one role there is is \"{ROLE}\""))),
+            (None, Some(names)) if !names.is_empty() => Ok((self.principal, Some(Permission::parse_all(&names)?))),
+            (None, Some(_)) => Err(Refusal::bad("permissions are empty; to take them away DELETE /vault/grants/{principal}")),
+            _ => Err(Refusal::bad("give either role or permissions")),
+        }
+    }
+}
+
+fn identity(id: Uuid, identity: &Identity) -> Value {
+    json!({"principalId": id, "name": identity.name, "publicKeyPem": identity.public_key_pem})
+}
+
+/// What a principal was granted under each permission model, and whether it counts under the present one.
+fn grants(state: &State, id: Uuid) -> Vec<Value> {
+    let name = state.identities.get(&id).map(|identity| identity.name.as_str());
+    let model = state.properties.permission_model;
+    let role = state
+        .roles
+        .contains(&id)
+        .then(|| json!({"principalId": id, "name": name, "role": ROLE, "effective": model == PermissionModel::Rbac}));
+    let policy = state.policies.get(&id).map(|permissions| {
+        json!({"principalId": id, "name": name, "permissions": permissions, "effective": model == PermissionModel::AccessPolicy})
+    });
+    role.into_iter().chain(policy).collect()
+}

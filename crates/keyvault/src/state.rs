@@ -1,0 +1,366 @@
+//! All that a vault knows but private keys, and the rules of changing it. Pure: no clock, no disk.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::config::VaultConfig;
+use crate::key::{Changes, Deleted, Key, KeyOp, Version, VersionId, key_of};
+use crate::refusal::Refusal;
+
+/// The role that lets a cluster use its key (Azure's name).
+pub(crate) const ROLE: &str = "Key Vault Crypto Service Encryption User";
+/// Days that a deleted key can be recovered.
+const RETENTION_DAYS: std::ops::RangeInclusive<u8> = 7..=90;
+const DAY_S: i64 = 86_400;
+
+/// How rights are given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum PermissionModel {
+    #[default]
+    Rbac,
+    AccessPolicy,
+}
+
+/// What a call needs. Azure's names of key permissions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Permission {
+    Get,
+    List,
+    Create,
+    Import,
+    Update,
+    Delete,
+    Recover,
+    Purge,
+    Rotate,
+    Encrypt,
+    Decrypt,
+    WrapKey,
+    UnwrapKey,
+}
+
+impl Permission {
+    pub(crate) const ALL: [(&'static str, Self); 13] = [
+        ("get", Self::Get),
+        ("list", Self::List),
+        ("create", Self::Create),
+        ("import", Self::Import),
+        ("update", Self::Update),
+        ("delete", Self::Delete),
+        ("recover", Self::Recover),
+        ("purge", Self::Purge),
+        ("rotate", Self::Rotate),
+        ("encrypt", Self::Encrypt),
+        ("decrypt", Self::Decrypt),
+        ("wrapKey", Self::WrapKey),
+        ("unwrapKey", Self::UnwrapKey),
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, permission)| *permission == self).expect("every permission is listed").0
+    }
+
+    pub(crate) fn parse_all(names: &[String]) -> Result<BTreeSet<Self>, Refusal> {
+        let find = |name: &String| Self::ALL.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        let known = || Self::ALL.map(|(name, _)| name).join(", ");
+        names
+            .iter()
+            .map(|name| find(name).map(|found| found.1).ok_or_else(|| Refusal::bad(format!("permissions are {}", known()))))
+            .collect()
+    }
+
+    /// What [`ROLE`] holds. Its data actions are keys/read, keys/wrap/action and keys/unwrap/action; Azure's keys/read is
+    /// "list keys, or read properties and public material of a key".
+    fn of_role(self) -> bool {
+        matches!(self, Self::Get | Self::List | Self::WrapKey | Self::UnwrapKey)
+    }
+}
+
+/// Who may log in, and with which key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Identity {
+    pub(crate) name: String,
+    pub(crate) public_key_pem: String,
+    /// New with each key: a token of an earlier registration is none.
+    pub(crate) registration: Uuid,
+}
+
+/// What can be switched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Properties {
+    pub(crate) soft_delete: bool,
+    pub(crate) purge_protection: bool,
+    pub(crate) retention_days: u8,
+    pub(crate) permission_model: PermissionModel,
+}
+
+/// What `PATCH /vault` asks for.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct PropertyChanges {
+    pub(crate) enable_soft_delete: Option<bool>,
+    pub(crate) enable_purge_protection: Option<bool>,
+    pub(crate) soft_delete_retention_in_days: Option<u8>,
+    pub(crate) permission_model: Option<PermissionModel>,
+}
+
+impl Default for Properties {
+    /// Soft delete and purge protection have to be switched on.
+    fn default() -> Self {
+        Self {
+            soft_delete: false,
+            purge_protection: false,
+            retention_days: *RETENTION_DAYS.end(),
+            permission_model: PermissionModel::default(),
+        }
+    }
+}
+
+impl Properties {
+    pub(crate) fn change(&mut self, changes: PropertyChanges) -> Result<(), Refusal> {
+        let soft_delete = changes.enable_soft_delete.unwrap_or(self.soft_delete);
+        let purge_protection = changes.enable_purge_protection.unwrap_or(self.purge_protection);
+        let retention_days = changes.soft_delete_retention_in_days.unwrap_or(self.retention_days);
+        if self.soft_delete && !soft_delete {
+            return Err(Refusal::bad("The property \"enableSoftDelete\" cannot be set to false: soft delete is irreversible."));
+        }
+        if self.purge_protection && !purge_protection {
+            return Err(Refusal::bad(
+                "The property \"enablePurgeProtection\" cannot be set to false. Enabling the purge protection for a vault is an \
+                 irreversible action.",
+            ));
+        }
+        if purge_protection && !soft_delete {
+            return Err(Refusal::bad("Purge protection needs soft delete: switch on \"enableSoftDelete\" with it."));
+        }
+        if !RETENTION_DAYS.contains(&retention_days) {
+            return Err(Refusal::bad("softDeleteRetentionInDays must be between 7 and 90."));
+        }
+        if self.soft_delete && retention_days != self.retention_days {
+            return Err(Refusal::bad("softDeleteRetentionInDays cannot be changed once soft delete is on."));
+        }
+        *self = Self {
+            soft_delete,
+            purge_protection,
+            retention_days,
+            permission_model: changes.permission_model.unwrap_or(self.permission_model),
+        };
+        Ok(())
+    }
+
+    /// Azure's word for how far a key of this vault can be lost.
+    pub(crate) fn recovery_level(self) -> &'static str {
+        match (self.soft_delete, self.purge_protection, self.retention_days < *RETENTION_DAYS.end()) {
+            (false, _, _) => "Purgeable",
+            (true, false, false) => "Recoverable+Purgeable",
+            (true, false, true) => "CustomizedRecoverable+Purgeable",
+            (true, true, false) => "Recoverable",
+            (true, true, true) => "CustomizedRecoverable",
+        }
+    }
+
+    pub(crate) fn recoverable_days(self) -> u8 {
+        if self.soft_delete { self.retention_days } else { 0 }
+    }
+}
+
+/// Everything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct State {
+    pub(crate) format: u16,
+    pub(crate) tenant: Uuid,
+    pub(crate) admin_sha256: [u8; 32],
+    pub(crate) properties: Properties,
+    pub(crate) identities: BTreeMap<Uuid, Identity>,
+    /// Who has [`ROLE`].
+    pub(crate) roles: BTreeSet<Uuid>,
+    /// Access policies.
+    pub(crate) policies: BTreeMap<Uuid, BTreeSet<Permission>>,
+    /// By [`key_of`] their names.
+    pub(crate) keys: BTreeMap<String, Key>,
+    pub(crate) deleted: BTreeMap<String, Deleted>,
+}
+
+impl State {
+    /// What this build writes and reads.
+    pub(crate) const FORMAT: u16 = 1;
+
+    pub(crate) fn new(tenant: Uuid, admin_sha256: [u8; 32]) -> Self {
+        Self {
+            format: Self::FORMAT,
+            tenant,
+            admin_sha256,
+            properties: Properties::default(),
+            identities: BTreeMap::new(),
+            roles: BTreeSet::new(),
+            policies: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            deleted: BTreeMap::new(),
+        }
+    }
+
+    /// The principal that an id or a registered name means.
+    pub(crate) fn principal(&self, text: &str) -> Result<Uuid, Refusal> {
+        let by_id = Uuid::try_parse(text).ok().filter(|id| self.identities.contains_key(id));
+        let by_name = || self.identities.iter().find(|(_, identity)| identity.name == text).map(|(id, _)| *id);
+        by_id.or_else(by_name).ok_or_else(|| Refusal::not_found("No identity of this id or name is registered."))
+    }
+
+    /// Whether `principal` may do what needs `permission`.
+    pub(crate) fn may(&self, principal: Uuid, permission: Permission) -> Result<(), Refusal> {
+        let (allowed, inner) = match self.properties.permission_model {
+            PermissionModel::Rbac => (self.roles.contains(&principal) && permission.of_role(), "ForbiddenByRbac"),
+            PermissionModel::AccessPolicy => {
+                (self.policies.get(&principal).is_some_and(|policy| policy.contains(&permission)), "AccessDenied")
+            }
+        };
+        let name = permission.name();
+        allowed
+            .then_some(())
+            .ok_or_else(|| Refusal::forbidden(inner, format!("Caller {principal} is not authorized: it lacks keys {name} permission.")))
+    }
+
+    /// Registers who may log in. The same key again changes the name alone and ends no token.
+    pub(crate) fn put_identity(&mut self, id: Uuid, identity: Identity, config: &VaultConfig) -> Result<bool, Refusal> {
+        let name = &identity.name;
+        if name.is_empty() || name.len() > 127 || name.chars().any(char::is_control) || name == "admin" || Uuid::try_parse(name).is_ok() {
+            return Err(Refusal::bad("name has 1 to 127 bytes without control characters, and is neither a GUID nor admin"));
+        }
+        if self.identities.iter().any(|(other, known)| *other != id && known.name == *name) {
+            return Err(Refusal::conflict(None, "Another identity has this name."));
+        }
+        let full = self.identities.len() >= config.identities_max;
+        match self.identities.get_mut(&id) {
+            Some(known) if known.public_key_pem == identity.public_key_pem => known.name = identity.name,
+            Some(known) => *known = identity,
+            None if full => {
+                return Err(Refusal::conflict(None, format!("This vault takes {} identities.", config.identities_max)));
+            }
+            None => {
+                self.identities.insert(id, identity);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Forgets who may log in, and what they were granted.
+    pub(crate) fn remove_identity(&mut self, id: Uuid) -> Result<(), Refusal> {
+        self.identities.remove(&id).ok_or_else(|| Refusal::not_found("No such identity is registered."))?;
+        self.roles.remove(&id);
+        self.policies.remove(&id);
+        Ok(())
+    }
+
+    pub(crate) fn revoke(&mut self, principal: Uuid) -> Result<(), Refusal> {
+        let role = self.roles.remove(&principal);
+        let policy = self.policies.remove(&principal).is_some();
+        if role || policy { Ok(()) } else { Err(Refusal::not_found("Nothing is granted to this principal.")) }
+    }
+
+    pub(crate) fn key(&self, name: &str) -> Result<&Key, Refusal> {
+        self.keys.get(&key_of(name)?).ok_or_else(|| Refusal::no_key(name, None))
+    }
+
+    pub(crate) fn deleted_key(&self, name: &str) -> Result<&Deleted, Refusal> {
+        let missing = || Refusal::new(axum::http::StatusCode::NOT_FOUND, "KeyNotFound", format!("Deleted Key not found: {name}"));
+        self.deleted.get(&key_of(name)?).ok_or_else(missing)
+    }
+
+    /// Whether another version of `name` fits.
+    pub(crate) fn has_room(&self, name: &str, config: &VaultConfig) -> Result<(), Refusal> {
+        let id = key_of(name)?;
+        if self.deleted.contains_key(&id) {
+            return Err(Refusal::conflict(
+                Some("ObjectIsDeletedButRecoverable"),
+                format!(
+                    "Key {name} is currently in a deleted but recoverable state, and its name cannot be reused; in this state, the key can only be recovered or purged."
+                ),
+            ));
+        }
+        let (versions, keys) = (self.keys.get(&id).map_or(0, |key| key.versions.len()), self.keys.len() + self.deleted.len());
+        if versions >= config.versions_max || (versions == 0 && keys >= config.keys_max) {
+            let bounds = format!("This vault takes {} keys of {} versions.", config.keys_max, config.versions_max);
+            return Err(Refusal::conflict(None, bounds));
+        }
+        Ok(())
+    }
+
+    /// Adds a version, the first one too.
+    pub(crate) fn add(&mut self, name: &str, version: Version, config: &VaultConfig) -> Result<&Key, Refusal> {
+        self.has_room(name, config)?;
+        let key = self.keys.entry(key_of(name)?).or_insert_with(|| Key { name: name.to_owned(), versions: Vec::new() });
+        key.versions.push(version);
+        Ok(key)
+    }
+
+    pub(crate) fn update(&mut self, name: &str, version: Option<&str>, now: i64, changes: &Changes) -> Result<(), Refusal> {
+        let id = self.key(name)?.version(version)?.id;
+        let key = self.keys.get_mut(&key_of(name)?).expect("it was just found");
+        key.versions.iter_mut().find(|version| version.id == id).expect("it was just found").change(now, changes)
+    }
+
+    /// Deletes a key: recoverable if soft delete is on, else for good. Gives the versions to destroy.
+    pub(crate) fn delete(&mut self, name: &str, now: i64) -> Result<(Key, Vec<VersionId>), Refusal> {
+        let id = key_of(name)?;
+        let key = self.keys.remove(&id).ok_or_else(|| Refusal::no_key(name, None))?;
+        if !self.properties.soft_delete {
+            let gone = key.versions.iter().map(|version| version.id).collect();
+            return Ok((key, gone));
+        }
+        let purge = now + i64::from(self.properties.retention_days) * DAY_S;
+        self.deleted.insert(id, Deleted { key: key.clone(), at: now, purge });
+        Ok((key, Vec::new()))
+    }
+
+    pub(crate) fn recover(&mut self, name: &str) -> Result<&Key, Refusal> {
+        self.deleted_key(name)?;
+        let id = key_of(name)?;
+        let deleted = self.deleted.remove(&id).expect("it was just found");
+        Ok(self.keys.entry(id).or_insert(deleted.key))
+    }
+
+    /// Destroys a deleted key at its owner's word.
+    pub(crate) fn purge(&mut self, name: &str) -> Result<Vec<VersionId>, Refusal> {
+        self.deleted_key(name)?;
+        if self.properties.purge_protection {
+            return Err(Refusal::forbidden(
+                "ForbiddenByPolicy",
+                "Operation \"purge\" is not allowed because purge protection is enabled for this vault. Key Vault service will automatically \
+                 purge it after the retention period has passed.",
+            ));
+        }
+        let deleted = self.deleted.remove(&key_of(name)?).expect("it was just found");
+        Ok(deleted.key.versions.iter().map(|version| version.id).collect())
+    }
+
+    /// Destroys what was deleted long enough ago.
+    pub(crate) fn purge_due(&mut self, now: i64) -> Vec<VersionId> {
+        let due: Vec<String> = self.deleted.iter().filter(|(_, deleted)| deleted.purge <= now).map(|(id, _)| id.clone()).collect();
+        let gone = due.iter().filter_map(|id| self.deleted.remove(id));
+        gone.flat_map(|deleted| deleted.key.versions).map(|version| version.id).collect()
+    }
+
+    /// Every version there is.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = &Version> {
+        let keys = self.keys.values().chain(self.deleted.values().map(|deleted| &deleted.key));
+        keys.flat_map(|key| &key.versions)
+    }
+}
+
+/// The permission that a use of a key needs.
+pub(crate) fn permission_of(op: KeyOp) -> Permission {
+    match op {
+        KeyOp::Encrypt => Permission::Encrypt,
+        KeyOp::Decrypt => Permission::Decrypt,
+        KeyOp::WrapKey => Permission::WrapKey,
+        _ => Permission::UnwrapKey,
+    }
+}

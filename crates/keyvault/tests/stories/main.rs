@@ -1,0 +1,9 @@
+//! A vault as its callers see it: a real listener, real TLS, a clock moved by hand.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod access;
+mod keys;
+mod login;
+mod persistence;
+mod site;
