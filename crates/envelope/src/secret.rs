@@ -81,7 +81,12 @@ impl Aek {
         self.key.mac(&[b"kcv", ids.cluster.as_bytes(), ids.account.as_bytes(), ids.aek.as_bytes(), &generation])
     }
 
-    /// The bytes, for a vault to wrap.
+    /// Lends the bytes to `wrap`, which sends them to the customer's vault: the one place outside this crate they go.
+    pub fn expose<T>(&self, wrap: impl FnOnce(&[u8; 32]) -> T) -> T {
+        wrap(self.key.expose())
+    }
+
+    /// The bytes, for the MMK to wrap.
     pub(crate) const fn key(&self) -> &Key32 {
         &self.key
     }

@@ -10,10 +10,13 @@
 
 mod error;
 pub mod identity;
+pub mod outbound;
 pub mod provider;
 mod records;
 mod ring;
 pub mod state;
+#[cfg(test)]
+mod testing;
 
 pub use error::KeyError;
 pub use ring::{KeyRing, Purpose};

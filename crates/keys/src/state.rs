@@ -29,7 +29,7 @@ use crate::provider::Answer;
 /// Between two vault calls there are at least these seconds, whatever is configured; the confirming call excepted.
 const CALL_GAP_MIN: Duration = Duration::from_secs(6);
 /// And at most these.
-const CALL_GAP_MAX: Duration = Duration::from_secs(60);
+const CALL_GAP_MAX: Duration = Duration::from_mins(1);
 
 /// What a customer's key is to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -120,7 +120,7 @@ impl Default for StateConfig {
     fn default() -> Self {
         Self {
             poll_interval: Duration::from_secs(10),
-            lease: Duration::from_secs(30 * 60),
+            lease: Duration::from_mins(30),
             call_timeout: Duration::from_secs(5),
             confirm_after: Duration::from_secs(2),
         }

@@ -8,6 +8,7 @@
 //!          └ azure::AzureKeyVault (Azure Key Vault REST: the embedded vault, or a real one)
 //! ```
 
+pub mod azure;
 pub mod classify;
 mod error;
 mod kek;

@@ -1,0 +1,327 @@
+//! Azure Key Vault over REST: the embedded vault, or a real one.
+//!
+//! The wrapping key is RSA and stays there; we send 32 bytes to be wrapped and get them back, by RSA-OAEP-256 and nothing
+//! else. Nothing the vault says leads us anywhere: where to log in comes from configuration and never from a 401's challenge,
+//! there are no redirects, and a further page is fetched from the same place only. Every answer is sorted by
+//! [`classify`](super::classify) and its text dropped. Start at [`AzureKeyVault`].
+//!
+//! ```text
+//! identity ─assertion─▶ token endpoint ─token─▶ /keys/{name}/{version}/wrapkey, unwrapkey
+//! ```
+
+mod login;
+mod validate;
+mod wire;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use parking_lot::Mutex;
+use strongroom_envelope::{Aek, RecordIds, WrappedAek};
+use strongroom_model::{AekId, KeyClass};
+use strongroom_world::World;
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::classify::{Asked, Said, classify};
+use super::kek::is_segment;
+use super::{Answer, KekRef, KeyFacts, KeyVault, VaultError};
+use crate::identity::ClusterIdentity;
+use crate::outbound::{Body, Call, Outbound, OutboundError, Reply};
+
+use login::Token;
+pub use validate::{KeyPermission, KeyProblem, validate};
+use wire::{Bundle, Listing, Operation, error_codes};
+
+/// What records wrapped here call their provider.
+const PROVIDER: &str = "azure";
+/// The one way of wrapping. OAEP with SHA-1 is refused, in records too.
+const ALGORITHM: &str = "RSA-OAEP-256";
+const API_VERSION: &str = "api-version=7.4";
+/// Bytes of a wrapped key at most: RSA-8192.
+const WRAPPED_MAX: usize = 1024;
+/// Pages of a listing of versions.
+const PAGES_MAX: usize = 8;
+
+/// A client of one wrapping key, logged in as one cluster.
+pub struct AzureKeyVault {
+    outbound: Outbound,
+    identity: Arc<ClusterIdentity>,
+    kek: KekRef,
+    world: World,
+    lease: Duration,
+    call_timeout: Duration,
+    token_endpoint: Url,
+    token: Mutex<Option<Arc<Token>>>,
+}
+
+impl AzureKeyVault {
+    /// A client with a lease of 30 minutes and 5 seconds for a call; it logs in at the vault itself.
+    ///
+    /// # Errors
+    /// [`KekRefError`](super::KekRefError) for an address that is no key's.
+    pub fn new(outbound: Outbound, identity: Arc<ClusterIdentity>, kek: KekRef, world: World) -> Result<Self, super::KekRefError> {
+        kek.check()?;
+        let mut token_endpoint = kek.vault_uri.clone();
+        token_endpoint.set_path(&format!("{}/oauth2/v2.0/token", identity.tenant()));
+        Ok(Self {
+            outbound,
+            identity,
+            kek,
+            world,
+            lease: Duration::from_mins(30),
+            call_timeout: Duration::from_secs(5),
+            token_endpoint,
+            token: Mutex::default(),
+        })
+    }
+
+    /// With another lease: how long an unwrapped AEK may be used.
+    #[must_use]
+    pub fn with_lease(self, lease: Duration) -> Self {
+        Self { lease, ..self }
+    }
+
+    /// With other time for a call, its login included.
+    #[must_use]
+    pub fn with_call_timeout(self, call_timeout: Duration) -> Self {
+        Self { call_timeout, ..self }
+    }
+
+    /// Logs in elsewhere: a vault whose identities live at an identity provider.
+    #[must_use]
+    pub fn with_token_endpoint(self, token_endpoint: Url) -> Self {
+        Self { token_endpoint, ..self }
+    }
+
+    /// Which key.
+    #[must_use]
+    pub const fn kek(&self) -> &KekRef {
+        &self.kek
+    }
+
+    /// Wraps under the pinned version, or the newest.
+    async fn wrap(&self, aek: &Aek, ids: &RecordIds) -> Result<WrappedAek, VaultError> {
+        let version = match &self.kek.key_version {
+            Some(version) => version.clone(),
+            None => self.bundle(None).await?.version,
+        };
+        let reply = self.call(Asked::Wrap, &self.key_url(&format!("{version}/wrapkey")), Some(&operation(aek)), aek.id()).await?;
+        let answer = Operation::read(&reply.body).ok_or(MALFORMED)?;
+        let answered = self.version_of(answer.kid).ok_or(MALFORMED)?;
+        let bytes = URL_SAFE_NO_PAD.decode(answer.value).map_err(|_| MALFORMED)?;
+        if bytes.is_empty() || bytes.len() > WRAPPED_MAX {
+            return Err(MALFORMED);
+        }
+        Ok(WrappedAek {
+            ids: *ids,
+            provider: PROVIDER.to_owned(),
+            key_uri: self.kek.key_uri(),
+            key_version: answered,
+            algorithm: ALGORITHM.to_owned(),
+            bytes,
+            kcv: aek.key_check_value(ids),
+        })
+    }
+
+    async fn unwrap(&self, wrapped: &WrappedAek) -> Result<Aek, VaultError> {
+        let aek = wrapped.ids.aek;
+        if wrapped.provider != PROVIDER {
+            return Err(VaultError::UnknownProvider { aek, provider: wrapped.provider.clone() });
+        }
+        if wrapped.key_uri != self.kek.key_uri() {
+            return Err(VaultError::OtherKey { aek });
+        }
+        let wrong = |code| VaultError::NotAuthentic { aek, code, source: None };
+        if wrapped.algorithm != ALGORITHM {
+            return Err(wrong("WrongAlgorithm"));
+        }
+        if !is_segment(&wrapped.key_version) {
+            return Err(wrong("WrongVersion"));
+        }
+        let url = self.key_url(&format!("{}/unwrapkey", wrapped.key_version));
+        let reply = self.call(Asked::Unwrap, &url, Some(&operation_text(&wrapped.bytes)), aek).await?;
+        let answer = Operation::read(&reply.body).ok_or(MALFORMED)?;
+        // A few bytes more than a key: decoding wants the room before it knows the length.
+        let mut bytes = Zeroizing::new([0; 48]);
+        let found = match URL_SAFE_NO_PAD.decode_slice(answer.value, bytes.as_mut_slice()) {
+            Ok(len) => bytes.get(..len).and_then(|key| key.first_chunk::<32>().filter(|_| len == 32)),
+            Err(base64::DecodeSliceError::DecodeError(_)) => return Err(MALFORMED),
+            Err(base64::DecodeSliceError::OutputSliceTooSmall) => None,
+        };
+        let key = Aek::from_bytes(aek, *found.ok_or_else(|| wrong("WrongLength"))?);
+        if key.has_check_value(&wrapped.ids, &wrapped.kcv) { Ok(key) } else { Err(wrong("WrongCheckValue")) }
+    }
+
+    async fn read_facts(&self) -> Result<KeyFacts, VaultError> {
+        let newest = self.bundle(None).await?;
+        let used = match &self.kek.key_version {
+            Some(version) if *version != newest.version => self.bundle(Some(version)).await?,
+            _ => newest.clone(),
+        };
+        let listed = match self.enabled_versions().await {
+            Ok(versions) => Some(versions),
+            Err(VaultError::Denied { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let versions_listed = listed.is_some();
+        let other_enabled = listed.unwrap_or_default().into_iter().filter(|version| *version != used.version).collect();
+        Ok(KeyFacts {
+            newest: newest.version,
+            used: used.version,
+            rsa_bits: used.rsa_bits,
+            enabled: used.enabled,
+            not_before_ms: used.not_before_ms,
+            expires_ms: used.expires_ms,
+            recovery_level: used.recovery_level,
+            other_enabled,
+            versions_listed,
+        })
+    }
+
+    /// The newest version has an empty name.
+    async fn bundle(&self, version: Option<&str>) -> Result<Bundle, VaultError> {
+        let reply = self.call(Asked::Get, &self.key_url(version.unwrap_or_default()), None, AekId::NIL).await?;
+        Bundle::read(&reply.body, |kid| self.version_of(kid)).ok_or(MALFORMED)
+    }
+
+    async fn enabled_versions(&self) -> Result<Vec<String>, VaultError> {
+        let first = self.key_url("versions");
+        let mut next = Some(first.clone());
+        let mut versions = Vec::new();
+        for _ in 0..PAGES_MAX {
+            let Some(url) = next.take() else { break };
+            let reply = self.call(Asked::Get, &url, None, AekId::NIL).await?;
+            let page = Listing::read(&reply.body).ok_or(MALFORMED)?;
+            versions.extend(page.enabled.iter().filter_map(|kid| self.version_of(kid)));
+            if let Some(link) = page.next {
+                let link = Url::parse(&link).map_err(|_| MALFORMED)?;
+                // It gets our token: only the same vault's same list may have it.
+                if link.origin() != first.origin() || link.path() != first.path() {
+                    return Err(MALFORMED);
+                }
+                next = Some(link);
+            }
+        }
+        Ok(versions)
+    }
+
+    /// Makes one call, with a fresh token once if the first is not taken.
+    async fn call(&self, asked: Asked, url: &Url, body: Option<&Zeroizing<String>>, aek: AekId) -> Result<Reply, VaultError> {
+        let token = self.token().await?;
+        let mut reply = self.send(url, &token, body).await?;
+        if reply.status == 401 {
+            self.forget(&token);
+            reply = self.send(url, &*self.token().await?, body).await?;
+        }
+        let (code, inner) = error_codes(&reply.body);
+        let said = Said { status: reply.status, code: code.as_deref(), inner: inner.as_deref() };
+        match failure(classify(asked, said), reply.retry_after, aek) {
+            None => Ok(reply),
+            Some(error) => Err(error),
+        }
+    }
+
+    async fn send(&self, url: &Url, token: &Token, body: Option<&Zeroizing<String>>) -> Result<Reply, VaultError> {
+        let body = body.map_or(Body::None, Body::Json);
+        self.outbound.send(Call { url, bearer: Some(token.text()), body }).await.map_err(unreachable)
+    }
+
+    fn key_url(&self, rest: &str) -> Url {
+        let mut url = self.kek.vault_uri.clone();
+        url.set_path(&format!("keys/{}/{rest}", self.kek.key_name));
+        url.set_query(Some(API_VERSION));
+        url
+    }
+
+    /// The version in a key identifier of this key; a vault may answer under another of its names.
+    fn version_of(&self, kid: &str) -> Option<String> {
+        let kid = KekRef::from_key_id(kid).ok()?;
+        kid.key_version.filter(|_| kid.key_name.eq_ignore_ascii_case(&self.kek.key_name))
+    }
+
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, VaultError>>) -> Result<T, VaultError> {
+        let timed_out = |_| VaultError::Unreachable { code: "Timeout", retry_after: None };
+        let done = tokio::time::timeout(self.call_timeout, work).await.map_err(timed_out).flatten();
+        let answer = done.as_ref().map_or_else(VaultError::answer, |_| Answer::Good);
+        metrics::counter!("keys_vault_answers_total", "provider" => PROVIDER, "class" => answer.class(), "code" => answer.code())
+            .increment(1);
+        if answer != Answer::Good {
+            tracing::warn!(kek = %self.kek, class = answer.class(), code = answer.code(), "a vault call came to nothing");
+        }
+        done
+    }
+}
+
+impl fmt::Debug for AzureKeyVault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AzureKeyVault").field("kek", &self.kek).field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl KeyVault for AzureKeyVault {
+    fn class(&self) -> KeyClass {
+        KeyClass::Cmk
+    }
+    fn provider(&self) -> &'static str {
+        PROVIDER
+    }
+    fn lease(&self) -> Option<Duration> {
+        Some(self.lease)
+    }
+    async fn wrap_key(&self, aek: &Aek, ids: &RecordIds) -> Result<WrappedAek, VaultError> {
+        self.in_time(self.wrap(aek, ids)).await
+    }
+    async fn unwrap_key(&self, wrapped: &WrappedAek) -> Result<Aek, VaultError> {
+        self.in_time(self.unwrap(wrapped)).await
+    }
+    async fn facts(&self) -> Result<KeyFacts, VaultError> {
+        self.in_time(self.read_facts()).await
+    }
+    async fn fresh(&self) {
+        *self.token.lock() = None;
+        self.outbound.forget_connections();
+    }
+}
+
+const MALFORMED: VaultError = VaultError::Unreachable { code: "Malformed", retry_after: None };
+
+fn unreachable(error: OutboundError) -> VaultError {
+    VaultError::Unreachable { code: error.code(), retry_after: None }
+}
+
+/// The error that an answer is; `None` for a good one.
+fn failure(answer: Answer, retry_after: Option<Duration>, aek: AekId) -> Option<VaultError> {
+    match answer {
+        Answer::Good => None,
+        Answer::Transient(code) => Some(VaultError::Unreachable { code, retry_after }),
+        Answer::Denied(code) => Some(VaultError::Denied { code }),
+        Answer::Ambiguous(code) => Some(VaultError::Refused { code }),
+        Answer::Expired(code) => Some(VaultError::Expired { code }),
+        Answer::Integrity => Some(VaultError::NotAuthentic { aek, code: "BadParameter", source: None }),
+    }
+}
+
+fn operation(aek: &Aek) -> Zeroizing<String> {
+    aek.expose(|key| operation_text(key))
+}
+
+/// The body of wrapkey and unwrapkey. Made by hand, in one wiped buffer that never grows.
+fn operation_text(value: &[u8]) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(64 + value.len().div_ceil(3) * 4));
+    text.push_str(r#"{"alg":""#);
+    text.push_str(ALGORITHM);
+    text.push_str(r#"","value":""#);
+    URL_SAFE_NO_PAD.encode_string(value, &mut text);
+    text.push_str(r#""}"#);
+    text
+}
+
+#[cfg(test)]
+mod tests;
