@@ -106,6 +106,11 @@ impl Target {
 }
 
 impl Client {
+    /// Speaks to `base` by `http`, with `token`.
+    pub(crate) fn over(http: reqwest::Client, base: Url, token: String) -> Self {
+        Self { http, base, token }
+    }
+
     /// A request to the path made of these segments, each of them encoded.
     pub(crate) fn request(&self, method: Method, segments: &[&str]) -> RequestBuilder {
         let mut url = self.base.clone();

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! serve │ ingest query tables workspace token flush compact cache load ─▶ HTTP │ verify doctor ─▶ data directory
+//! vault key ─▶ a key vault, over TLS by its own CA; `vault serve` is one
 //! ```
 
 mod cache;
@@ -12,6 +13,7 @@ mod client;
 mod doctor;
 mod exit;
 mod ingest;
+mod key;
 pub mod load;
 mod maintain;
 mod output;
@@ -19,6 +21,7 @@ mod query;
 mod serve;
 mod tables;
 mod token;
+mod vault;
 mod verify;
 mod workspace;
 
@@ -73,6 +76,10 @@ enum Command {
     Verify(verify::Verify),
     /// Looks at what an operator should know of before trouble comes
     Doctor(doctor::Doctor),
+    /// Runs the embedded key vault, and says who may use its keys
+    Vault(vault::Vault),
+    /// Makes, shows, rotates, disables and deletes the keys of a key vault
+    Key(key::Key),
     /// Puts a server under load with generated service logs, and measures
     Load(load::Load),
 }
@@ -120,6 +127,8 @@ fn runtime(command: Command) -> Result<(), Failure> {
             Command::Cache(command) => command.run().await,
             Command::Verify(command) => command.run().await,
             Command::Doctor(command) => command.run().await,
+            Command::Vault(command) => command.run().await,
+            Command::Key(command) => command.run().await,
             Command::Load(command) => command.run().await,
         }
     });

@@ -32,4 +32,6 @@ mod wire;
 pub use config::VaultConfig;
 pub use error::VaultServerError;
 pub use files::{admin_token_path, ca_path};
+/// What [`Vault::open`] takes, for those who know no other room of the house.
+pub use strongroom_world::World;
 pub use vault::Vault;

@@ -39,12 +39,7 @@ const HOUSEKEEPING: Duration = Duration::from_secs(10);
 /// [`ServeError`] saying which part did not start and what to do about it.
 pub fn run(options: &ServeOptions) -> Result<(), ServeError> {
     let config = config::load(options)?;
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::try_new(&config.log).unwrap_or_else(|_| "info".into()))
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .init();
-    harden::process();
+    prepare_process(&config.log);
     crash::arm().map_err(ServeError::Failpoints)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -54,6 +49,17 @@ pub fn run(options: &ServeOptions) -> Result<(), ServeError> {
     let result = runtime.block_on(serve(config));
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
+}
+
+/// What a process that holds keys does first: its log goes to stderr at `level`, no core dumps, no debuggers, panics that
+/// print a place and no payload. The embedded vault's process does the same.
+pub fn prepare_process(level: &str) {
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::try_new(level).unwrap_or_else(|_| "info".into()))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .init();
+    harden::process();
 }
 
 async fn serve(config: Config) -> Result<(), ServeError> {

@@ -1,0 +1,361 @@
+//! `strongroom key`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::Failure;
+use crate::output::{self, Field, Format};
+use crate::vault::{VaultClient, VaultTarget, show};
+
+const REVOKING: &str = "\
+Revoking: strongroom key disable NAME is the recommended way of taking a cluster's data away: within a minute nothing of it
+is served to anybody, and strongroom key enable NAME brings all of it back. Deleting a key does the same, but only a vault
+with soft delete and purge protection gives it back.";
+
+/// Makes, shows, rotates, disables and deletes the keys of a key vault.
+#[derive(Debug, Args)]
+#[command(after_help = REVOKING, after_long_help = REVOKING)]
+pub(crate) struct Key {
+    #[command(flatten)]
+    target: VaultTarget,
+    /// How to print
+    #[arg(long, short, value_enum, default_value_t, global = true)]
+    output: Format,
+    #[command(subcommand)]
+    what: What,
+}
+
+/// What is set of a new version.
+#[derive(Debug, Args)]
+struct Settings {
+    /// When it expires: a date, or from now like 365d; an expired key still opens what it wrapped
+    #[arg(long, value_name = "WHEN", value_parser = time)]
+    expires: Option<i64>,
+    /// When it becomes valid: a date, or from now like 12h
+    #[arg(long, value_name = "WHEN", value_parser = time)]
+    not_before: Option<i64>,
+    /// What it may be used for, like wrapKey,unwrapKey [default: encrypt,decrypt,wrapKey,unwrapKey]
+    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    ops: Vec<String>,
+    /// A tag; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = tag)]
+    tag: Vec<(String, String)>,
+    /// Make it disabled
+    #[arg(long)]
+    disabled: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Makes a key, or a new version of one
+    Create {
+        /// Its name
+        name: String,
+        /// Bits: 2048, 3072 or 4096
+        #[arg(long, default_value_t = 2048, value_name = "BITS")]
+        size: u32,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Takes in a key made elsewhere
+    Import {
+        /// Its name
+        name: String,
+        /// A JSON Web Key with its private parts (n, e, d, p, q, dp, dq, qi)
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Makes a new version of a key; what older versions wrapped they go on opening
+    Rotate {
+        /// Its name
+        name: String,
+    },
+    /// Disables a key: the recommended way of revoking
+    Disable {
+        /// Its name
+        name: String,
+        /// One version [default: all of them]
+        #[arg(long)]
+        version: Option<String>,
+    },
+    /// Enables a key again
+    Enable {
+        /// Its name
+        name: String,
+        /// One version [default: all of them]
+        #[arg(long)]
+        version: Option<String>,
+    },
+    /// Shows a key, ready for `cluster set-key`
+    Show {
+        /// Its name
+        name: String,
+        /// One version [default: the newest]
+        #[arg(long)]
+        version: Option<String>,
+    },
+    /// Lists keys
+    List {
+        /// The versions of this key
+        #[arg(long, value_name = "NAME", conflicts_with = "deleted")]
+        versions: Option<String>,
+        /// Deleted keys that can be recovered
+        #[arg(long)]
+        deleted: bool,
+    },
+    /// Deletes a key; with soft delete it can be recovered
+    Delete {
+        /// Its name
+        name: String,
+        /// Also from a vault without soft delete: the key, and all data under it, is gone for good
+        #[arg(long)]
+        force: bool,
+    },
+    /// Brings a deleted key back
+    Recover {
+        /// Its name
+        name: String,
+    },
+    /// Destroys a deleted key: all data under it is gone for good. Purge protection forbids it
+    Purge {
+        /// Its name
+        name: String,
+    },
+}
+
+impl Key {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let vault = self.target.client()?;
+        let format = self.output;
+        match self.what {
+            What::Create { name, size, settings } => {
+                let mut body = json!({"kty": "RSA", "key_size": size});
+                settings.fill(&mut body);
+                if !settings.ops.is_empty() {
+                    body["key_ops"] = json!(settings.ops);
+                }
+                print_key(&vault, format, &vault.keys(Method::POST, &["keys", &name, "create"], Some(&body)).await?)
+            }
+            What::Import { name, file, settings } => {
+                let text = std::fs::read(&file).map_err(|error| Failure::Usage(format!("{} cannot be read: {error}", file.display())))?;
+                // The parser's words could quote the key.
+                let mut key: Value =
+                    serde_json::from_slice(&text).map_err(|_| Failure::Usage(format!("{} is not a JSON Web Key", file.display())))?;
+                if !settings.ops.is_empty() && key.is_object() {
+                    key["key_ops"] = json!(settings.ops);
+                }
+                let mut body = json!({"key": key});
+                settings.fill(&mut body);
+                print_key(&vault, format, &vault.keys(Method::PUT, &["keys", &name], Some(&body)).await?)
+            }
+            What::Rotate { name } => print_key(&vault, format, &vault.keys(Method::POST, &["keys", &name, "rotate"], None).await?),
+            What::Disable { name, version } => switch(&vault, format, &name, version, false).await,
+            What::Enable { name, version } => switch(&vault, format, &name, version, true).await,
+            What::Show { name, version } => {
+                let version = version.unwrap_or_default();
+                print_key(&vault, format, &vault.keys(Method::GET, &["keys", &name, &version], None).await?)
+            }
+            What::List { versions: Some(name), .. } => show(format, &vault.all(&["keys", &name, "versions"]).await?, VERSIONS),
+            What::List { deleted: true, .. } => show(format, &vault.all(&["deletedkeys"]).await?, DELETED),
+            What::List { .. } => show(format, &vault.all(&["keys"]).await?, KEYS),
+            What::Delete { name, force } => {
+                if !force && vault.manage(Method::GET, &[], None).await?["enableSoftDelete"] == false {
+                    return Err(Failure::Usage(format!(
+                        "this vault has no soft delete: {name} and all data under it would be gone for good. To revoke, disable it; to \
+                         be able to recover it, switch on soft delete (vault update --soft-delete); to destroy it, give --force"
+                    )));
+                }
+                let answer = vault.keys(Method::DELETE, &["keys", &name], None).await?;
+                let fields = if answer["recoveryId"].is_null() { KEYS } else { DELETED };
+                // As one entry of a list: without the public numbers.
+                show(format, &json!({"kid": answer["key"]["kid"]}).merged(&answer), fields)
+            }
+            What::Recover { name } => print_key(&vault, format, &vault.keys(Method::POST, &["deletedkeys", &name, "recover"], None).await?),
+            What::Purge { name } => {
+                vault.keys(Method::DELETE, &["deletedkeys", &name], None).await?;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Settings {
+    fn fill(&self, body: &mut Value) {
+        let mut attributes = json!({"enabled": !self.disabled});
+        for (name, time) in [("exp", self.expires), ("nbf", self.not_before)] {
+            if let Some(time) = time {
+                attributes[name] = time.into();
+            }
+        }
+        body["attributes"] = attributes;
+        if !self.tag.is_empty() {
+            body["tags"] = self.tag.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect();
+        }
+    }
+}
+
+/// Enables or disables one version, or each that is not so yet, the newest first.
+async fn switch(vault: &VaultClient, format: Format, name: &str, version: Option<String>, enabled: bool) -> Result<(), Failure> {
+    let which = match version {
+        Some(version) => vec![version],
+        None => {
+            let all = vault.all(&["keys", name, "versions"]).await?;
+            let different = |item: &&Value| item["attributes"]["enabled"] != enabled;
+            all["value"].as_array().into_iter().flatten().rev().filter(different).map(|item| version_of(&item["kid"]).to_owned()).collect()
+        }
+    };
+    let (total, mut done) = (which.len(), Vec::new());
+    for version in which {
+        let body = json!({"attributes": {"enabled": enabled}});
+        match vault.keys(Method::PATCH, &["keys", name, &version], Some(&body)).await {
+            Ok(answer) => done.push(json!({"kid": answer["key"]["kid"]}).merged(&answer)),
+            Err(failure) if done.is_empty() => return Err(failure),
+            Err(failure) => {
+                return Err(failure.after_some(&format!("{} of {} were switched", done.len(), output::count(total as u64, "version"))));
+            }
+        }
+    }
+    if done.is_empty() {
+        let all = vault.all(&["keys", name, "versions"]).await?;
+        return show(format, &all, VERSIONS);
+    }
+    show(format, &json!({"value": done}), VERSIONS)
+}
+
+/// Adds the members of another object that are not there yet.
+trait Merged {
+    fn merged(self, other: &Value) -> Value;
+}
+
+impl Merged for Value {
+    fn merged(mut self, other: &Value) -> Value {
+        for (name, value) in other.as_object().into_iter().flatten().filter(|(name, _)| *name != "key") {
+            self[name] = value.clone();
+        }
+        self
+    }
+}
+
+/// One key, with what `cluster set-key` wants to know of it.
+fn print_key(vault: &VaultClient, format: Format, bundle: &Value) -> Result<(), Failure> {
+    let Format::Table = format else { return output::print_json(bundle) };
+    let kid = bundle["key"]["kid"].as_str().unwrap_or_default();
+    let (name, version) = (name_of(kid), version_of(&bundle["key"]["kid"]));
+    let ops: Vec<&str> = bundle["key"]["key_ops"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let attributes = &bundle["attributes"];
+    let text = |value: Value| value.as_str().map_or_else(|| if value.is_null() { String::new() } else { value.to_string() }, str::to_owned);
+    let lines = [
+        ("Vault URI", vault.uri.clone()),
+        ("Key name", name.to_owned()),
+        ("Key version", version.to_owned()),
+        ("Key URI", kid.to_owned()),
+        ("Enabled", if attributes["enabled"] == true { "yes".to_owned() } else { "no".to_owned() }),
+        ("Expires", text(seconds(&attributes["exp"]))),
+        ("Valid from", text(seconds(&attributes["nbf"]))),
+        ("Created", text(seconds(&attributes["created"]))),
+        ("Operations", ops.join(", ")),
+        ("Recovery level", text(attributes["recoveryLevel"].clone())),
+    ];
+    let mut page = String::new();
+    for (heading, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
+        page.push_str(&format!("{heading:<16}{value}\n"));
+    }
+    let level = attributes["recoveryLevel"].as_str().unwrap_or_default();
+    if level.contains("Purgeable") {
+        page.push_str("\nNo cluster takes this key yet: switch on both protections with\n  strongroom vault update --soft-delete --purge-protection\n");
+    }
+    let uri = &vault.uri;
+    page.push_str(&format!(
+        "\nFor a cluster (without --key-version it follows the newest):\n  strongroom cluster set-key CLUSTER --vault-uri {uri} --key-name {name} --key-version {version}\n"
+    ));
+    output::print(&page)
+}
+
+fn name_of(kid: &str) -> &str {
+    kid.split_once("/keys/").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default())
+}
+
+/// The version that a kid ends with; none in the list of keys.
+fn version_of(kid: &Value) -> &str {
+    let rest = kid.as_str().and_then(|kid| kid.split_once("/keys/")).map_or("", |(_, rest)| rest);
+    rest.split_once('/').map_or("", |(_, version)| version)
+}
+
+fn name_field(row: &Value) -> Value {
+    name_of(row["kid"].as_str().unwrap_or_default()).into()
+}
+
+fn enabled(row: &Value) -> Value {
+    if row["attributes"]["enabled"] == true { "yes".into() } else { "no".into() }
+}
+
+/// A JSON number of seconds since 1970 as a date.
+fn seconds(value: &Value) -> Value {
+    value.as_i64().map_or(Value::Null, |seconds| output::date(&json!(seconds.saturating_mul(1_000))))
+}
+
+const KEYS: &[Field] = &[
+    Field("Name", name_field),
+    Field("Enabled", enabled),
+    Field("Expires", |row| seconds(&row["attributes"]["exp"])),
+    Field("Created", |row| seconds(&row["attributes"]["created"])),
+    Field("Recovery level", |row| row["attributes"]["recoveryLevel"].clone()),
+];
+
+const VERSIONS: &[Field] = &[
+    Field("Name", name_field),
+    Field("Version", |row| version_of(&row["kid"]).into()),
+    Field("Enabled", enabled),
+    Field("Expires", |row| seconds(&row["attributes"]["exp"])),
+    Field("Created", |row| seconds(&row["attributes"]["created"])),
+];
+
+const DELETED: &[Field] = &[
+    Field("Name", name_field),
+    Field("Deleted", |row| seconds(&row["deletedDate"])),
+    Field("Destroyed", |row| seconds(&row["scheduledPurgeDate"])),
+];
+
+/// A date (`2027-01-31`, RFC 3339) or a time from now (`365d`), as seconds since 1970.
+fn time(text: &str) -> Result<i64, String> {
+    if let Ok(at) = chrono::DateTime::parse_from_rfc3339(text) {
+        return Ok(at.timestamp());
+    }
+    if let Ok(day) = text.parse::<chrono::NaiveDate>() {
+        return Ok(day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp());
+    }
+    let from_now = crate::token::duration(text).map_err(|_| format!("{text} is neither a date like 2027-01-31 nor a time like 365d"))?;
+    let seconds = i64::try_from(from_now.as_secs()).unwrap_or(i64::MAX);
+    Ok(chrono::Utc::now().timestamp().saturating_add(seconds))
+}
+
+fn tag(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('=').ok_or_else(|| format!("{text} is not a tag like team=shop"))?;
+    Ok((parts.0.to_owned(), parts.1.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_dates_or_from_now() {
+        assert_eq!(time("2027-01-31"), Ok(1_801_353_600));
+        assert_eq!(time("2027-01-31T00:00:00+01:00"), Ok(1_801_350_000));
+        assert!(time("1d").unwrap() > chrono::Utc::now().timestamp() + 86_000);
+        assert!(time("soon").is_err() && time("2027-02-30").is_err());
+    }
+
+    #[test]
+    fn a_kid_is_taken_apart() {
+        let kid = json!("https://127.0.0.1:7701/keys/kek-1/0123");
+        assert_eq!((name_of(kid.as_str().unwrap()), version_of(&kid)), ("kek-1", "0123"));
+        let kid = json!("https://127.0.0.1:7701/keys/kek-1");
+        assert_eq!((name_of(kid.as_str().unwrap()), version_of(&kid)), ("kek-1", ""));
+    }
+}

@@ -1,0 +1,68 @@
+//! `strongroom vault serve`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use strongroom_keyvault::{Vault, VaultConfig, World, admin_token_path, ca_path};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::Failure;
+use crate::output;
+
+/// Runs a key vault until SIGTERM or SIGINT.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// The address to listen on
+    #[arg(long, default_value = "127.0.0.1:7701", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// The root key's file, 32 bytes that all keys are sealed under; made if there is none [default: root.key in the directory]
+    #[arg(long, env = "STRONGROOM_VAULT_ROOT", value_name = "FILE")]
+    vault_root: Option<PathBuf>,
+    /// What the vault is called
+    #[arg(long, default_value = "vault")]
+    name: String,
+    /// A name (with or without port) by which clients reach it, besides localhost, 127.0.0.1 and ::1; may be repeated
+    #[arg(long, value_name = "HOST")]
+    host_name: Vec<String>,
+}
+
+impl Serve {
+    pub(crate) async fn run(self, dir: PathBuf) -> Result<(), Failure> {
+        let failed = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
+        let level = std::env::var("STRONGROOM_LOG").unwrap_or_else(|_| "info".to_owned());
+        strongroom_server::prepare_process(&level);
+        let listener = TcpListener::bind(self.listen)
+            .await
+            .map_err(|error| Failure::Failed(format!("cannot listen on {}: {error}; give another one with --listen", self.listen)))?;
+        let address = listener.local_addr().map_err(|error| failed(&error))?;
+        let config = VaultConfig {
+            root: self.vault_root.unwrap_or_default(),
+            listen: address,
+            name: self.name,
+            names: self.host_name,
+            ..VaultConfig::at(&dir)
+        };
+        let given = std::env::var("STRONGROOM_VAULT_ADMIN_TOKEN").ok().filter(|token| !token.is_empty());
+        let opened =
+            tokio::task::spawn_blocking(move || Vault::open(World::real(), config, given)).await.map_err(|error| failed(&error))?;
+        let (vault, minted) = opened.map_err(|error| failed(&error))?;
+        if let Some(token) = minted {
+            eprintln!("vault admin token (shown once, kept in {}): {token}", admin_token_path(&dir).display());
+        }
+        let host = if address.ip().is_unspecified() { format!("127.0.0.1:{}", address.port()) } else { address.to_string() };
+        output::print(&format!("vault: https://{host}\ncertificate to trust: {}", ca_path(&dir).display()))?;
+
+        let (stop, stopping) = watch::channel(false);
+        let (mut terminate, mut interrupt) = signal(SignalKind::terminate())
+            .and_then(|terminate| Ok((terminate, signal(SignalKind::interrupt())?)))
+            .map_err(|error| Failure::Failed(format!("signals cannot be heard: {error}")))?;
+        let serving = tokio::spawn(Arc::clone(&vault).serve(listener, stopping));
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        stop.send_replace(true);
+        serving.await.map_err(|error| failed(&error))
+    }
+}
