@@ -1,6 +1,6 @@
 //! The log and the memtables behind one door.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use arrow_schema::SchemaRef;
 use parking_lot::Mutex;
 use strongroom_envelope::KeyGuard;
-use strongroom_model::{Epoch, Position, TableId};
+use strongroom_model::{Epoch, Position, TableId, TimeRange};
 use strongroom_world::World;
 use tokio::sync::{Notify, oneshot};
 
@@ -44,8 +44,8 @@ struct Streams {
     live: BTreeMap<Epoch, (Arc<Stream>, Option<JoinHandle<()>>)>,
     /// Where each epoch's log goes on: the highest position read, which is durable, and the highest known.
     starts: HashMap<Epoch, Start>,
-    /// Epochs with rows on disk that are not in memory.
-    away: HashSet<Epoch>,
+    /// Epochs with rows on disk that are not in memory; of which tables and event times, unless they were never read.
+    away: HashMap<Epoch, Option<Vec<(TableId, TimeRange)>>>,
     closed: bool,
 }
 
@@ -105,7 +105,7 @@ impl Buffer {
                 buffer.read_back(guard, listed, &mut recovery)?;
             } else {
                 tracing::warn!(account = %epoch.account, aek = %epoch.aek, "log segments wait for their key");
-                buffer.streams.lock().away.insert(epoch);
+                buffer.streams.lock().away.insert(epoch, None);
                 recovery.unopened.push(epoch);
             }
         }
@@ -192,7 +192,7 @@ impl Buffer {
         if shared.refusing.load(Ordering::Acquire) {
             return Err(BufferError::Refusing);
         }
-        if self.streams.lock().away.contains(&epoch) {
+        if self.streams.lock().away.contains_key(&epoch) {
             return Err(BufferError::NotReplayed { epoch });
         }
         if shared.trail.bytes() >= config.wal_bytes_max {
@@ -226,7 +226,7 @@ impl Buffer {
         if streams.closed {
             return Err(BufferError::Closed);
         }
-        if streams.away.contains(&epoch) {
+        if streams.away.contains_key(&epoch) {
             return Err(BufferError::NotReplayed { epoch });
         }
         if let Some((stream, _)) = streams.live.get(&epoch) {
@@ -320,18 +320,33 @@ impl Buffer {
     /// Drops an epoch's memtables and stops writing in it: its rows are in the log, under its key. Blocking.
     /// Appends to it are refused until [`Buffer::restore`].
     pub fn forget(&self, epoch: Epoch) {
-        let live = {
+        let (live, was_read) = {
             let mut streams = self.streams.lock();
-            streams.away.insert(epoch);
+            let was_read = !streams.away.contains_key(&epoch);
+            // Until its memtables are looked at: rows of any table, of any time.
+            streams.away.entry(epoch).or_insert(None);
             streams.starts.remove(&epoch);
-            streams.live.remove(&epoch)
+            (streams.live.remove(&epoch), was_read)
         };
         if let Some((stream, thread)) = live {
             stream.abandon(|| BufferError::NotReplayed { epoch });
             join(thread);
         }
-        self.shared.memtables.forget(epoch);
+        let dropped = self.shared.memtables.forget(epoch);
         self.shared.trail.forget(epoch);
+        if was_read {
+            self.streams.lock().away.insert(epoch, Some(dropped));
+        }
+    }
+
+    /// Epochs that hold rows of this table, of event times within `range`, which are on disk and not in memory: a query
+    /// without their keys would miss them. `true` with those of which it is not known which tables they hold.
+    #[must_use]
+    pub fn away(&self, table: TableId, range: TimeRange) -> Vec<(Epoch, bool)> {
+        let holds = |(of, times): &(TableId, TimeRange)| *of == table && times.intersect(&range).is_some();
+        let streams = self.streams.lock();
+        let away = streams.away.iter().filter(|(_, tables)| tables.as_ref().is_none_or(|tables| tables.iter().any(holds)));
+        away.map(|(epoch, tables)| (*epoch, tables.is_none())).collect()
     }
 
     /// Reads an epoch's log back after its key returned. Blocking. An epoch that is in memory is left as it is.
@@ -341,7 +356,7 @@ impl Buffer {
     pub fn restore(&self, guard: &KeyGuard, flushed: &HashMap<(TableId, Epoch), Position>) -> Result<Recovery, BufferError> {
         let epoch = guard.epoch();
         let mut recovery = Recovery::default();
-        if !self.streams.lock().away.contains(&epoch) {
+        if !self.streams.lock().away.contains_key(&epoch) {
             return Ok(recovery);
         }
         for ((table, of), through) in flushed {
@@ -351,7 +366,7 @@ impl Buffer {
         }
         let listed = inventory(&self.ground(), false, &mut recovery)?.remove(&epoch).unwrap_or_default();
         if let Err(error) = self.read_back(guard, listed, &mut recovery) {
-            self.shared.memtables.forget(epoch);
+            drop(self.shared.memtables.forget(epoch));
             return Err(error);
         }
         self.streams.lock().away.remove(&epoch);

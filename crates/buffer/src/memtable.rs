@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
+use arrow::array::{AsArray, RecordBatch};
+use arrow::compute::{concat_batches, max, min};
+use arrow::datatypes::TimestampNanosecondType;
 use arrow_schema::SchemaRef;
 use parking_lot::{Mutex, RwLock};
-use strongroom_model::{Epoch, Position, TableId, WorkspaceId};
+use strongroom_model::{Epoch, Position, TIME_COLUMN, TableId, TimeRange, WorkspaceId};
 use strongroom_world::BootTime;
 
 use crate::{BatchMark, BufferConfig, Frozen, MemSnapshot};
@@ -90,6 +91,21 @@ struct Memtable {
     epoch: Epoch,
     active: Active,
     frozen: Option<Ice>,
+}
+
+impl Memtable {
+    /// Between which event times its rows lie; all times if that cannot be told.
+    fn times(&self) -> TimeRange {
+        let frozen = self.frozen.iter().flat_map(|ice| ice.slabs.iter());
+        let of = |slab: &Slab| times(&slab.batch).unwrap_or(TimeRange::ALL);
+        let all = frozen.chain(self.active.shelves.iter().flat_map(Shelf::slabs)).map(of);
+        all.reduce(|a, b| TimeRange { start: a.start.min(b.start), end: a.end.max(b.end) }).unwrap_or(TimeRange::ALL)
+    }
+}
+
+fn times(batch: &RecordBatch) -> Option<TimeRange> {
+    let column = batch.column_by_name(TIME_COLUMN)?.as_primitive_opt::<TimestampNanosecondType>()?;
+    Some(TimeRange { start: min(column)?, end: max(column)? })
 }
 
 /// What was frozen and is not settled.
@@ -225,13 +241,17 @@ impl Memtables {
         }
     }
 
-    pub(crate) fn forget(&self, epoch: Epoch) {
-        for epochs in self.tables.read().values() {
+    /// Drops an epoch's rows; which tables had some, and between which event times.
+    pub(crate) fn forget(&self, epoch: Epoch) -> Vec<(TableId, TimeRange)> {
+        let mut dropped = Vec::new();
+        for (table, epochs) in &*self.tables.read() {
             let mut epochs = epochs.lock();
+            dropped.extend(epochs.iter().filter(|memtable| memtable.epoch == epoch).map(|memtable| (*table, memtable.times())));
             let held = |memtable: &Memtable| memtable.active.bytes + memtable.frozen.as_ref().map_or(0, |ice| ice.bytes);
             self.release(epochs.iter().filter(|memtable| memtable.epoch == epoch).map(held).sum());
             epochs.retain(|memtable| memtable.epoch != epoch);
         }
+        dropped
     }
 
     pub(crate) fn loads(&self) -> Vec<Load> {

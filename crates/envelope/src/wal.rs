@@ -1,7 +1,9 @@
 //! The cipher of a WAL segment: one key per segment, records chained by their tags.
 //!
 //! The segment's key, base nonce and commitment are derived as for any object; the nonce of a record is the base XOR its
-//! position, its associated data `segment id 16 ‖ position 8 ‖ synced_through 8 ‖ previous tag 16` (little-endian).
+//! position, its associated data `segment id 16 ‖ position 8 ‖ synced_through 8 ‖ previous tag 16` (little-endian). In an
+//! account with two layers the prefix carries a second salt and commitment, and each record, inner tag and all, is sealed
+//! once more under the infrastructure key; the tag that chains is then the outer one.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,47 +20,74 @@ use crate::{GuardError, Header, KeyGuard, ObjectKind, OpenError, PREFIX_LEN, Sea
 /// Seals and opens the records of one segment. The guard wipes its key when it is killed.
 pub struct SegmentCipher {
     segment: ObjectId,
-    cipher: Arc<Shelter<ChunkCipher<aead::Inner>>>,
+    ciphers: Arc<Shelter<Layers>>,
+}
+
+struct Layers {
+    inner: ChunkCipher<aead::Inner>,
+    outer: Option<ChunkCipher<aead::Outer>>,
 }
 
 impl SegmentCipher {
+    /// How many bytes a segment begins with: header, salt and commitment, the latter twice with two layers.
+    #[must_use]
+    pub const fn prefix_len(double: bool) -> usize {
+        if double { PREFIX_LEN + PREAMBLE_LEN } else { PREFIX_LEN }
+    }
+
     /// Starts a segment: the cipher and the bytes that the file begins with. A segment is never taken up again after a
     /// restart: a torn record may already show ciphertext at the next nonce.
     ///
     /// # Errors
-    /// [`SealError::Guard`]; [`SealError::WrongHeader`] unless the header is of kind WAL, of the guard's epoch, of one layer and
-    /// of no workspace or table.
-    pub fn create(guard: &KeyGuard, now: BootTime, rng: &dyn Rng, header: &Header) -> Result<(Self, [u8; PREFIX_LEN]), SealError> {
-        if !fits(header, guard.epoch()) {
+    /// [`SealError::Guard`]; [`SealError::WrongHeader`] unless the header is of kind WAL, of the guard's epoch and number of
+    /// layers, and of no workspace or table.
+    pub fn create(guard: &KeyGuard, now: BootTime, rng: &dyn Rng, header: &Header) -> Result<(Self, Vec<u8>), SealError> {
+        if !fits(header, guard, guard.epoch()) {
             return Err(SealError::WrongHeader { object: header.object });
         }
         let context = header.to_bytes();
-        let (cipher, preamble) = guard
-            .with(now, |keys| -> Result<_, GuardError> { Ok(ChunkCipher::create(InputKey::Wal.select(keys, header)?, rng, &context)) })?;
-        let mut prefix = [0; PREFIX_LEN];
-        prefix[..Header::LEN].copy_from_slice(&context);
-        prefix[Header::LEN..].copy_from_slice(&preamble);
-        Ok((Self { segment: header.object, cipher: guard.shelter(WorkspaceId::NIL, cipher) }, prefix))
+        let mut prefix = Vec::with_capacity(Self::prefix_len(header.double));
+        prefix.extend_from_slice(&context);
+        let layers = guard.with(now, |keys| -> Result<_, GuardError> {
+            let (inner, preamble) = ChunkCipher::create(InputKey::Wal.select(keys, header)?, rng, &context);
+            prefix.extend_from_slice(&preamble);
+            let mut outer = None;
+            if header.double {
+                let (cipher, preamble) = ChunkCipher::create(keys.infrastructure()?, rng, &context);
+                prefix.extend_from_slice(&preamble);
+                outer = Some(cipher);
+            }
+            Ok(Layers { inner, outer })
+        })?;
+        Ok((Self { segment: header.object, ciphers: guard.shelter(WorkspaceId::NIL, layers) }, prefix))
     }
 
-    /// Reads a segment's first bytes, for replay. The caller compares the header's object id with the segment it meant.
+    /// Reads a segment's first [`prefix_len`](Self::prefix_len) bytes, for replay. The caller compares the header's object id
+    /// with the segment it meant.
     ///
     /// # Errors
-    /// [`OpenError::WrongPlace`] for a segment of another epoch, [`OpenError::NotCommitted`], [`OpenError::UnknownFormat`],
-    /// [`OpenError::Guard`].
-    pub fn reopen(guard: &KeyGuard, now: BootTime, expected: Epoch, prefix: &[u8; PREFIX_LEN]) -> Result<(Self, Header), OpenError> {
+    /// [`OpenError::WrongPlace`] for a segment of another epoch or number of layers, [`OpenError::Truncated`],
+    /// [`OpenError::NotCommitted`], [`OpenError::UnknownFormat`], [`OpenError::Guard`].
+    pub fn reopen(guard: &KeyGuard, now: BootTime, expected: Epoch, prefix: &[u8]) -> Result<(Self, Header), OpenError> {
         guard.check(now)?;
+        let truncated = || OpenError::Truncated { object: ObjectId::NIL, len: prefix.len() as u64 };
+        let (context, preambles) = prefix.split_first_chunk::<{ Header::LEN }>().ok_or_else(truncated)?;
         let header = Header::parse(prefix)?;
-        if expected != guard.epoch() || !fits(&header, expected) {
+        if expected != guard.epoch() || !fits(&header, guard, expected) {
             return Err(OpenError::WrongPlace { object: header.object });
         }
-        let (context, preamble) = prefix.split_last_chunk::<PREAMBLE_LEN>().expect("152 bytes");
-        let cipher = guard.with(now, |keys| reopen(InputKey::Wal.select(keys, &header)?, preamble, context, &header))?;
-        Ok((Self { segment: header.object, cipher: guard.shelter(WorkspaceId::NIL, cipher) }, header))
+        let (first, rest) = preambles.split_first_chunk::<PREAMBLE_LEN>().ok_or_else(truncated)?;
+        let second = if header.double { Some(rest.first_chunk::<PREAMBLE_LEN>().ok_or_else(truncated)?) } else { None };
+        let layers = guard.with(now, |keys| -> Result<_, OpenError> {
+            let inner = reopen(InputKey::Wal.select(keys, &header)?, first, context, &header)?;
+            let outer = second.map(|preamble| reopen(keys.infrastructure()?, preamble, context, &header)).transpose()?;
+            Ok(Layers { inner, outer })
+        })?;
+        Ok((Self { segment: header.object, ciphers: guard.shelter(WorkspaceId::NIL, layers) }, header))
     }
 
-    /// Seals `buffer[start..]` in place and gives its tag. A `seq` must never be used twice in a segment. `previous` is the tag
-    /// of the record before, zeros for the first.
+    /// Seals `buffer[start..]` in place and gives its tag; with two layers the buffer grows by the inner tag. A `seq` must
+    /// never be used twice in a segment. `previous` is the tag of the record before, zeros for the first.
     ///
     /// # Errors
     /// [`SealError::Guard`].
@@ -73,14 +102,20 @@ impl SegmentCipher {
         seq: u64,
         synced_through: u64,
         previous: &[u8; TAG_LEN],
-        buffer: &mut [u8],
+        buffer: &mut Vec<u8>,
         start: usize,
     ) -> Result<[u8; TAG_LEN], SealError> {
         let associated = self.associated(seq, synced_through, previous);
-        self.cipher.with(guard, now, |cipher| Ok(cipher.seal_in_place(seq, &associated, &mut buffer[start..])))
+        self.ciphers.with(guard, now, |layers| {
+            let tag = layers.inner.seal_in_place(seq, &associated, &mut buffer[start..]);
+            let Some(outer) = &layers.outer else { return Ok(tag) };
+            buffer.extend_from_slice(&tag);
+            Ok(outer.seal_in_place(seq, &associated, &mut buffer[start..]))
+        })
     }
 
-    /// Opens a record in place; on failure the ciphertext is left as it was.
+    /// Opens a record in place; with two layers the inner tag is cut off. Nothing in `ciphertext` means anything after a
+    /// failure.
     ///
     /// # Errors
     /// [`OpenError::NotAuthentic`] with the position as chunk, [`OpenError::Guard`].
@@ -92,15 +127,19 @@ impl SegmentCipher {
         seq: u64,
         synced_through: u64,
         previous: &[u8; TAG_LEN],
-        ciphertext: &mut [u8],
+        ciphertext: &mut Vec<u8>,
         tag: &[u8; TAG_LEN],
     ) -> Result<(), OpenError> {
         let associated = self.associated(seq, synced_through, previous);
-        self.cipher.with(guard, now, |cipher| {
-            cipher
-                .open_in_place(seq, &associated, ciphertext, tag)
-                .map_err(|NotAuthentic| OpenError::NotAuthentic { object: self.segment, chunk: seq })
-        })
+        let open = |layers: &Layers| {
+            let Some(outer) = &layers.outer else { return layers.inner.open_in_place(seq, &associated, ciphertext, tag) };
+            outer.open_in_place(seq, &associated, ciphertext, tag)?;
+            let inner_tag = *ciphertext.last_chunk::<TAG_LEN>().ok_or(NotAuthentic)?;
+            ciphertext.truncate(ciphertext.len() - TAG_LEN);
+            layers.inner.open_in_place(seq, &associated, ciphertext, &inner_tag)
+        };
+        self.ciphers
+            .with(guard, now, |layers| open(layers).map_err(|NotAuthentic| OpenError::NotAuthentic { object: self.segment, chunk: seq }))
     }
 
     fn associated(&self, seq: u64, synced_through: u64, previous: &[u8; TAG_LEN]) -> [u8; 48] {
@@ -119,10 +158,10 @@ impl fmt::Debug for SegmentCipher {
     }
 }
 
-fn fits(header: &Header, epoch: Epoch) -> bool {
+fn fits(header: &Header, guard: &KeyGuard, epoch: Epoch) -> bool {
     header.kind == ObjectKind::Wal
         && header.epoch() == epoch
-        && !header.double
+        && header.double == guard.is_double()
         && header.workspace == WorkspaceId::NIL
         && header.table == TableId::NIL
 }

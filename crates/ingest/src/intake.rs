@@ -19,7 +19,7 @@ use strongroom_keys::{KeyRing, Purpose};
 use strongroom_model::{AccountId, Column, Epoch, ObjectId, TableId, TableName, TableSchema, WorkspaceId};
 use strongroom_store::BlockStore;
 use strongroom_world::{BootTime, World};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedRwLockWriteGuard, RwLock, Semaphore};
 
 use crate::decode::{DecodeOptions, Decoded, Reject, decode};
 use crate::dedup::{BatchKey, Batches, Begun, Turn};
@@ -65,6 +65,8 @@ pub struct Intake {
     budget: Budget,
     decoders: Arc<Semaphore>,
     places: Mutex<HashMap<(WorkspaceId, TableName), (Place, BootTime)>>,
+    /// Held shared by requests from when they learn their account to their ack; alone by a barrier. As many as workspaces.
+    barriers: Mutex<HashMap<WorkspaceId, Arc<RwLock<()>>>>,
 }
 
 impl fmt::Debug for Intake {
@@ -121,6 +123,7 @@ impl Intake {
             budget: Budget::new(config.in_flight_bytes_max, config.in_flight_requests_max),
             decoders: Arc::new(Semaphore::new(threads)),
             places: Mutex::default(),
+            barriers: Mutex::default(),
             deps,
             config,
         }))
@@ -180,6 +183,8 @@ impl Intake {
     ) -> Result<(IngestReply, Vec<u8>), IngestError> {
         let (body, share) = self.inflate(request, share).await?;
         let format = Decoding { format: request.format, time_field: request.time_field.clone(), arrival, on_error: request.on_error };
+        // From here on the account is settled: a barrier waits until the rows are acked.
+        let _within = self.barrier_of(request.workspace).read_owned().await;
         let place = if let Some(place) = self.place(request.workspace, &request.table, false).await? {
             place
         } else {
@@ -335,7 +340,32 @@ impl Intake {
         Ok(IngestReply { duplicate: true, ..reply })
     }
 
+    /// Waits for the requests of a workspace that know its account already, and keeps later ones waiting until it is
+    /// dropped: in between, the workspace may be given another account or epoch. What was known of its place is forgotten.
+    pub async fn barrier(&self, workspace: WorkspaceId) -> Barrier {
+        let alone = self.barrier_of(workspace).write_owned().await;
+        self.places.lock().retain(|(of, _), _| *of != workspace);
+        Barrier { _alone: alone }
+    }
+
+    fn barrier_of(&self, workspace: WorkspaceId) -> Arc<RwLock<()>> {
+        Arc::clone(self.barriers.lock().entry(workspace).or_default())
+    }
+
+    /// Drops the columns it knows of an epoch whose key was taken away.
+    pub fn forget(&self, epoch: Epoch) {
+        self.schemas.forget(epoch);
+    }
+
+    /// Takes up the batch ids that reading a log back found, with their arrival (nanoseconds since 1970).
+    pub fn remember(&self, marks: Vec<(WorkspaceId, BatchMark, i64)>) {
+        for (workspace, mark, arrival) in marks {
+            self.batches.remember(workspace, mark.id_sha256, mark.key_sha256, mark.reply, arrival.div_euclid(1_000_000));
+        }
+    }
+
     async fn guard(&self, request: &IngestRequest, account: AccountId) -> Result<KeyGuard, IngestError> {
+        self.deps.keys.pass(account).await?;
         let epoch = self.deps.keys.write_epoch(account).await?;
         Ok(self.deps.keys.guard(epoch, request.workspace, request.principal, Purpose::Ingest).await?)
     }
@@ -390,6 +420,12 @@ impl Intake {
     pub(crate) fn is_idle(&self) -> bool {
         self.budget.bytes() < self.config.in_flight_bytes_max / 16
     }
+}
+
+/// A workspace kept still; see [`Intake::barrier`].
+#[derive(Debug)]
+pub struct Barrier {
+    _alone: OwnedRwLockWriteGuard<()>,
 }
 
 /// How a body is to be read, for as long as it takes.

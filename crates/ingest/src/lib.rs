@@ -32,5 +32,5 @@ pub use budget::{Budget, Share};
 pub use config::{CompactConfig, FlushConfig, IngestConfig, RequestLimits};
 pub use error::{BadReason, BadRecord, IngestError};
 pub use inflate::inflate;
-pub use intake::{IngestDeps, Intake, REJECTED_TABLE};
+pub use intake::{Barrier, IngestDeps, Intake, REJECTED_TABLE};
 pub use request::{CompactReport, Encoding, FlushReport, Format, IngestReply, IngestRequest, OnError};

@@ -69,6 +69,11 @@ impl Schemas {
         Ok(found)
     }
 
+    /// Drops the columns of an epoch.
+    pub(crate) fn forget(&self, epoch: Epoch) {
+        self.known.lock().retain(|(_, of), _| *of != epoch);
+    }
+
     fn keep(&self, key: (TableId, Epoch), value: Arc<Versioned>) {
         let mut known = self.known.lock();
         if known.len() >= self.entries_max && !known.contains_key(&key) {

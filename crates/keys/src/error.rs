@@ -4,6 +4,7 @@ use strongroom_catalog::CatalogError;
 use strongroom_envelope::{GuardError, OpenError, SealError};
 use strongroom_model::{AccountId, AekId, Epoch, ErrorKind, WorkspaceId};
 
+use crate::Shut;
 use crate::provider::VaultError;
 
 /// Why the key ring gave no guard.
@@ -28,6 +29,22 @@ pub enum KeyError {
     /// A secret could not be sealed.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// The gate of a cluster's account is shut (`reliability.md` §B8 has the texts).
+    #[error("{}", shut(cluster, *why))]
+    Shut {
+        /// The cluster's name.
+        cluster: String,
+        /// Why.
+        why: Shut,
+        /// Since when, milliseconds since 1970.
+        since_ms: i64,
+    },
+    /// The epoch's key has not been unwrapped yet.
+    #[error("key {} has not been fetched from its vault yet", epoch.aek)]
+    NotLoaded {
+        /// The epoch.
+        epoch: Epoch,
+    },
     /// Nobody knows this account.
     #[error("no account {account}")]
     NoAccount {
@@ -77,6 +94,8 @@ impl KeyError {
             Self::Guard(error) => error.kind(),
             Self::Open(error) => error.kind(),
             Self::Seal(error) => error.kind(),
+            Self::Shut { why: Shut::Revoked | Shut::AccessLost, .. } => ErrorKind::KeyRevoked,
+            Self::Shut { .. } | Self::NotLoaded { .. } => ErrorKind::Unavailable,
             Self::NoAccount { .. } | Self::NoSecret { .. } => ErrorKind::NotFound,
             Self::NoKey { .. } | Self::Stale { .. } | Self::WrongRecord { .. } => ErrorKind::Corrupt,
         }
@@ -91,9 +110,33 @@ impl KeyError {
             Self::Guard(error) => error.code(),
             Self::Open(error) => error.code(),
             Self::Seal(error) => error.code(),
+            Self::Shut { why, .. } => match why {
+                Shut::Revoked => "CustomerKeyRevoked",
+                Shut::AccessLost => "KeyAccessLost",
+                Shut::Unavailable => "KeyVaultUnavailable",
+                Shut::Quarantined => "KeyQuarantined",
+            },
+            Self::NotLoaded { .. } => "KeyVaultUnavailable",
             Self::NoAccount { .. } => "AccountNotFound",
             Self::NoSecret { .. } => "WorkspaceKeyNotFound",
             Self::NoKey { .. } | Self::Stale { .. } | Self::WrongRecord { .. } => "IntegrityError",
         }
+    }
+}
+
+fn shut(cluster: &str, why: Shut) -> String {
+    match why {
+        Shut::Revoked => format!(
+            "The customer-managed key of cluster {cluster} is disabled, deleted or access to it was removed. Data sent now is not \
+             accepted. Re-enable the key to resume."
+        ),
+        Shut::AccessLost => format!("The key vault refuses the identity or network of cluster {cluster}. Data sent now is not accepted."),
+        Shut::Unavailable => {
+            format!("The key vault of cluster {cluster} has not answered for longer than its key may be kept. Try again later.")
+        }
+        Shut::Quarantined => format!(
+            "The key vault of cluster {cluster} gives another key than the one that was wrapped. An operator has to look at it; no data \
+             is lost."
+        ),
     }
 }

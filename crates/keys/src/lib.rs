@@ -9,6 +9,7 @@
 //! ```
 
 mod error;
+mod gate;
 pub mod identity;
 pub mod outbound;
 pub mod provider;
@@ -19,4 +20,5 @@ pub mod state;
 mod testing;
 
 pub use error::KeyError;
-pub use ring::{KeyRing, Purpose};
+pub use gate::{Gate, Pass, Shut, Standing};
+pub use ring::{KeyRing, Polled, Purpose};

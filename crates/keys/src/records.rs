@@ -48,6 +48,15 @@ impl RecordCopies {
     }
 }
 
+impl RecordCopies {
+    /// Keeps an account's wrapped infrastructure key beside the data, before anything is sealed under it.
+    pub(crate) async fn keep_infrastructure(&self, account: AccountId, cell: &[u8]) -> Result<(), KeyError> {
+        let path = Path::from_iter(["keys".to_owned(), account.to_string(), "infrastructure".to_owned()]);
+        self.objects.put(&path, cell.to_vec().into()).await?;
+        Ok(())
+    }
+}
+
 /// `keys/{account}/{aek}`.
 pub(crate) fn copy_path(account: AccountId, aek: AekId) -> Path {
     Path::from_iter(["keys".to_owned(), account.to_string(), aek.to_string()])

@@ -1,4 +1,7 @@
 //! The ring of guards: one per epoch, shared by all who ask.
+//!
+//! Guards of the customer's epochs are made, renewed and killed by the key watch alone (`customers.rs`): nobody else's request
+//! ever causes a call to a vault, so its pace is the watch's.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,11 +10,14 @@ use std::sync::Arc;
 use object_store::ObjectStore;
 use parking_lot::{Mutex, RwLock};
 use strongroom_catalog::{AccountRow, AekRow, Catalog, SecretRow};
-use strongroom_envelope::{Aek, KeyGuard, Mmk, RecordIds, WorkspaceSecret, WrappedAek, open_workspace_secret, seal_workspace_secret};
-use strongroom_model::{AccountId, AekId, Epoch, ObjectId, PrincipalId, WorkspaceId};
+use strongroom_envelope::{
+    Aek, InfrastructureKey, KeyGuard, Mmk, RecordIds, WorkspaceSecret, WrappedAek, open_workspace_secret, seal_workspace_secret,
+};
+use strongroom_model::{AccountId, AekId, Epoch, KeyClass, ObjectId, PrincipalId, WorkspaceId};
 use strongroom_world::{BootTime, World};
 
 use crate::KeyError;
+use crate::gate::{Gate, Pass, Standing};
 use crate::provider::{KeyVault, MmkVault, VaultError};
 use crate::records::{Generations, RecordCopies};
 
@@ -35,10 +41,12 @@ pub struct KeyRing {
     catalog: Catalog,
     copies: RecordCopies,
     mmk: Arc<Mmk>,
-    /// By the name that records carry.
-    vaults: HashMap<&'static str, Arc<dyn KeyVault>>,
+    /// The vault of MMK epochs.
+    provider: MmkVault,
     shared: AccountId,
     generations: Generations,
+    /// One per account with a customer's key.
+    gates: RwLock<HashMap<AccountId, Arc<Gate>>>,
     /// As many as there are epochs.
     guards: RwLock<HashMap<Epoch, KeyGuard>>,
     /// Which AEK reigns; this ring alone makes AEKs, so it need not ask the catalog each time.
@@ -55,12 +63,12 @@ impl KeyRing {
     /// [`KeyError::Stale`] if a copy beside the data is newer than the catalog's record; [`KeyError::Vault`] if the MMK is not
     /// the one that wrapped the records; [`KeyError::Catalog`], [`KeyError::Objects`].
     pub async fn open(world: World, catalog: Catalog, objects: Arc<dyn ObjectStore>, mmk: Arc<Mmk>) -> Result<Arc<Self>, KeyError> {
-        let vault: Arc<dyn KeyVault> = Arc::new(MmkVault::new(Arc::clone(&mmk), world.clone()));
         let shared = shared_account(&world, &catalog).await?;
         let ring = Self {
             copies: RecordCopies::new(objects),
-            vaults: HashMap::from([(vault.provider(), Arc::clone(&vault))]),
+            provider: MmkVault::new(Arc::clone(&mmk), world.clone()),
             generations: Generations::default(),
+            gates: RwLock::default(),
             guards: RwLock::default(),
             reigning: Mutex::default(),
             loading: tokio::sync::Mutex::default(),
@@ -70,7 +78,7 @@ impl KeyRing {
             shared,
         };
         if ring.catalog.aek_current(shared).await?.is_none() {
-            ring.create_aek(shared, vault.as_ref()).await?;
+            ring.create_provider_aek(shared, ObjectId::NIL).await?;
         }
         for account in ring.catalog.accounts().await? {
             for row in ring.catalog.aeks(account.id).await? {
@@ -100,6 +108,18 @@ impl KeyRing {
         let epoch = Epoch { account, aek: row.aek };
         self.reigning.lock().insert(account, epoch);
         Ok(epoch)
+    }
+
+    /// Leave to use an account's data: at once, or when a denial that is being looked into turned out to be none.
+    ///
+    /// # Errors
+    /// [`KeyError::Shut`].
+    pub async fn pass(&self, account: AccountId) -> Result<Pass, KeyError> {
+        let gate = self.gates.read().get(&account).cloned();
+        match gate {
+            None => Ok(Pass::free(account)),
+            Some(gate) => Pass::through(gate, &self.world).await,
+        }
     }
 
     /// The guard of an epoch with a workspace's keys in it. `principal` is on whose behalf.
@@ -137,9 +157,13 @@ impl KeyRing {
     ///
     /// # Errors
     /// [`KeyError::NoKey`], [`KeyError::WrongRecord`], [`KeyError::Stale`] for a record that is missing, of another key or put
-    /// back; [`KeyError::Vault`] if it does not unwrap; [`KeyError::Guard`] once the guard's lease has ended or it was killed.
+    /// back; [`KeyError::Vault`] if it does not unwrap; [`KeyError::Guard`] once the guard's lease has ended or it was killed;
+    /// [`KeyError::Shut`] and [`KeyError::NotLoaded`] for an epoch of a customer's key.
     pub async fn epoch_guard(&self, epoch: Epoch) -> Result<KeyGuard, KeyError> {
         if let Some(guard) = self.kept(epoch)? {
+            if guard.class() == KeyClass::Cmk {
+                self.pass(epoch.account).await?;
+            }
             return Ok(guard);
         }
         let _alone = self.loading.lock().await;
@@ -187,17 +211,26 @@ impl KeyRing {
         if row.account != epoch.account {
             return Err(KeyError::WrongRecord { aek: epoch.aek });
         }
+        if row.class == KeyClass::Cmk {
+            // Not waited for: this is asked under the lock that all loading takes.
+            let gate = self.gates.read().get(&epoch.account).cloned();
+            return Err(match gate.as_ref().map(|gate| (gate, gate.standing())) {
+                Some((gate, Standing::Shut(why, since_ms))) => gate.error(why, since_ms),
+                _ => KeyError::NotLoaded { epoch },
+            });
+        }
         let record = self.admit(&row)?;
-        let vault = self.vaults.get(record.provider.as_str()).filter(|vault| vault.class() == row.class);
-        let vault = vault.ok_or_else(|| VaultError::UnknownProvider { aek: epoch.aek, provider: record.provider.clone() })?;
-        // The lease counts from before the call: an answer that took its time gives none of it back.
-        let asked = self.now();
-        let aek = vault.unwrap_key(&record).await?;
-        metrics::counter!("keys_unwraps_total", "provider" => vault.provider()).increment(1);
-        let deadline = vault.lease().map_or(BootTime::NEVER, |lease| asked.after(lease));
-        tracing::info!(aek = %epoch.aek, account = %epoch.account, class = vault.class().as_str(), "key unwrapped");
-        // The shared account has one layer: no infrastructure key.
-        Ok(KeyGuard::new(epoch, vault.class(), aek, None, deadline))
+        let known = self.provider.provider() == record.provider;
+        let aek = if known { self.provider.unwrap_key(&record).await? } else { return Err(unknown_provider(&record).into()) };
+        metrics::counter!("keys_unwraps_total", "provider" => self.provider.provider()).increment(1);
+        tracing::info!(aek = %epoch.aek, account = %epoch.account, class = row.class.as_str(), "key unwrapped");
+        Ok(KeyGuard::new(epoch, row.class, aek, self.infrastructure(epoch.account).await?, BootTime::NEVER))
+    }
+
+    /// The key of an account's outer layer; `None` if it has one layer, as the shared account has.
+    async fn infrastructure(&self, account: AccountId) -> Result<Option<InfrastructureKey>, KeyError> {
+        let cell = self.catalog.infrastructure_get(account).await?;
+        Ok(cell.map(|cell| self.mmk.unwrap_infrastructure_key(account, &cell)).transpose()?)
     }
 
     /// The record of a row, if it is that row's and no older one put back.
@@ -210,24 +243,32 @@ impl KeyRing {
         Ok(record)
     }
 
-    async fn create_aek(&self, account: AccountId, vault: &dyn KeyVault) -> Result<(), KeyError> {
-        let generation = self.catalog.aeks(account).await?.last().map_or(1, |row| row.generation + 1);
+    /// A new reigning AEK under the provider's root key.
+    async fn create_provider_aek(&self, account: AccountId, cluster: ObjectId) -> Result<Epoch, KeyError> {
+        let (aek, ids) = self.mint_aek(account, cluster).await?;
+        let record = self.provider.wrap_key(&aek, &ids).await?;
+        self.keep_aek(&record, KeyClass::Mmk).await?;
+        Ok(Epoch { account, aek: ids.aek })
+    }
+
+    /// A new AEK, of the next generation of its account.
+    async fn mint_aek(&self, account: AccountId, cluster: ObjectId) -> Result<(Aek, RecordIds), KeyError> {
+        let generation = self.catalog.aeks(account).await?.iter().map(|row| row.generation).max().unwrap_or(0) + 1;
         let (ms, random) = self.world.id_seed();
         let aek = Aek::generate(AekId::mint(ms, random), self.world.rng.as_ref());
-        let ids = RecordIds { cluster: ObjectId::NIL, account, aek: aek.id(), generation };
-        let record = vault.wrap_key(&aek, &ids).await?;
-        self.catalog
-            .aek_insert(&AekRow {
-                aek: aek.id(),
-                account,
-                class: vault.class(),
-                generation,
-                record: record.to_bytes(),
-                current: true,
-                created_ms: self.world.clock.wall().unix_ms(),
-            })
-            .await?;
-        tracing::info!(aek = %aek.id(), %account, generation, "key created");
+        let ids = RecordIds { cluster, account, aek: aek.id(), generation };
+        Ok((aek, ids))
+    }
+
+    /// Keeps a new AEK's record; the AEK reigns from then on.
+    async fn keep_aek(&self, record: &WrappedAek, class: KeyClass) -> Result<(), KeyError> {
+        let RecordIds { account, aek, generation, .. } = record.ids;
+        let created_ms = self.world.clock.wall().unix_ms();
+        self.catalog.aek_insert(&AekRow { aek, account, class, generation, record: record.to_bytes(), current: true, created_ms }).await?;
+        self.reigning.lock().insert(account, Epoch { account, aek });
+        self.generations.admit(&record.ids)?;
+        self.copies.reconcile(record).await?;
+        tracing::info!(%aek, %account, generation, class = class.as_str(), "key created");
         Ok(())
     }
 
@@ -257,6 +298,13 @@ async fn shared_account(world: &World, catalog: &Catalog) -> Result<AccountId, K
     tracing::info!(account = %id, "shared account created");
     Ok(id)
 }
+
+fn unknown_provider(record: &WrappedAek) -> VaultError {
+    VaultError::UnknownProvider { aek: record.ids.aek, provider: record.provider.clone() }
+}
+
+mod customers;
+pub use customers::Polled;
 
 #[cfg(test)]
 mod tests;

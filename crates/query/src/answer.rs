@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use strongroom_model::Column;
 
 use crate::QueryError;
+use crate::context::QueryContext;
 
 /// The rows of an answer as they come. Dropping it cancels the query.
 pub type BatchStream = Pin<Box<dyn Stream<Item = Result<RecordBatch, QueryError>> + Send>>;
@@ -31,6 +32,28 @@ pub struct Answer {
     pub stats: Arc<QueryStats>,
     /// How the text asked to be shown.
     pub render: Option<Render>,
+    /// Asked again before encoded bytes leave: an answer may wait in memory for a slow reader.
+    pub egress: Egress,
+}
+
+/// Whether bytes of an answer may still leave. Clones ask for the same answer.
+#[derive(Clone)]
+pub struct Egress(pub(crate) Arc<QueryContext>);
+
+impl Egress {
+    /// Waits while a denial of the key is being confirmed; then, whether every key behind the answer still holds.
+    ///
+    /// # Errors
+    /// The key's error. What was sent so far is then not the whole answer: break the connection.
+    pub async fn pass(&self) -> Result<(), QueryError> {
+        self.0.hold().await
+    }
+}
+
+impl fmt::Debug for Egress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Egress")
+    }
 }
 
 impl fmt::Debug for Answer {

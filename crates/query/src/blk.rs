@@ -91,7 +91,7 @@ impl BlkStore {
                 stored: stored(row),
                 header: Header {
                     kind: ObjectKind::Block,
-                    double: false,
+                    double: guard.is_double(),
                     aek: row.epoch.aek,
                     account: row.epoch.account,
                     workspace: row.workspace,

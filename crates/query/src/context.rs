@@ -6,11 +6,12 @@ use std::sync::{Arc, OnceLock};
 use arrow_schema::SortOptions;
 use parking_lot::Mutex;
 use strongroom_envelope::KeyGuard;
-use strongroom_model::{Epoch, PrincipalId, TimeRange, WorkspaceId};
+use strongroom_keys::Pass;
+use strongroom_model::{AccountId, Epoch, PrincipalId, TimeRange, WorkspaceId};
 use strongroom_world::World;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::guard_error;
+use crate::error::{guard_error, shut_error};
 use crate::explain::Fate;
 use crate::{QueryError, QueryStats};
 
@@ -19,6 +20,8 @@ pub(crate) struct QueryContext {
     pub(crate) world: World,
     pub(crate) workspace: WorkspaceId,
     pub(crate) principal: PrincipalId,
+    /// Leave of the account that the workspace is linked to.
+    pass: Pass,
     pub(crate) timespan: Option<TimeRange>,
     pub(crate) explain: bool,
     pub(crate) cancel: CancellationToken,
@@ -41,6 +44,7 @@ impl QueryContext {
         world: World,
         workspace: WorkspaceId,
         principal: PrincipalId,
+        pass: Pass,
         timespan: Option<TimeRange>,
         explain: bool,
     ) -> Arc<Self> {
@@ -48,6 +52,7 @@ impl QueryContext {
             world,
             workspace,
             principal,
+            pass,
             timespan,
             explain,
             cancel: CancellationToken::new(),
@@ -73,6 +78,11 @@ impl QueryContext {
         self.guards.lock().contains_key(&epoch)
     }
 
+    /// Whether rows of this account's keys, or of a workspace that is linked to it, may be in the answer.
+    pub(crate) fn concerns(&self, account: AccountId) -> bool {
+        self.pass.account() == account || self.guards.lock().keys().any(|epoch| epoch.account == account)
+    }
+
     /// Remembers the first failure: what DataFusion makes of it on the way up loses kind and block.
     pub(crate) fn fail(&self, error: QueryError) {
         self.fault.lock().get_or_insert(error);
@@ -87,11 +97,18 @@ impl QueryContext {
         if let Some(error) = self.take_fault() {
             return Err(error);
         }
+        self.pass.check().map_err(|error| shut_error(&error))?;
         let now = self.world.clock.boot();
         for guard in self.guards.lock().values() {
             guard.check(now).map_err(|error| guard_error(&error))?;
         }
         Ok(())
+    }
+
+    /// As [`check`](Self::check), after waiting while a denial is being confirmed.
+    pub(crate) async fn hold(&self) -> Result<(), QueryError> {
+        self.pass.hold(&self.world).await.map_err(|error| self.take_fault().unwrap_or_else(|| shut_error(&error)))?;
+        self.check()
     }
 
     pub(crate) fn record_fates(&self, fates: impl IntoIterator<Item = Fate>) {

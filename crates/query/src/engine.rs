@@ -10,8 +10,8 @@ use datafusion::execution::cache::cache_manager::FileMetadataCache;
 use parking_lot::Mutex;
 use strongroom_buffer::Buffer;
 use strongroom_catalog::Catalog;
-use strongroom_keys::KeyRing;
-use strongroom_model::{Epoch, ErrorKind, PrincipalId, TimeRange, WorkspaceId};
+use strongroom_keys::{KeyError, KeyRing, Pass};
+use strongroom_model::{AccountId, Epoch, ErrorKind, PrincipalId, TimeRange, WorkspaceId};
 use strongroom_store::BlockStore;
 use strongroom_world::World;
 use tokio::runtime::{Handle, Runtime};
@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::blk::BlkStore;
 use crate::context::QueryContext;
-use crate::error::{catalog_error, engine_error};
+use crate::error::{aborted, catalog_error, engine_error, shut_error};
 use crate::footers::Footers;
 use crate::lineage::Lineage;
 use crate::pin::Pins;
@@ -161,8 +161,22 @@ impl Engine {
         })
     }
 
-    fn context(&self, workspace: WorkspaceId, principal: PrincipalId, timespan: Option<TimeRange>, explain: bool) -> Arc<QueryContext> {
-        let context = QueryContext::new(self.deps.world.clone(), workspace, principal, timespan, explain);
+    /// Leave of the account that a workspace is linked to: while its gate is shut, no table of it answers.
+    async fn pass(&self, workspace: WorkspaceId) -> Result<Pass, QueryError> {
+        let home = self.deps.catalog.workspace(workspace).await.map_err(|error| catalog_error(&error))?;
+        let home = home.ok_or_else(|| QueryError::new(ErrorKind::NotFound, "WorkspaceNotFound", "there is no such workspace"))?;
+        self.deps.keys.pass(home.account).await.map_err(|error| shut_error(&error))
+    }
+
+    fn context(
+        &self,
+        workspace: WorkspaceId,
+        principal: PrincipalId,
+        pass: Pass,
+        timespan: Option<TimeRange>,
+        explain: bool,
+    ) -> Arc<QueryContext> {
+        let context = QueryContext::new(self.deps.world.clone(), workspace, principal, pass, timespan, explain);
         let mut running = self.running.lock();
         running.retain(|known| known.strong_count() > 0);
         running.push(Arc::downgrade(&context));
@@ -192,7 +206,8 @@ impl Engine {
             }
         };
         let place = self.place().await?;
-        let context = self.context(workspace, principal, timespan, explain);
+        let pass = self.pass(workspace).await?;
+        let context = self.context(workspace, principal, pass, timespan, explain);
         let shared = self.shared(&context);
         let spill = SpillFiles::new(self.deps.world.clone(), self.deps.spill_dir.clone(), Arc::clone(&self.quota));
         let state = self.sessions.session(Arc::clone(&shared.blk), spill).map_err(|error| engine_error(error, &text))?;
@@ -220,6 +235,7 @@ impl Engine {
     /// # Errors
     /// As the catalog's and the keys'.
     pub async fn tables(&self, workspace: WorkspaceId) -> Result<Vec<TableInfo>, QueryError> {
+        let pass = self.pass(workspace).await?;
         let mut found = Vec::new();
         for row in self.deps.catalog.tables(workspace).await.map_err(|error| catalog_error(&error))? {
             let memory = self.deps.buffer.snapshot(row.id);
@@ -235,7 +251,18 @@ impl Engine {
                 retention_days: row.retention_days,
             });
         }
+        pass.check().map_err(|error| shut_error(&error))?;
         Ok(found)
+    }
+
+    /// Ends queries of the workspaces that are linked to an account, and those that touched its keys; its gate is shut.
+    pub fn cut(&self, account: AccountId, why: &KeyError) {
+        for context in self.running.lock().iter().filter_map(Weak::upgrade) {
+            if context.concerns(account) {
+                context.fail(aborted(why));
+                context.cancel.cancel();
+            }
+        }
     }
 
     /// Drops everything derived from rows of this epoch, and ends queries that touched it.

@@ -192,6 +192,16 @@ pub(crate) fn key_error(error: &KeyError, epoch: Epoch) -> QueryError {
     QueryError::new(error.kind(), error.code(), format!("{error} (epoch {})", epoch.aek))
 }
 
+/// An account whose gate is shut.
+pub(crate) fn shut_error(error: &KeyError) -> QueryError {
+    QueryError::new(error.kind(), error.code(), error.to_string())
+}
+
+/// What a query under way is told when the gate is shut on it.
+pub(crate) fn aborted(error: &KeyError) -> QueryError {
+    QueryError::new(error.kind(), error.code(), format!("{error} The query was under way and was stopped."))
+}
+
 /// The catalog failed.
 pub(crate) fn catalog_error(error: &CatalogError) -> QueryError {
     QueryError::new(error.kind(), error.code(), "the catalog did not answer")

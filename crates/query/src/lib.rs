@@ -38,7 +38,7 @@ mod rig;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{Answer, BatchStream, Partial, QueryStats, Render, TableInfo};
+pub use answer::{Answer, BatchStream, Egress, Partial, QueryStats, Render, TableInfo};
 pub use config::{Language, Limits, QueryConfig, QueryRequest};
 pub use engine::{Engine, QueryDeps};
 pub use error::{Place, QueryError};

@@ -55,6 +55,21 @@ impl Pins {
         Ok(rows)
     }
 
+    /// Rows that were dropped from memory with their key are in the log: without that key the answer would lack them.
+    async fn miss_nothing(&self, row: &TableRow, range: TimeRange) -> Result<(), QueryError> {
+        let context = &self.shared.context;
+        for (epoch, never_read) in self.buffer.away(row.id, range) {
+            // Of a log that was never read back it is known only who could have written to it.
+            let may_hold = !never_read
+                || self.catalog.workspace_secret(context.workspace, epoch.aek).await.map_err(|error| catalog_error(&error))?.is_some();
+            if may_hold {
+                let hint = format!("rows of table {} that came last are under that key", row.name);
+                self.shared.lineage.guard(context, epoch).await.map_err(|error| error.with_hint(hint))?;
+            }
+        }
+        Ok(())
+    }
+
     async fn pin(&self, row: &TableRow) -> Result<LogTable, QueryError> {
         let context = &self.shared.context;
         // EXPLAIN tells of the blocks outside the timespan, too.
@@ -63,6 +78,7 @@ impl Pins {
         let memory = self.buffer.snapshot(row.id);
         let snapshot = self.catalog.snapshot(row.id, range).await.map_err(|error| catalog_error(&error))?;
         let memory = unflushed(memory, &snapshot);
+        self.miss_nothing(row, context.timespan.unwrap_or(TimeRange::ALL)).await?;
         // After both: a column is in the catalog before any row that has it.
         let columns = self.shared.lineage.schema(context.workspace, context.principal, row.id).await?;
         let stats = &context.stats;

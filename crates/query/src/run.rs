@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::DropGuard;
 
-use crate::answer::Partial;
+use crate::answer::{Egress, Partial};
 use crate::context::QueryContext;
 use crate::error::engine_error;
 use crate::pin::Pins;
@@ -63,7 +63,7 @@ pub(crate) async fn start(threads: &Handle, job: Job) -> Result<Answer, QueryErr
     let Columns { schema, render } = columns_rx.await.map_err(|_| QueryError::internal("the query stopped unexpectedly"))??;
     let columns = columns(&schema);
     let stats = Arc::clone(&context.stats);
-    Ok(Answer { columns, schema, batches: stream(batches_rx, off), stats, render })
+    Ok(Answer { columns, schema, batches: stream(batches_rx, off), stats, render, egress: Egress(context) })
 }
 
 /// Names and KQL types of an answer.
@@ -197,7 +197,7 @@ async fn send_all(job: &Job, mut rows: SendableRecordBatchStream, batches: &Batc
         stats.rows.fetch_add(n, Ordering::Relaxed);
         stats.bytes.fetch_add(bytes, Ordering::Relaxed);
         // The egress gate: no batch leaves after a key went or a block failed.
-        context.check()?;
+        context.hold().await?;
         if n > 0 && !send(batches, batch).await {
             return Ok(());
         }
@@ -205,7 +205,7 @@ async fn send_all(job: &Job, mut rows: SendableRecordBatchStream, batches: &Batc
             return Ok(());
         }
     }
-    context.check()
+    context.hold().await
 }
 
 /// How many rows of the batch still fit, and why no more, if not all do.

@@ -30,7 +30,6 @@ use strongroom_catalog::BlockRow;
 use strongroom_model::{BlockStats, Epoch, TIME_COLUMN, TableName, TableSchema, TimeRange};
 use strongroom_store::BlockStore;
 
-use crate::QueryError;
 use crate::blk::{BLK_URL, BlkStore, stored};
 use crate::context::QueryContext;
 use crate::explain::{Fate, Pruned};
@@ -38,6 +37,7 @@ use crate::footers::Footers;
 use crate::lineage::Lineage;
 use crate::memtable::MemtableExec;
 use crate::prune::{self, Bounds};
+use crate::{QueryError, output};
 
 /// Read at once from a block's end: footers of blocks of some twenty columns fit.
 const FOOTER_HINT_BYTES: usize = 64 << 10;
@@ -135,7 +135,11 @@ impl LogTable {
         let mut opened = Vec::with_capacity(left.len());
         for block in &left {
             let row = &self.blocks[*block];
-            let guard = shared.lineage.guard(context, row.epoch).await?;
+            let away = |error: QueryError| {
+                let (from, to) = (output::format_datetime(row.time.start), output::format_datetime(row.time.end));
+                error.with_hint(format!("it holds the rows of table {} from {from} to {to}", self.name))
+            };
+            let guard = shared.lineage.guard(context, row.epoch).await.map_err(away)?;
             opened.push(shared.lineage.stats(&guard, row)?);
         }
         let by_block: std::collections::HashMap<usize, Option<Arc<BlockStats>>> = left.iter().copied().zip(opened).collect();

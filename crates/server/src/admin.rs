@@ -108,7 +108,7 @@ impl Offline {
         }
         let header = Header {
             kind: ObjectKind::Block,
-            double: false,
+            double: guard.is_double(),
             aek: row.epoch.aek,
             account: row.epoch.account,
             workspace: row.workspace,

@@ -5,6 +5,7 @@
 
 mod auth;
 mod body;
+mod egress;
 pub mod error;
 mod ingest;
 mod listen;

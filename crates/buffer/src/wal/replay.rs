@@ -9,7 +9,7 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 
 use arrow_schema::SchemaRef;
-use strongroom_envelope::{Header, KeyGuard, ObjectKind, OpenError, PREFIX_LEN, SegmentCipher, TAG_LEN};
+use strongroom_envelope::{Header, KeyGuard, ObjectKind, OpenError, SegmentCipher, TAG_LEN};
 use strongroom_model::{Epoch, ObjectId, Position, TableId};
 use strongroom_world::World;
 
@@ -21,13 +21,14 @@ use super::trail::{Trailed, unlink};
 use crate::memtable::Durable;
 use crate::{BufferError, Cut, Recovery};
 
-const PREFIX: u64 = PREFIX_LEN as u64;
+/// The shorter prefix: where records may begin.
+const PREFIX: u64 = SegmentCipher::prefix_len(false) as u64;
 
 /// A segment whose beginning is whole.
 #[derive(Debug)]
 pub(crate) struct Listed {
     id: ObjectId,
-    prefix: [u8; PREFIX_LEN],
+    prefix: Vec<u8>,
     /// Position of its first record: never used twice, so it orders an epoch's segments.
     first: u64,
 }
@@ -91,13 +92,15 @@ enum Beginning {
 /// The first record vouches for the prefix, and both are durable before a row is written: if they are not whole but
 /// rows follow, that is damage and no power cut.
 fn beginning(tape: &mut Tape, id: ObjectId) -> io::Result<Beginning> {
-    if let Ok(prefix) = <[u8; PREFIX_LEN]>::try_from(tape.bytes(0, PREFIX)?)
-        && let Some((head, _)) = tape.record(PREFIX, crc32c::crc32c(&prefix))?
-        && let Ok(header) = Header::parse(&prefix)
+    if let Ok(header) = Header::parse(tape.bytes(0, PREFIX)?)
         && header.kind == ObjectKind::Wal
         && header.object == id
     {
-        return Ok(Beginning::Whole(header.epoch(), Listed { id, prefix, first: head.seq }));
+        let len = SegmentCipher::prefix_len(header.double) as u64;
+        let prefix = tape.bytes(0, len)?.to_vec();
+        if let Some((head, _)) = tape.record(len, crc32c::crc32c(&prefix))? {
+            return Ok(Beginning::Whole(header.epoch(), Listed { id, prefix, first: head.seq }));
+        }
     }
     let later = tape.scan(PREFIX, |_| true)?.found;
     Ok(later.map_or(Beginning::NeverFinished, |(_, head)| Beginning::Damaged(Position(head.seq.saturating_sub(1)))))
@@ -110,6 +113,8 @@ struct Reading<'a> {
     id: ObjectId,
     tape: Tape,
     cipher: SegmentCipher,
+    /// Where the first record lies.
+    first_at: u64,
     offset: u64,
     /// The position that comes next.
     expect: u64,
@@ -200,7 +205,8 @@ impl<'a> Reading<'a> {
             id,
             tape,
             cipher,
-            offset: PREFIX,
+            first_at: listed.prefix.len() as u64,
+            offset: listed.prefix.len() as u64,
             expect: listed.first,
             limit: u64::MAX,
             previous: [0; TAG_LEN],
@@ -371,7 +377,7 @@ impl<'a> Reading<'a> {
         let file = &self.tape.file;
         if let Some((_, from)) = self.unsure.front() {
             // The prefix became durable together with the first record, or neither did.
-            let from = if *from == PREFIX { &0 } else { from };
+            let from = if *from == self.first_at { &0 } else { from };
             let mut bytes = vec![0; usize::try_from(self.offset - from).expect("a group fits in memory")];
             let read = file.read_at(&mut bytes, *from)?;
             file.write_all_at(&[IoSlice::new(&bytes[..read])], *from)?;

@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
-use strongroom_envelope::{Header, KeyGuard, ObjectKind, PREFIX_LEN, SealError, SegmentCipher, TAG_LEN};
+use strongroom_envelope::{Header, KeyGuard, ObjectKind, SealError, SegmentCipher, TAG_LEN};
 use strongroom_model::{ObjectId, TableId, WorkspaceId};
 use strongroom_world::{FsFile, World};
 
@@ -66,7 +66,7 @@ impl Segment {
         let id = ObjectId::mint(ms, random);
         let header = Header {
             kind: ObjectKind::Wal,
-            double: false,
+            double: guard.is_double(),
             aek: epoch.aek,
             account: epoch.account,
             workspace: WorkspaceId::NIL,
@@ -80,12 +80,12 @@ impl Segment {
         let tag = cipher.seal_record(guard, now, seq, cut, &[0; TAG_LEN], &mut open, frame::HEAD_LEN).map_err(OpenFailed::Seal)?;
         frame::finish(&mut open, crc32c::crc32c(&prefix), seq, cut, &tag);
         let path = dir.join(file_name(id));
-        let first = config.segment_first_bytes.max((PREFIX_LEN + open.len()) as u64);
+        let first = config.segment_first_bytes.max((prefix.len() + open.len()) as u64);
         let file = create(world, dir, &path, first, &prefix, &open).map_err(|error| OpenFailed::Io(id, error))?;
         Ok(Self {
             id,
             retention_days,
-            offset: (PREFIX_LEN + open.len()) as u64,
+            offset: (prefix.len() + open.len()) as u64,
             file,
             cipher,
             allocated: first,

@@ -61,7 +61,7 @@ fn a_killed_guard_gives_nothing_to_anybody_and_no_renewal_wakes_it() {
     assert_eq!(open(&guard, NOW, &header(false), &sealed), Err(OpenError::Guard(killed)));
     let range = usize::try_from(opener.sealed_range(0..1).start).unwrap();
     assert_eq!(opener.open_range(&guard, NOW, 0..1, &sealed[range..]), Err(OpenError::Guard(killed)));
-    assert_eq!(segment.seal_record(&guard, NOW, 1, 0, &[0; 16], &mut [1], 0), Err(SealError::Guard(killed)));
+    assert_eq!(segment.seal_record(&guard, NOW, 1, 0, &[0; 16], &mut vec![1], 0), Err(SealError::Guard(killed)));
     assert_eq!(SegmentCipher::reopen(&guard, NOW, EPOCH, &prefix).unwrap_err(), OpenError::Guard(killed));
     assert_eq!(part.seal_part(NOW, &rng, OBJECT, 0, b"x"), Err(SealError::Guard(killed)));
     assert_eq!(cache.effective(Some(&guard), NOW).unwrap_err(), killed);

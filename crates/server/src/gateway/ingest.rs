@@ -91,7 +91,9 @@ pub(crate) async fn compact(
 }
 
 pub(crate) fn ingest_error(error: &IngestError) -> ApiError {
-    ApiError::new(error.kind(), error.code(), error)
+    // Our own agents keep what was not taken and try again on 503; a 403 would make them drop it.
+    let kind = if error.kind() == ErrorKind::KeyRevoked { ErrorKind::Unavailable } else { error.kind() };
+    ApiError::new(kind, error.code(), error)
 }
 
 fn text(headers: &HeaderMap, name: &'static str) -> Result<Option<String>, ApiError> {

@@ -13,7 +13,7 @@ use strongroom_query::{Language, Limits, QueryError, QueryRequest};
 
 use super::auth::Who;
 use super::error::ApiError;
-use super::{App, SMALL_BODY, body};
+use super::{App, SMALL_BODY, body, egress};
 use crate::timespan;
 
 /// The body of a query; Azure's clients send nulls explicitly.
@@ -117,14 +117,16 @@ async fn answer(
         explain: question.explain.unwrap_or(false),
     };
     let answer = app.site.engine.run(request).await.map_err(|error| query_error(&error))?;
+    let egress = answer.egress.clone();
     let (media_type, body) = match shape {
         Shape::Json => {
             let options = JsonOptions { statistics: prefer.statistics, render: prefer.render, ..JsonOptions::default() };
-            ("application/json", Body::from(output::json(answer, options).await.map_err(|error| query_error(&error))?))
+            let whole = output::json(answer, options).await.map_err(|error| query_error(&error))?;
+            ("application/json", egress::guarded(egress, futures::stream::once(async { Ok(whole.into()) })))
         }
-        Shape::NdJson => ("application/x-ndjson", Body::from_stream(output::ndjson(answer))),
-        Shape::Csv => ("text/csv; charset=utf-8; header=present", Body::from_stream(output::csv(answer))),
-        Shape::Arrow => ("application/vnd.apache.arrow.stream", Body::from_stream(output::arrow_ipc(answer))),
+        Shape::NdJson => ("application/x-ndjson", egress::guarded(egress, output::ndjson(answer))),
+        Shape::Csv => ("text/csv; charset=utf-8; header=present", egress::guarded(egress, output::csv(answer))),
+        Shape::Arrow => ("application/vnd.apache.arrow.stream", egress::guarded(egress, output::arrow_ipc(answer))),
     };
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(media_type))], body).into_response())
 }

@@ -1,0 +1,198 @@
+//! Epochs of a customer's key: made, polled, killed and brought back by the key watch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use strongroom_catalog::{AccountRow, AekRow};
+use strongroom_envelope::{Aek, InfrastructureKey, KeyGuard, RecordIds, WrappedAek};
+use strongroom_model::{AccountId, AekId, Epoch, KeyClass, ObjectId};
+
+use super::KeyRing;
+use crate::gate::{Gate, Standing};
+use crate::provider::KeyVault;
+use crate::{KeyError, Shut};
+
+/// What a poll that the vault answered well found.
+#[derive(Debug)]
+pub struct Polled {
+    /// Epochs whose guard came back with this poll: their log is to be read again.
+    pub returned: Vec<KeyGuard>,
+    /// The version that the record which was unwrapped was wrapped under.
+    pub version: String,
+}
+
+impl KeyRing {
+    /// Makes a cluster's account: infrastructure key if it is to have two layers, and a first AEK under the provider's root key.
+    ///
+    /// # Errors
+    /// [`KeyError::Catalog`], [`KeyError::Objects`].
+    pub async fn open_account(&self, region: &str, cluster: ObjectId, double: bool) -> Result<AccountId, KeyError> {
+        // A half-made one of the same cluster is taken up again.
+        let name = cluster.to_string();
+        let found = self.catalog.accounts().await?.into_iter().find(|row| row.cluster.as_deref() == Some(&name));
+        let account = if let Some(row) = found {
+            row.id
+        } else {
+            let (ms, random) = self.world.id_seed();
+            let id = AccountId::mint(ms, random);
+            self.catalog.account_insert(&AccountRow { id, region: region.to_owned(), cluster: Some(name) }).await?;
+            id
+        };
+        if self.catalog.aek_current(account).await?.is_none() {
+            if double && self.catalog.infrastructure_get(account).await?.is_none() {
+                let key = InfrastructureKey::generate(self.world.rng.as_ref());
+                let cell = self.mmk.wrap_infrastructure_key(self.world.rng.as_ref(), account, &key);
+                self.copies.keep_infrastructure(account, &cell).await?;
+                self.catalog.infrastructure_put(account, &cell).await?;
+            }
+            self.create_provider_aek(account, cluster).await?;
+        }
+        Ok(account)
+    }
+
+    /// The gate of an account, made if there is none.
+    pub fn gate(&self, account: AccountId, cluster: ObjectId, name: &str, standing: Standing) -> Arc<Gate> {
+        Arc::clone(self.gates.write().entry(account).or_insert_with(|| Gate::new(account, cluster, name, standing)))
+    }
+
+    /// What an account's gate says; `None` if it has none.
+    #[must_use]
+    pub fn standing(&self, account: AccountId) -> Option<Standing> {
+        self.gates.read().get(&account).map(|gate| gate.standing())
+    }
+
+    /// The records of an account's AEKs that a customer's key wraps, oldest first.
+    ///
+    /// # Errors
+    /// [`KeyError::Catalog`], [`KeyError::WrongRecord`], [`KeyError::Stale`].
+    pub async fn customer_records(&self, account: AccountId) -> Result<Vec<WrappedAek>, KeyError> {
+        let rows = self.catalog.aeks(account).await?;
+        rows.iter().filter(|row| row.class == KeyClass::Cmk).map(|row| self.admit(row)).collect()
+    }
+
+    /// Starts an epoch under the customer's key: a new AEK, wrapped, unwrapped again to be sure, then reigning.
+    ///
+    /// # Errors
+    /// [`KeyError::Vault`] if the vault does not wrap, or does not unwrap what it wrapped; [`KeyError::Catalog`],
+    /// [`KeyError::Objects`].
+    pub async fn begin_customer_epoch(
+        &self,
+        account: AccountId,
+        cluster: ObjectId,
+        vault: &dyn KeyVault,
+        lease: Duration,
+    ) -> Result<Epoch, KeyError> {
+        let (aek, ids) = self.mint_aek(account, cluster).await?;
+        let record = vault.wrap_key(&aek, &ids).await?;
+        let asked = self.now();
+        drop(vault.unwrap_key(&record).await?);
+        let epoch = Epoch { account, aek: ids.aek };
+        let guard = KeyGuard::new(epoch, KeyClass::Cmk, aek, self.infrastructure(account).await?, asked.after(lease));
+        // Before anybody can learn of the epoch.
+        self.guards.write().insert(epoch, guard);
+        if let Err(error) = self.keep_aek(&record, KeyClass::Cmk).await {
+            if let Some(guard) = self.guards.write().remove(&epoch) {
+                guard.kill();
+            }
+            return Err(error);
+        }
+        Ok(epoch)
+    }
+
+    /// One real unwrap, its check value verified, of the AEK whose `turn` it is; then every guard of the account holds until
+    /// the lease counted from before the call. AEKs without a guard are unwrapped too.
+    ///
+    /// # Errors
+    /// [`KeyError::Vault`] as the vault answered; [`KeyError::NoKey`] if the account has no AEK of this class.
+    pub async fn poll(&self, account: AccountId, vault: &dyn KeyVault, turn: usize, lease: Duration) -> Result<Polled, KeyError> {
+        let records = self.customer_records(account).await?;
+        let nil = Epoch { account, aek: AekId::NIL };
+        let first = records.get(turn % records.len().max(1)).ok_or(KeyError::NoKey { epoch: nil })?;
+        let asked = self.now();
+        let aek = vault.unwrap_key(first).await?;
+        metrics::counter!("keys_unwraps_total", "provider" => vault.provider()).increment(1);
+        let deadline = asked.after(lease);
+        let mut returned = Vec::new();
+        let mut unwrapped = Some((first.ids.aek, aek));
+        for record in &records {
+            let epoch = Epoch { account, aek: record.ids.aek };
+            let there = self.guards.read().get(&epoch).cloned();
+            if let Some(guard) = there {
+                guard.renew(deadline);
+                continue;
+            }
+            let aek = match unwrapped.take() {
+                Some((id, aek)) if id == record.ids.aek => aek,
+                other => {
+                    unwrapped = other;
+                    vault.unwrap_key(record).await?
+                }
+            };
+            let guard = KeyGuard::new(epoch, KeyClass::Cmk, aek, self.infrastructure(account).await?, deadline);
+            self.guards.write().insert(epoch, guard.clone());
+            tracing::info!(aek = %epoch.aek, %account, class = "CMK", "key unwrapped");
+            returned.push(guard);
+        }
+        Ok(Polled { returned, version: first.key_version.clone() })
+    }
+
+    /// Kills the guards of an account's customer epochs, wiping their keys for all holders. Which they were.
+    pub fn kill(&self, account: AccountId) -> Vec<Epoch> {
+        let mut killed = Vec::new();
+        self.guards.write().retain(|epoch, guard| {
+            let keep = epoch.account != account || guard.class() != KeyClass::Cmk;
+            if !keep {
+                guard.kill();
+                killed.push(*epoch);
+            }
+            keep
+        });
+        killed
+    }
+
+    /// Wraps every customer AEK of an account once more with `to`, proving each by an unwrap before its old record goes.
+    /// No data is touched, no guard changes.
+    ///
+    /// # Errors
+    /// [`KeyError::Vault`] as either vault answered: AEKs done so far stay done, the others keep their record.
+    pub async fn rewrap(&self, account: AccountId, from: &dyn KeyVault, to: &dyn KeyVault) -> Result<usize, KeyError> {
+        let mut done = 0;
+        for row in self.catalog.aeks(account).await?.into_iter().filter(|row| row.class == KeyClass::Cmk) {
+            let old = self.admit(&row)?;
+            let aek = from.unwrap_key(&old).await?;
+            let record = self.wrapped_again(&aek, &old, account, to).await?;
+            fail::fail_point!("rotate.swap", |_| Err(KeyError::NotLoaded { epoch: Epoch { account, aek: row.aek } }));
+            let generation = record.ids.generation;
+            self.catalog.aek_rewrap(&AekRow { generation, record: record.to_bytes(), ..row }).await?;
+            self.generations.admit(&record.ids)?;
+            self.copies.reconcile(&record).await?;
+            tracing::info!(aek = %record.ids.aek, %account, generation, version = record.key_version, "key wrapped again");
+            done += 1;
+        }
+        Ok(done)
+    }
+
+    async fn wrapped_again(&self, aek: &Aek, old: &WrappedAek, account: AccountId, to: &dyn KeyVault) -> Result<WrappedAek, KeyError> {
+        let highest = self.catalog.aeks(account).await?.iter().map(|row| row.generation).max().unwrap_or(0);
+        let record = to.wrap_key(aek, &RecordIds { generation: highest + 1, ..old.ids }).await?;
+        drop(to.unwrap_key(&record).await?);
+        Ok(record)
+    }
+
+    /// Whether an account's newest epoch is the customer's.
+    ///
+    /// # Errors
+    /// [`KeyError::Catalog`].
+    pub async fn reigns_customer(&self, account: AccountId) -> Result<bool, KeyError> {
+        Ok(self.catalog.aek_current(account).await?.is_some_and(|row| row.class == KeyClass::Cmk))
+    }
+
+    /// The error that a shut account answers; `None` while it is open or has no gate.
+    #[must_use]
+    pub fn shut(&self, account: AccountId) -> Option<(Shut, i64)> {
+        match self.standing(account) {
+            Some(Standing::Shut(why, since_ms)) => Some((why, since_ms)),
+            _ => None,
+        }
+    }
+}
