@@ -131,7 +131,7 @@ impl SegmentCipher {
         tag: &[u8; TAG_LEN],
     ) -> Result<(), OpenError> {
         let associated = self.associated(seq, synced_through, previous);
-        let open = |layers: &Layers| {
+        let mut open = |layers: &Layers| {
             let Some(outer) = &layers.outer else { return layers.inner.open_in_place(seq, &associated, ciphertext, tag) };
             outer.open_in_place(seq, &associated, ciphertext, tag)?;
             let inner_tag = *ciphertext.last_chunk::<TAG_LEN>().ok_or(NotAuthentic)?;

@@ -21,6 +21,10 @@ use crate::gate::{Gate, Pass, Standing};
 use crate::provider::{KeyVault, MmkVault, VaultError};
 use crate::records::{Generations, RecordCopies};
 
+mod customers;
+
+pub use customers::Polled;
+
 /// The region of the account that the first start creates.
 const REGION: &str = "local";
 
@@ -229,8 +233,8 @@ impl KeyRing {
 
     /// The key of an account's outer layer; `None` if it has one layer, as the shared account has.
     async fn infrastructure(&self, account: AccountId) -> Result<Option<InfrastructureKey>, KeyError> {
-        let cell = self.catalog.infrastructure_get(account).await?;
-        Ok(cell.map(|cell| self.mmk.unwrap_infrastructure_key(account, &cell)).transpose()?)
+        let row = self.catalog.infrastructure_get(account).await?;
+        Ok(row.map(|row| self.mmk.unwrap_infrastructure_key(account, &row.cell)).transpose()?)
     }
 
     /// The record of a row, if it is that row's and no older one put back.
@@ -303,8 +307,6 @@ fn unknown_provider(record: &WrappedAek) -> VaultError {
     VaultError::UnknownProvider { aek: record.ids.aek, provider: record.provider.clone() }
 }
 
-mod customers;
-pub use customers::Polled;
 
 #[cfg(test)]
 mod tests;

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use strongroom_catalog::{AccountRow, AekRow};
+use strongroom_catalog::{AccountRow, AekRow, InfrastructureRow};
 use strongroom_envelope::{Aek, InfrastructureKey, KeyGuard, RecordIds, WrappedAek};
 use strongroom_model::{AccountId, AekId, Epoch, KeyClass, ObjectId};
+use strongroom_world::BootTime;
 
 use super::KeyRing;
 use crate::gate::{Gate, Standing};
@@ -42,8 +43,9 @@ impl KeyRing {
             if double && self.catalog.infrastructure_get(account).await?.is_none() {
                 let key = InfrastructureKey::generate(self.world.rng.as_ref());
                 let cell = self.mmk.wrap_infrastructure_key(self.world.rng.as_ref(), account, &key);
-                self.copies.keep_infrastructure(account, &cell).await?;
-                self.catalog.infrastructure_put(account, &cell).await?;
+                // Of two made at once the first is kept; the copy follows it.
+                let kept = self.catalog.infrastructure_put(&InfrastructureRow { account, cell }).await?;
+                self.copies.keep_infrastructure(account, &kept.cell).await?;
             }
             self.create_provider_aek(account, cluster).await?;
         }
@@ -150,33 +152,101 @@ impl KeyRing {
         killed
     }
 
-    /// Wraps every customer AEK of an account once more with `to`, proving each by an unwrap before its old record goes.
-    /// No data is touched, no guard changes.
+    /// Moves the deadline of every guard of an account's customer epochs.
+    pub fn renew(&self, account: AccountId, deadline: BootTime) {
+        for guard in self.customer_guards(account) {
+            guard.renew(deadline);
+        }
+    }
+
+    /// The guards of an account's customer epochs that are there.
+    #[must_use]
+    pub fn customer_guards(&self, account: AccountId) -> Vec<KeyGuard> {
+        let guards = self.guards.read();
+        guards.iter().filter(|(epoch, guard)| epoch.account == account && guard.class() == KeyClass::Cmk).map(|(_, guard)| guard.clone()).collect()
+    }
+
+    /// Wraps every customer AEK of an account that is not under `version` of the key at `uri` once more with `to`, which keeps
+    /// that key; each is proved by an unwrap before its old record goes. No data is touched, no guard changes. How many.
     ///
     /// # Errors
     /// [`KeyError::Vault`] as either vault answered: AEKs done so far stay done, the others keep their record.
-    pub async fn rewrap(&self, account: AccountId, from: &dyn KeyVault, to: &dyn KeyVault) -> Result<usize, KeyError> {
+    pub async fn rewrap(&self, account: AccountId, from: &dyn KeyVault, to: &dyn KeyVault, uri: &str, version: &str) -> Result<usize, KeyError> {
         let mut done = 0;
         for row in self.catalog.aeks(account).await?.into_iter().filter(|row| row.class == KeyClass::Cmk) {
             let old = self.admit(&row)?;
+            if old.key_uri == uri && old.key_version == version {
+                continue;
+            }
             let aek = from.unwrap_key(&old).await?;
-            let record = self.wrapped_again(&aek, &old, account, to).await?;
-            fail::fail_point!("rotate.swap", |_| Err(KeyError::NotLoaded { epoch: Epoch { account, aek: row.aek } }));
-            let generation = record.ids.generation;
+            let generation = self.next_generation(account).await?;
+            let record = wrapped(&aek, RecordIds { generation, ..old.ids }, to).await?;
+            fail::fail_point!("rotate.verify");
             self.catalog.aek_rewrap(&AekRow { generation, record: record.to_bytes(), ..row }).await?;
-            self.generations.admit(&record.ids)?;
-            self.copies.reconcile(&record).await?;
-            tracing::info!(aek = %record.ids.aek, %account, generation, version = record.key_version, "key wrapped again");
+            fail::fail_point!("rotate.swap");
+            self.kept_record(&record).await?;
             done += 1;
         }
         Ok(done)
     }
 
-    async fn wrapped_again(&self, aek: &Aek, old: &WrappedAek, account: AccountId, to: &dyn KeyVault) -> Result<WrappedAek, KeyError> {
-        let highest = self.catalog.aeks(account).await?.iter().map(|row| row.generation).max().unwrap_or(0);
-        let record = to.wrap_key(aek, &RecordIds { generation: highest + 1, ..old.ids }).await?;
-        drop(to.unwrap_key(&record).await?);
-        Ok(record)
+    /// Puts an account under another key: every live AEK is wrapped by `to` and proved, a new one is made, and all of it is
+    /// kept in one step. From then on `from` opens nothing.
+    ///
+    /// # Errors
+    /// [`KeyError::Vault`] as either vault answered; then nothing changed.
+    pub async fn supersede(
+        &self,
+        account: AccountId,
+        cluster: ObjectId,
+        from: &dyn KeyVault,
+        to: &dyn KeyVault,
+        lease: Duration,
+    ) -> Result<Epoch, KeyError> {
+        let mut generation = self.next_generation(account).await?;
+        let (mut rows, mut records) = (Vec::new(), Vec::new());
+        for row in self.catalog.aeks(account).await?.into_iter().filter(|row| row.class == KeyClass::Cmk) {
+            let old = self.admit(&row)?;
+            let aek = from.unwrap_key(&old).await?;
+            let record = wrapped(&aek, RecordIds { generation, ..old.ids }, to).await?;
+            rows.push(AekRow { generation, record: record.to_bytes(), ..row });
+            records.push(record);
+            generation += 1;
+        }
+        let (ms, random) = self.world.id_seed();
+        let aek = Aek::generate(AekId::mint(ms, random), self.world.rng.as_ref());
+        let asked = self.now();
+        let next = wrapped(&aek, RecordIds { cluster, account, aek: aek.id(), generation }, to).await?;
+        fail::fail_point!("rotate.verify");
+        let epoch = Epoch { account, aek: next.ids.aek };
+        let guard = KeyGuard::new(epoch, KeyClass::Cmk, aek, self.infrastructure(account).await?, asked.after(lease));
+        self.guards.write().insert(epoch, guard.clone());
+        let created_ms = self.world.clock.wall().unix_ms();
+        let row = AekRow { aek: epoch.aek, account, class: KeyClass::Cmk, generation, record: next.to_bytes(), current: true, created_ms };
+        if let Err(error) = self.catalog.aek_supersede(&rows, &row).await {
+            self.guards.write().remove(&epoch);
+            guard.kill();
+            return Err(error.into());
+        }
+        fail::fail_point!("rotate.swap");
+        self.reigning.lock().insert(account, epoch);
+        for record in records.iter().chain([&next]) {
+            self.kept_record(record).await?;
+        }
+        Ok(epoch)
+    }
+
+    async fn next_generation(&self, account: AccountId) -> Result<u64, KeyError> {
+        Ok(self.catalog.aeks(account).await?.iter().map(|row| row.generation).max().unwrap_or(0) + 1)
+    }
+
+    /// After the catalog has it: the copy beside the data, and no older one from now on.
+    async fn kept_record(&self, record: &WrappedAek) -> Result<(), KeyError> {
+        let RecordIds { account, aek, generation, .. } = record.ids;
+        self.generations.admit(&record.ids)?;
+        self.copies.reconcile(record).await?;
+        tracing::info!(%aek, %account, generation, version = record.key_version, "key wrapped again");
+        Ok(())
     }
 
     /// Whether an account's newest epoch is the customer's.
@@ -195,4 +265,11 @@ impl KeyRing {
             _ => None,
         }
     }
+}
+
+/// Wraps an AEK and proves that the vault gives it back.
+async fn wrapped(aek: &Aek, ids: RecordIds, vault: &dyn KeyVault) -> Result<WrappedAek, KeyError> {
+    let record = vault.wrap_key(aek, &ids).await?;
+    drop(vault.unwrap_key(&record).await?);
+    Ok(record)
 }

@@ -1,0 +1,225 @@
+//! The desk: what clusters ask of keys. Every call may be repeated after a crash.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use strongroom_catalog::{ClusterRow, IdentityRow};
+use strongroom_envelope::WrappedAek;
+use strongroom_keys::identity::ClusterIdentity;
+use strongroom_keys::provider::{KekRef, KeyFacts, KeyProblem, KeyVault, validate};
+use strongroom_keys::state::{KeyState, Moment};
+use strongroom_keys::{Shut, Standing};
+use strongroom_model::{AccountId, Epoch, ObjectId, WorkspaceId};
+
+use super::{Watch, Watched};
+use crate::ControlError;
+use crate::desk::{AekStatus, IdentityParts, KekStatus, KeyDesk, KeyStatus};
+use crate::refusal::Refusal;
+
+/// Validating a key and wrapping under it take a handful of calls; all of them together no longer than this.
+const SET_KEY_MAX: Duration = Duration::from_secs(60);
+
+/// The desk over a watch.
+#[derive(Clone, Debug)]
+pub struct Desk(pub Arc<Watch>);
+
+#[async_trait]
+impl KeyDesk for Desk {
+    async fn open_account(&self, cluster: ObjectId, region: &str, double: bool) -> Result<AccountId, ControlError> {
+        Ok(self.0.deps.keys.open_account(region, cluster, double).await?)
+    }
+
+    async fn new_identity(&self, cluster: ObjectId) -> Result<IdentityParts, ControlError> {
+        let deps = &self.0.deps;
+        let rng = deps.world.rng.as_ref();
+        let identity = ClusterIdentity::generate(rng).map_err(|_| ControlError::Damaged { what: "the generator of identities" })?;
+        let cell = deps.keys.mmk().seal_cell(rng, cluster, &identity.to_secret_bytes());
+        Ok(IdentityRow {
+            principal: identity.principal().to_string(),
+            tenant: identity.tenant().to_string(),
+            public_key_pem: identity.public_key_pem(),
+            cell,
+        })
+    }
+
+    async fn probe(&self, cluster: &ClusterRow, kek: &KekRef) -> Result<KeyFacts, ControlError> {
+        let client = self.0.deps.vaults.client(kek, self.0.identity(cluster)?).await?;
+        self.0.validated(client.as_ref()).await
+    }
+
+    async fn set_key(&self, cluster: &ClusterRow, kek: KekRef) -> Result<KeyFacts, ControlError> {
+        let set = self.0.set_key(cluster, kek);
+        tokio::select! {
+            set = set => set,
+            () = self.0.deps.world.clock.sleep(SET_KEY_MAX) => Err(not_valid("VaultUnreachable", "the vault took too long")),
+        }
+    }
+
+    async fn link(&self, workspace: WorkspaceId, cluster: &ClusterRow) -> Result<(), ControlError> {
+        let deps = &self.0.deps;
+        let account = cluster.account.ok_or(ControlError::Damaged { what: "a cluster without an account" })?;
+        if let Some(Standing::Shut(why, since_ms)) = deps.keys.standing(account) {
+            return Err(strongroom_keys::KeyError::Shut { cluster: cluster.name.clone(), why, since_ms }.into());
+        }
+        self.0.relocate(workspace, account, Some(cluster.id)).await
+    }
+
+    async fn unlink(&self, workspace: WorkspaceId) -> Result<(), ControlError> {
+        self.0.relocate(workspace, self.0.deps.keys.shared_account(), None).await
+    }
+
+    async fn close_cluster(&self, cluster: &ClusterRow) -> Result<(), ControlError> {
+        let Some(watched) = self.0.watched.write().remove(&cluster.id) else { return Ok(()) };
+        watched.stop.send_replace(true);
+        // Nobody asks the vault any more, so nothing under the key may be used either.
+        self.0.shut(&watched, Shut::Unavailable).await;
+        Ok(())
+    }
+
+    async fn status(&self, cluster: &ClusterRow) -> Result<KeyStatus, ControlError> {
+        self.0.status(cluster).await
+    }
+}
+
+impl Watch {
+    /// Everything a key must be before a cluster comes under it.
+    async fn validated(&self, client: &dyn KeyVault) -> Result<KeyFacts, ControlError> {
+        validate(client, &self.deps.world).await.map_err(|problem| match problem {
+            KeyProblem::NotRecoverable => Refusal::KeyNotRecoverable.into(),
+            other => not_valid(other.code(), &other.to_string()),
+        })
+    }
+
+    async fn set_key(self: &Arc<Self>, cluster: &ClusterRow, kek: KekRef) -> Result<KeyFacts, ControlError> {
+        let account = cluster.account.ok_or(ControlError::Damaged { what: "a cluster without an account" })?;
+        let client = self.deps.vaults.client(&kek, self.identity(cluster)?).await?;
+        let facts = self.validated(client.as_ref()).await?;
+        let records = self.deps.keys.customer_records(account).await?;
+        let watched = match self.of(cluster.id) {
+            Some(watched) => watched,
+            None => {
+                let fresh = records.is_empty();
+                self.take_up(cluster, account, kek.clone(), Arc::clone(&client), fresh).await?
+            }
+        };
+        let _alone = watched.busy.lock().await;
+        let lease = self.config.lease;
+        let asked = Moment::now(&self.deps.world);
+        let (_, from) = watched.vault.read().clone();
+        let mut begun = false;
+        if records.is_empty() {
+            let epoch = self.deps.keys.begin_customer_epoch(account, cluster.id, client.as_ref(), lease).await;
+            if epoch.is_err() {
+                // Nothing is under the key: the cluster is as it was before.
+                self.watched.write().remove(&cluster.id);
+                watched.stop.send_replace(true);
+            }
+            watched.epochs.lock().push(epoch.map_err(key_refused)?);
+            begun = true;
+        } else {
+            let uri = kek.key_uri();
+            if records.iter().any(|record| record.key_uri == uri) {
+                self.deps.keys.rewrap(account, from.as_ref(), client.as_ref(), &uri, &facts.used).await.map_err(key_refused)?;
+            } else {
+                let epoch = self.deps.keys.supersede(account, cluster.id, from.as_ref(), client.as_ref(), lease).await;
+                watched.epochs.lock().push(epoch.map_err(key_refused)?);
+                begun = true;
+            }
+        }
+        fail::fail_point!("link.key_set");
+        *watched.vault.write() = (kek, client);
+        watched.version.lock().clone_from(&facts.used);
+        *watched.facts.lock() = Some(facts.clone());
+        let step = watched.machine.lock().on_answer(asked, Moment::now(&self.deps.world), &strongroom_keys::provider::Answer::Good);
+        self.act(&watched, step).await;
+        self.settle(&watched).await;
+        if !watched.spawned.swap(true, std::sync::atomic::Ordering::AcqRel) {
+            self.spawn(Arc::clone(&watched));
+        }
+        watched.wake.notify_one();
+        if begun {
+            // The new epoch reigns; done once no request can still take the old one.
+            for workspace in self.deps.catalog.workspaces_linked(cluster.id).await? {
+                drop(self.deps.still.still(workspace.id).await);
+                self.deps.still.flush(workspace.id);
+            }
+        }
+        Ok(facts)
+    }
+
+    async fn relocate(&self, workspace: WorkspaceId, account: AccountId, cluster: Option<ObjectId>) -> Result<(), ControlError> {
+        let still = self.deps.still.still(workspace).await;
+        fail::fail_point!("link.barrier");
+        let link = cluster.map(|cluster| (cluster, self.deps.world.clock.wall().unix_ms()));
+        self.deps.catalog.workspace_move(workspace, account, link).await?;
+        fail::fail_point!("link.moved");
+        drop(still);
+        tracing::info!(%workspace, %account, linked = cluster.is_some(), "workspace moved");
+        self.deps.still.flush(workspace);
+        Ok(())
+    }
+
+    async fn status(&self, cluster: &ClusterRow) -> Result<KeyStatus, ControlError> {
+        let Some(account) = cluster.account else { return Ok(KeyStatus::default()) };
+        let rows = self.deps.catalog.aeks(account).await?;
+        let mut aeks: Vec<AekStatus> = rows
+            .iter()
+            .map(|row| {
+                let record = WrappedAek::from_bytes(&row.record).map_err(|_| ControlError::Damaged { what: "a key record" })?;
+                Ok(AekStatus {
+                    id: row.aek,
+                    class: row.class,
+                    generation: row.generation,
+                    current: row.current,
+                    created_ms: row.created_ms,
+                    wrapped_by: record.key_uri,
+                    wrapped_version: record.key_version,
+                })
+            })
+            .collect::<Result<_, ControlError>>()?;
+        aeks.sort_by_key(|aek| aek.created_ms);
+        let infrastructure_key = self.deps.catalog.infrastructure_get(account).await?.is_some();
+        let Some(watched) = self.of(cluster.id) else {
+            return Ok(KeyStatus { aeks, infrastructure_key, ..KeyStatus::default() });
+        };
+        let now = Moment::now(&self.deps.world);
+        let (kek, _) = watched.vault.read().clone();
+        let machine = watched.machine.lock();
+        let lease_left = machine.lease_until().filter(|_| machine.state() != KeyState::Revoked).map(|until| until.since(now.boot).as_secs());
+        Ok(KeyStatus {
+            state: machine.state().as_str().to_owned(),
+            since_ms: Some(machine.since().wall.unix_ms()),
+            code: Some(machine.code().to_owned()),
+            last_good_ms: machine.last_good().map(|good| good.wall.unix_ms()),
+            lease_left_s: lease_left,
+            kek: Some(KekStatus {
+                vault_uri: kek.vault_uri.to_string(),
+                key_name: kek.key_name.clone(),
+                pinned_version: kek.key_version.clone(),
+                facts: watched.facts.lock().clone(),
+            }),
+            aeks,
+            infrastructure_key,
+            evidence: evidence(&watched),
+        })
+    }
+}
+
+/// What the last taking away did: step and microseconds.
+fn evidence(watched: &Watched) -> Vec<(String, u64)> {
+    let micros = |took: &Duration| u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    watched.evidence.lock().iter().map(|(step, took)| ((*step).to_owned(), micros(took))).collect()
+}
+
+fn not_valid(problem: &str, why: &str) -> ControlError {
+    Refusal::KeyNotValid { problem: problem.to_owned(), why: why.to_owned() }.into()
+}
+
+/// A vault that validated and then did not do what was asked.
+fn key_refused(error: strongroom_keys::KeyError) -> ControlError {
+    match error {
+        strongroom_keys::KeyError::Vault(error) => not_valid(error.vault_code(), &error.to_string()),
+        other => other.into(),
+    }
+}

@@ -1,0 +1,246 @@
+//! The key watch: asks each cluster's vault for its key every few seconds, and acts on what it says.
+//!
+//! What follows from an answer is decided by [`strongroom_keys::state`], which is pure; here it is carried out. Taking away has one
+//! order, in [`Watch::shut`]: gate, queries, guards, caches, memtables, hot cache, record. Nothing before the last two waits for
+//! a disk. Bringing back is the reverse: unwrap, guards, log, gate. Each cluster has a task of its own and its own identity
+//! towards the vault; the server has none.
+//!
+//! ```text
+//! sleep ─▶ unwrapKey ─▶ Machine::on_answer ─┬─ Stay
+//!                                           ├─ Suspect: gate held, confirm in 2 s
+//!                                           ├─ Revoked, Held, Unavailable, Quarantined: shut
+//!                                           └─ Restoring: read the log back ─▶ gate open
+//! ```
+
+mod desk;
+mod ports;
+mod rotation;
+mod turn;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use strongroom_catalog::{Catalog, ClusterRow};
+use strongroom_keys::identity::ClusterIdentity;
+use strongroom_keys::provider::{KekRef, KeyFacts, KeyVault};
+use strongroom_keys::state::{KeyState, Machine, Moment, StateConfig};
+use strongroom_keys::{Gate, KeyRing, Shut, Standing};
+use strongroom_model::{AccountId, Epoch, ObjectId};
+use strongroom_world::World;
+use tokio::sync::{Notify, watch};
+
+use crate::ControlError;
+pub use desk::Desk;
+pub use ports::{Cut, Forget, Gone, Recall, Still, Vaults};
+
+/// What the watch stands on.
+#[derive(Clone)]
+#[expect(missing_docs, reason = "each is named after its type")]
+pub struct WatchDeps {
+    pub world: World,
+    pub catalog: Catalog,
+    pub keys: Arc<KeyRing>,
+    pub vaults: Arc<dyn Vaults>,
+    pub cut: Arc<dyn Cut>,
+    /// In this order, once the gate is shut and the guards are dead: query caches, memtables, hot cache.
+    pub forget: Vec<Arc<dyn Forget>>,
+    pub recall: Arc<dyn Recall>,
+    pub still: Arc<dyn Still>,
+}
+
+impl fmt::Debug for WatchDeps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WatchDeps").field("forget", &self.forget).finish_non_exhaustive()
+    }
+}
+
+/// One cluster's key under watch.
+struct Watched {
+    cluster: ObjectId,
+    name: String,
+    account: AccountId,
+    gate: Arc<Gate>,
+    /// The vault in use and the key in it; replaced when another is set.
+    vault: RwLock<(KekRef, Arc<dyn KeyVault>)>,
+    machine: Mutex<Machine>,
+    /// The account's epochs under the customer's key, as far as known.
+    epochs: Mutex<Vec<Epoch>>,
+    /// Held by whoever talks to the vault or changes the key: polls and commands do not mix.
+    busy: tokio::sync::Mutex<()>,
+    /// Which AEK speaks for all next.
+    turn: AtomicUsize,
+    wake: Notify,
+    recalling: AtomicBool,
+    /// Whether it has a task of its own yet.
+    spawned: AtomicBool,
+    /// A step of forgetting failed: again at the next turn.
+    unfinished: AtomicBool,
+    /// The version that the last good unwrap used, and what else the vault said of the key when last asked.
+    version: Mutex<String>,
+    facts: Mutex<Option<KeyFacts>>,
+    /// What the last taking away did, step by step.
+    evidence: Mutex<Vec<(&'static str, Duration)>>,
+    stop: watch::Sender<bool>,
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watched").field("cluster", &self.cluster).field("state", &self.machine.lock().state()).finish_non_exhaustive()
+    }
+}
+
+/// All clusters' keys under watch.
+pub struct Watch {
+    deps: WatchDeps,
+    config: StateConfig,
+    watched: RwLock<HashMap<ObjectId, Arc<Watched>>>,
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("clusters", &self.watched.read().len()).finish_non_exhaustive()
+    }
+}
+
+impl Watch {
+    /// A watch over nothing yet.
+    #[must_use]
+    pub fn new(deps: WatchDeps, config: StateConfig) -> Arc<Self> {
+        Arc::new(Self { deps, config, watched: RwLock::default() })
+    }
+
+    /// Takes every cluster with a customer's key under watch. Each vault has been asked once when this returns, or did not
+    /// answer in time; whatever the catalog says of a key's state is not believed.
+    ///
+    /// # Errors
+    /// What the catalog says; a record or identity that does not open.
+    pub async fn start(self: &Arc<Self>) -> Result<(), ControlError> {
+        for cluster in self.deps.catalog.cluster_list().await? {
+            let Some(account) = cluster.account else { continue };
+            if let Some(kek) = self.kek_of(&cluster, account).await? {
+                let client = self.deps.vaults.client(&kek, self.identity(&cluster)?).await;
+                let client = match client {
+                    Ok(client) => client,
+                    Err(error) => {
+                        // Its data stays shut; the others are served.
+                        tracing::error!(cluster = %cluster.id, code = error.code(), "no client of this cluster's vault could be made");
+                        let now_ms = self.deps.world.clock.wall().unix_ms();
+                        self.deps.keys.gate(account, cluster.id, &cluster.name, Standing::Shut(Shut::Unavailable, now_ms));
+                        continue;
+                    }
+                };
+                self.take_up(&cluster, account, kek, client, false).await?;
+            }
+        }
+        let all: Vec<_> = self.watched.read().values().cloned().collect();
+        let first = all.iter().map(|watched| {
+            let (this, watched) = (Arc::clone(self), Arc::clone(watched));
+            tokio::spawn(async move {
+                this.turn(&watched).await;
+                this.settle(&watched).await;
+            })
+        });
+        let first: Vec<_> = first.collect();
+        for task in first {
+            // A panic there is that cluster's trouble: its gate stays shut.
+            if task.await.is_err() {
+                tracing::error!("the first poll of a vault panicked");
+            }
+        }
+        for watched in all {
+            watched.spawned.store(true, Ordering::Release);
+            self.spawn(watched);
+        }
+        Ok(())
+    }
+
+    /// Ends all polling. Guards run out by themselves.
+    pub fn stop(&self) {
+        for watched in self.watched.read().values() {
+            watched.stop.send_replace(true);
+        }
+    }
+
+    /// The key of a cluster: as its row says, unless the records beside the data say it is another (a crash came between).
+    async fn kek_of(&self, cluster: &ClusterRow, account: AccountId) -> Result<Option<KekRef>, ControlError> {
+        let records = self.deps.keys.customer_records(account).await?;
+        let Some(newest) = records.iter().max_by_key(|record| record.ids.generation) else { return Ok(None) };
+        if let Some(key) = &cluster.key
+            && let Ok(kek) = KekRef::new(&key.vault_uri, &key.name, key.version.as_deref())
+            && kek.key_uri() == newest.key_uri
+        {
+            return Ok(Some(kek));
+        }
+        KekRef::from_key_id(&newest.key_uri).map(Some).map_err(|_| ControlError::Damaged { what: "a key record's address" })
+    }
+
+    fn identity(&self, cluster: &ClusterRow) -> Result<Arc<ClusterIdentity>, ControlError> {
+        let damaged = ControlError::Damaged { what: "a cluster's identity" };
+        let Some(row) = &cluster.identity else { return Err(damaged) };
+        let Ok(plain) = self.deps.keys.mmk().open_cell(cluster.id, &row.cell) else { return Err(damaged) };
+        let plain = zeroize::Zeroizing::new(plain);
+        ClusterIdentity::from_secret_bytes(&plain).map(Arc::new).map_err(|_| damaged)
+    }
+
+    /// Puts a cluster under watch without asking its vault yet.
+    async fn take_up(
+        &self,
+        cluster: &ClusterRow,
+        account: AccountId,
+        kek: KekRef,
+        client: Arc<dyn KeyVault>,
+        provisioning: bool,
+    ) -> Result<Arc<Watched>, ControlError> {
+        let now = Moment::now(&self.deps.world);
+        let standing = if provisioning { Standing::Open } else { Standing::Shut(Shut::Unavailable, now.wall.unix_ms()) };
+        let machine = if provisioning { Machine::provisioning(self.config, now) } else { Machine::new(self.config, now) };
+        let records = self.deps.keys.customer_records(account).await?;
+        let watched = Arc::new(Watched {
+            cluster: cluster.id,
+            name: cluster.name.clone(),
+            account,
+            gate: self.deps.keys.gate(account, cluster.id, &cluster.name, standing),
+            vault: RwLock::new((kek, client)),
+            machine: Mutex::new(machine),
+            epochs: Mutex::new(records.iter().map(|record| Epoch { account, aek: record.ids.aek }).collect()),
+            busy: tokio::sync::Mutex::default(),
+            turn: AtomicUsize::new(0),
+            wake: Notify::new(),
+            recalling: AtomicBool::new(false),
+            spawned: AtomicBool::new(false),
+            unfinished: AtomicBool::new(false),
+            version: Mutex::default(),
+            facts: Mutex::default(),
+            evidence: Mutex::default(),
+            stop: watch::Sender::new(false),
+        });
+        self.watched.write().insert(cluster.id, Arc::clone(&watched));
+        Ok(watched)
+    }
+
+    fn of(&self, cluster: ObjectId) -> Option<Arc<Watched>> {
+        self.watched.read().get(&cluster).cloned()
+    }
+
+    /// How many clusters are in each state.
+    #[must_use]
+    pub fn census(&self) -> Vec<(KeyState, usize)> {
+        let states: Vec<KeyState> = self.watched.read().values().map(|watched| watched.machine.lock().state()).collect();
+        KeyState::ALL.into_iter().map(|state| (state, states.iter().filter(|other| **other == state).count())).collect()
+    }
+}
+
+/// Why a gate is shut in a state; `None` if it is not.
+const fn shut_in(state: KeyState) -> Option<Shut> {
+    match state {
+        KeyState::Revoked => Some(Shut::Revoked),
+        KeyState::Held => Some(Shut::AccessLost),
+        KeyState::Unavailable => Some(Shut::Unavailable),
+        KeyState::Quarantined => Some(Shut::Quarantined),
+        KeyState::Provisioning | KeyState::Active | KeyState::Degraded | KeyState::Suspect | KeyState::Restoring => None,
+    }
+}

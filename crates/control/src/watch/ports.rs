@@ -1,0 +1,72 @@
+//! What the key watch needs of other rooms, as traits of its own; `server::wiring` implements them.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use strongroom_envelope::KeyGuard;
+use strongroom_keys::identity::ClusterIdentity;
+use strongroom_keys::provider::{KekRef, KeyVault};
+use strongroom_keys::{KeyError, Shut};
+use strongroom_model::{AccountId, Epoch, WorkspaceId};
+
+use crate::ControlError;
+
+/// What was taken away.
+#[derive(Clone, Debug)]
+pub struct Gone {
+    /// The account whose gate is shut.
+    pub account: AccountId,
+    /// Its epochs under the customer's key: their guards are dead.
+    pub epochs: Vec<Epoch>,
+    /// Why.
+    pub why: Shut,
+}
+
+/// One step of taking data away. The gate is shut and the guards are dead when it is called; it returns when it is done.
+#[async_trait]
+pub trait Forget: fmt::Debug + Send + Sync {
+    /// Its name in the evidence.
+    fn name(&self) -> &'static str;
+    /// Forgets. Doing it twice is no harm.
+    ///
+    /// # Errors
+    /// A sentence for the log, without data; it will be tried again.
+    async fn forget(&self, gone: &Gone) -> Result<(), String>;
+}
+
+/// Stops what is on its way out.
+pub trait Cut: fmt::Debug + Send + Sync {
+    /// Ends the queries that concern an account, with `error`.
+    fn cut(&self, account: AccountId, error: &KeyError);
+}
+
+/// Brings back what had been acked before the key went.
+#[async_trait]
+pub trait Recall: fmt::Debug + Send + Sync {
+    /// Reads the log of these epochs back into memory; those that are there already are left as they are. How many rows.
+    ///
+    /// # Errors
+    /// A sentence for the log, without data.
+    async fn recall(&self, guards: &[KeyGuard]) -> Result<u64, String>;
+}
+
+/// Keeps a workspace's requests still while it gets another account or epoch.
+#[async_trait]
+pub trait Still: fmt::Debug + Send + Sync {
+    /// Waits for requests under way; later ones wait until the value is dropped.
+    async fn still(&self, workspace: WorkspaceId) -> Box<dyn Any + Send>;
+    /// Makes blocks of what a workspace has in memory, in the background.
+    fn flush(&self, workspace: WorkspaceId);
+}
+
+/// Makes clients of customers' vaults.
+#[async_trait]
+pub trait Vaults: fmt::Debug + Send + Sync {
+    /// A client of the vault that keeps `kek`, logging in as `identity`.
+    ///
+    /// # Errors
+    /// [`ControlError`] if no client may be made for that address.
+    async fn client(&self, kek: &KekRef, identity: Arc<ClusterIdentity>) -> Result<Arc<dyn KeyVault>, ControlError>;
+}

@@ -1,0 +1,34 @@
+//! Following the customer's key to newer versions, and to other keys.
+
+use std::sync::Arc;
+
+use strongroom_keys::provider::{KekRef, KeyVault};
+
+use super::{Watch, Watched};
+
+impl Watch {
+    /// After a good poll: asks what versions the key has. A key that is not pinned is followed to its newest one, by wrapping the
+    /// AEKs once more; data and guards are not touched.
+    pub(super) async fn follow(&self, watched: &Arc<Watched>, kek: &KekRef, vault: &dyn KeyVault) {
+        let facts = match vault.facts().await {
+            Ok(facts) => facts,
+            Err(error) => {
+                tracing::debug!(cluster = %watched.cluster, code = error.vault_code(), "the vault did not tell about the key's versions");
+                return;
+            }
+        };
+        let newest = facts.newest.clone();
+        *watched.facts.lock() = Some(facts);
+        if kek.key_version.is_some() {
+            return;
+        }
+        match self.deps.keys.rewrap(watched.account, vault, vault, &kek.key_uri(), &newest).await {
+            Ok(0) => {}
+            Ok(keys) => tracing::info!(cluster = %watched.cluster, version = newest, keys, "the key's newer version is in use"),
+            Err(error) => tracing::warn!(
+                cluster = %watched.cluster, version = newest, code = error.code(),
+                "the key's newer version is not in use yet, the one before still is"
+            ),
+        }
+    }
+}

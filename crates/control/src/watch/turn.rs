@@ -1,0 +1,219 @@
+//! One poll and what follows from it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use strongroom_catalog::KeyStateRow;
+use strongroom_keys::provider::Answer;
+use strongroom_keys::state::{KeyState, Moment, Step};
+use strongroom_keys::{KeyError, Shut, Standing};
+use tokio::sync::watch;
+
+use super::{Gone, Watch, Watched, shut_in};
+
+impl Watch {
+    pub(super) fn spawn(self: &Arc<Self>, watched: Arc<Watched>) {
+        let (this, stop) = (Arc::clone(self), watched.stop.subscribe());
+        tokio::spawn(async move { this.run(&watched, stop).await });
+    }
+
+    async fn run(self: &Arc<Self>, watched: &Arc<Watched>, mut stop: watch::Receiver<bool>) {
+        let clock = &self.deps.world.clock;
+        loop {
+            let (call, tick) = {
+                let mut machine = watched.machine.lock();
+                (machine.next_call(self.deps.world.rng.as_ref()), machine.next_tick())
+            };
+            let until = tick.map_or(call, |tick| tick.min(call));
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                () = watched.wake.notified() => continue,
+                () = clock.sleep(until.since(clock.boot())) => {}
+            }
+            if clock.boot() >= call {
+                self.turn(watched).await;
+            } else {
+                let step = watched.machine.lock().on_tick(Moment::now(&self.deps.world));
+                self.act(watched, step).await;
+            }
+            self.settle(watched).await;
+        }
+    }
+
+    /// Asks the vault once and acts on the answer.
+    pub(super) async fn turn(self: &Arc<Self>, watched: &Arc<Watched>) {
+        let _alone = watched.busy.lock().await;
+        let (kek, vault) = watched.vault.read().clone();
+        if watched.machine.lock().wants_fresh() {
+            vault.fresh().await;
+        }
+        let asked = Moment::now(&self.deps.world);
+        let turn = watched.turn.fetch_add(1, Ordering::Relaxed);
+        let polled = tokio::select! {
+            polled = self.deps.keys.poll(watched.account, vault.as_ref(), turn, self.config.lease) => Some(polled),
+            () = self.deps.world.clock.sleep(self.config.call_timeout) => None,
+        };
+        let (answer, retry_after) = match &polled {
+            Some(Ok(polled)) => {
+                watched.version.lock().clone_from(&polled.version);
+                (Answer::Good, None)
+            }
+            Some(Err(KeyError::Vault(error))) => (error.answer(), error.retry_after()),
+            // A record that is missing, put back or of another key is no denial: somebody has to look.
+            Some(Err(error)) if error.code() == "IntegrityError" => (Answer::Integrity, None),
+            Some(Err(error)) => (Answer::Transient(error.code()), None),
+            None => (Answer::Transient("Timeout"), None),
+        };
+        let class = match answer {
+            Answer::Good => "good",
+            Answer::Transient(_) | Answer::Expired(_) => "transient",
+            Answer::Denied(_) => "denied",
+            Answer::Ambiguous(_) => "ambiguous",
+            Answer::Integrity => "integrity",
+        };
+        metrics::counter!("control_key_polls_total", "class" => class).increment(1);
+        let answered = Moment::now(&self.deps.world);
+        let (step, deadline) = {
+            let mut machine = watched.machine.lock();
+            let step = machine.on_answer(asked, answered, &answer);
+            if let Some(wait) = retry_after {
+                machine.postpone(wait);
+            }
+            (step, machine.lease_until())
+        };
+        if let (Answer::Good, Some(deadline)) = (&answer, deadline) {
+            // The wall clock may know of time that the boot clock missed.
+            self.deps.keys.renew(watched.account, deadline);
+        }
+        self.act(watched, step).await;
+        if matches!(answer, Answer::Good) {
+            self.follow(watched, &kek, vault.as_ref()).await;
+        }
+    }
+
+    /// Carries a change of state out.
+    pub(super) async fn act(self: &Arc<Self>, watched: &Arc<Watched>, step: Step) {
+        let Step::Entered { from, to } = step else { return };
+        let code = watched.machine.lock().code();
+        tracing::warn!(cluster = %watched.cluster, %from, %to, code, "key state changed");
+        metrics::counter!("control_key_state_changes_total", "to" => to.as_str()).increment(1);
+        match to {
+            KeyState::Suspect => {
+                // A gate that is shut stays so; an open one lets nobody on before this is cleared up.
+                if watched.gate.standing() == Standing::Open {
+                    watched.gate.set(Standing::Held);
+                }
+            }
+            KeyState::Active | KeyState::Degraded => watched.gate.set(Standing::Open),
+            KeyState::Restoring | KeyState::Provisioning => {}
+            KeyState::Unavailable | KeyState::Held | KeyState::Revoked | KeyState::Quarantined => {
+                if let Some(why) = shut_in(to) {
+                    self.shut(watched, why).await;
+                }
+            }
+        }
+        self.persist(watched).await;
+    }
+
+    /// Takes everything of a cluster away, memory before disk: nobody is served from the first line on.
+    async fn shut(&self, watched: &Watched, why: Shut) {
+        let since_ms = watched.machine.lock().since().wall.unix_ms();
+        let clock = &self.deps.world.clock;
+        let mut last = clock.boot();
+        let mut done = Vec::new();
+        let mut note = |step: &'static str| {
+            let now = clock.boot();
+            done.push((step, now.since(last)));
+            last = now;
+        };
+        fail::fail_point!("key.epoch");
+        watched.gate.set(Standing::Shut(why, since_ms));
+        note("gate");
+        fail::fail_point!("key.gate");
+        self.deps.cut.cut(watched.account, &watched.gate.error(why, since_ms));
+        note("queries");
+        fail::fail_point!("key.zeroize");
+        self.deps.keys.kill(watched.account);
+        note("keys");
+        let gone = Gone { account: watched.account, epochs: watched.epochs.lock().clone(), why };
+        let mut unfinished = false;
+        for step in &self.deps.forget {
+            crash_point(step.name());
+            if let Err(error) = step.forget(&gone).await {
+                tracing::error!(cluster = %watched.cluster, step = step.name(), error, "a step of taking data away failed and will be tried again");
+                unfinished = true;
+            }
+            note(step.name());
+        }
+        watched.unfinished.store(unfinished, Ordering::Release);
+        fail::fail_point!("key.persist");
+        for (step, took) in &done {
+            tracing::info!(cluster = %watched.cluster, step, micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX), "taken away");
+        }
+        *watched.evidence.lock() = done;
+    }
+
+    /// What is due besides polling: a log to be read back, a step of taking away that failed.
+    pub(super) async fn settle(self: &Arc<Self>, watched: &Arc<Watched>) {
+        let state = watched.machine.lock().state();
+        if state == KeyState::Restoring {
+            self.recall(watched);
+        }
+        if watched.unfinished.load(Ordering::Acquire)
+            && let Some(why) = shut_in(state)
+        {
+            self.shut(watched, why).await;
+        }
+    }
+
+    /// Reads the log back while polls go on; then the gate opens.
+    fn recall(self: &Arc<Self>, watched: &Arc<Watched>) {
+        if watched.recalling.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (this, watched) = (Arc::clone(self), Arc::clone(watched));
+        tokio::spawn(async move {
+            fail::fail_point!("restore.replay", |_| ());
+            let guards = this.deps.keys.customer_guards(watched.account);
+            let recalled = this.deps.recall.recall(&guards).await;
+            watched.recalling.store(false, Ordering::Release);
+            match recalled {
+                Ok(rows) => {
+                    tracing::info!(cluster = %watched.cluster, rows, "log read back");
+                    let step = watched.machine.lock().on_restored(Moment::now(&this.deps.world));
+                    this.act(&watched, step).await;
+                }
+                // The key may be gone again; if not, the next turn tries once more.
+                Err(error) => tracing::error!(cluster = %watched.cluster, error, "the log of a cluster could not be read back yet"),
+            }
+            watched.wake.notify_one();
+        });
+    }
+
+    async fn persist(&self, watched: &Watched) {
+        let row = {
+            let machine = watched.machine.lock();
+            KeyStateRow {
+                cluster: watched.cluster,
+                state: machine.state().as_str().to_owned(),
+                since_ms: machine.since().wall.unix_ms(),
+                code: Some(machine.code().to_owned()),
+                last_good_ms: machine.last_good().map(|good| good.wall.unix_ms()),
+            }
+        };
+        // Told and not relied on: a start asks the vault whatever stands here.
+        if let Err(error) = self.deps.catalog.key_state_put(&row).await {
+            tracing::warn!(cluster = %watched.cluster, code = error.code(), "a key's state could not be written down");
+        }
+    }
+}
+
+/// Where tests let the process die.
+fn crash_point(step: &'static str) {
+    match step {
+        "caches" => fail::fail_point!("key.drop_caches"),
+        "memtables" => fail::fail_point!("key.memtables"),
+        "hot cache" => fail::fail_point!("key.cache_key"),
+        _ => {}
+    }
+}
