@@ -12,6 +12,7 @@ pub mod azure;
 pub mod classify;
 mod error;
 mod kek;
+pub mod memory;
 
 use std::fmt;
 use std::sync::Arc;

@@ -6,7 +6,6 @@ use strongroom_model::{ErrorKind, KeyClass, TableId};
 use strongroom_world::sim::SimWorld;
 
 use super::*;
-use crate::provider::KeyFacts;
 use crate::records::copy_path;
 
 const PRINCIPAL: PrincipalId = PrincipalId::from_bytes([9; 16]);
@@ -194,4 +193,122 @@ async fn a_killed_guard_stays_killed_for_all_who_ask_again() {
     ring.epoch_guard(epoch).await.unwrap().kill();
     let refused = ring.epoch_guard(epoch).await.unwrap_err();
     assert_eq!((refused.kind(), refused.code()), (ErrorKind::KeyRevoked, "CustomerKeyRevoked"));
+}
+
+mod customers {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::provider::KekRef;
+    use crate::provider::memory::{MemoryVault, Mood};
+    use crate::{Shut, Standing};
+
+    const LEASE: Duration = Duration::from_mins(30);
+    const CLUSTER: ObjectId = ObjectId::from_bytes([4; 16]);
+
+    struct Customer {
+        site: Site,
+        ring: Arc<KeyRing>,
+        vault: MemoryVault,
+        account: AccountId,
+    }
+
+    impl Customer {
+        async fn new(seed: u64, double: bool) -> Self {
+            let site = Site::new(seed).await;
+            let ring = site.open().await;
+            let vault = MemoryVault::new(site.world.clone(), KekRef::new("https://vault.example/", "kek", None).unwrap());
+            let account = ring.open_account("local", CLUSTER, double).await.unwrap();
+            ring.gate(account, CLUSTER, "shop", Standing::Open);
+            Self { site, ring, vault, account }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_customer_epoch_reigns_from_its_proof_on_and_is_never_unwrapped_for_a_request() {
+        let it = Customer::new(21, true).await;
+        let before = it.ring.write_epoch(it.account).await.unwrap();
+        assert_eq!(it.ring.epoch_guard(before).await.unwrap().class(), KeyClass::Mmk);
+        let epoch = it.ring.begin_customer_epoch(it.account, CLUSTER, &it.vault, LEASE).await.unwrap();
+        assert_eq!(it.ring.write_epoch(it.account).await.unwrap(), epoch);
+        let guard = it.ring.epoch_guard(epoch).await.unwrap();
+        assert_eq!((guard.class(), guard.is_double()), (KeyClass::Cmk, true));
+        assert!(it.ring.epoch_guard(before).await.unwrap().is_double(), "both layers from the account's first day");
+        let asked = it.vault.calls().len();
+        let again = it.site.open().await;
+        let refused = again.epoch_guard(epoch).await.unwrap_err();
+        assert_eq!((refused.kind(), refused.code()), (ErrorKind::Unavailable, "KeyVaultUnavailable"));
+        assert_eq!(it.vault.calls().len(), asked, "no request and no start asks a vault");
+        let polled = again.poll(it.account, &it.vault, 0, LEASE).await.unwrap();
+        assert_eq!(polled.returned.len(), 1);
+        assert!(again.epoch_guard(epoch).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_guard_ends_with_its_lease_whoever_hangs() {
+        let sim = SimWorld::new(22);
+        let catalog = Catalog::memory(sim.world()).await.unwrap();
+        let mmk = Arc::new(Mmk::generate(sim.world().rng.as_ref()));
+        let ring = KeyRing::open(sim.world(), catalog, Arc::new(InMemory::new()), mmk).await.unwrap();
+        let vault = MemoryVault::new(sim.world(), KekRef::new("https://vault.example/", "kek", None).unwrap());
+        let account = ring.open_account("local", CLUSTER, false).await.unwrap();
+        let epoch = ring.begin_customer_epoch(account, CLUSTER, &vault, LEASE).await.unwrap();
+        sim.clock().advance(Duration::from_secs(1_799));
+        let guard = ring.epoch_guard(epoch).await.unwrap();
+        sim.clock().advance(Duration::from_secs(1));
+        assert_eq!(ring.epoch_guard(epoch).await.unwrap_err().code(), "KeyVaultUnavailable");
+        assert!(guard.check(sim.world().clock.boot()).is_err(), "whoever held it has nothing either");
+        ring.poll(account, &vault, 0, LEASE).await.unwrap();
+        assert!(ring.epoch_guard(epoch).await.is_ok(), "a good poll renews it");
+    }
+
+    #[tokio::test]
+    async fn a_shut_gate_answers_for_the_account_and_voids_what_was_given_out() {
+        let it = Customer::new(23, true).await;
+        let epoch = it.ring.begin_customer_epoch(it.account, CLUSTER, &it.vault, LEASE).await.unwrap();
+        let (pass, guard) = (it.ring.pass(it.account).await.unwrap(), it.ring.epoch_guard(epoch).await.unwrap());
+        let gate = it.ring.gate(it.account, CLUSTER, "shop", Standing::Open);
+        gate.set(Standing::Shut(Shut::Revoked, 7));
+        assert_eq!(it.ring.kill(it.account), [epoch]);
+        for refused in [pass.check().unwrap_err(), it.ring.pass(it.account).await.unwrap_err(), it.ring.epoch_guard(epoch).await.unwrap_err()] {
+            assert_eq!((refused.kind(), refused.code()), (ErrorKind::KeyRevoked, "CustomerKeyRevoked"), "{refused}");
+            assert!(refused.to_string().contains("cluster shop"), "{refused}");
+        }
+        assert!(guard.check(it.site.world.clock.boot()).is_err());
+        assert!(it.ring.pass(it.ring.shared_account()).await.is_ok(), "others are not touched");
+        it.vault.set(Mood::Denies("KeyDisabled"));
+        assert!(it.ring.poll(it.account, &it.vault, 0, LEASE).await.is_err());
+        it.vault.set(Mood::Well);
+        it.ring.poll(it.account, &it.vault, 0, LEASE).await.unwrap();
+        gate.set(Standing::Open);
+        assert!(it.ring.epoch_guard(epoch).await.is_ok());
+        assert!(pass.check().is_err(), "an old pass stays void");
+    }
+
+    #[tokio::test]
+    async fn a_new_version_wraps_again_and_another_key_starts_an_epoch() {
+        let it = Customer::new(24, true).await;
+        let uri = "https://vault.example/keys/kek";
+        let epoch = it.ring.begin_customer_epoch(it.account, CLUSTER, &it.vault, LEASE).await.unwrap();
+        it.vault.rotate();
+        assert_eq!(it.ring.rewrap(it.account, &it.vault, &it.vault, uri, "v2").await.unwrap(), 1);
+        assert_eq!(it.ring.rewrap(it.account, &it.vault, &it.vault, uri, "v2").await.unwrap(), 0, "once is enough");
+        assert_eq!(it.ring.customer_records(it.account).await.unwrap()[0].key_version, "v2");
+        let other = MemoryVault::new(it.site.world.clone(), KekRef::new("https://other.example/", "kek", None).unwrap());
+        let next = it.ring.supersede(it.account, CLUSTER, &it.vault, &other, LEASE).await.unwrap();
+        assert_ne!(next, epoch);
+        assert_eq!(it.ring.write_epoch(it.account).await.unwrap(), next);
+        let records = it.ring.customer_records(it.account).await.unwrap();
+        assert!(records.iter().all(|record| record.key_uri == "https://other.example/keys/kek"), "one key in use: {records:?}");
+        let again = it.site.open().await;
+        assert_eq!(again.poll(it.account, &other, 0, LEASE).await.unwrap().returned.len(), 2);
+        assert!(again.poll(it.account, &it.vault, 0, LEASE).await.is_err(), "the old key opens nothing");
+        assert_eq!(it.copy(next).await, again.customer_records(it.account).await.unwrap().iter().find(|r| r.ids.aek == next.aek).unwrap().to_bytes());
+    }
+
+    impl Customer {
+        async fn copy(&self, epoch: Epoch) -> Vec<u8> {
+            self.site.copy(epoch).await
+        }
+    }
 }

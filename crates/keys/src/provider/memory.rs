@@ -1,0 +1,157 @@
+//! A vault in memory, for tests: wraps truly, answers as it is told, remembers when it was asked.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use strongroom_envelope::{Aek, Mmk, RecordIds, WrappedAek};
+use strongroom_model::KeyClass;
+use strongroom_world::{BootTime, World};
+
+use super::{KekRef, KeyFacts, KeyVault, VaultError};
+
+/// How a [`MemoryVault`] answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mood {
+    /// As a vault should.
+    Well,
+    /// As if the customer had taken the key away.
+    Denies(&'static str),
+    /// As if it refused us and not the key.
+    Refuses(&'static str),
+    /// As if nobody were there.
+    Silent(&'static str),
+    /// Never.
+    Hangs,
+    /// With another key than was wrapped.
+    Lies,
+}
+
+/// One call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// `wrapKey`.
+    Wrap,
+    /// `unwrapKey`.
+    Unwrap,
+    /// Reading the key.
+    Facts,
+}
+
+/// A customer's vault in memory. Clones are the same vault.
+#[derive(Clone)]
+pub struct MemoryVault {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    world: World,
+    kek: KekRef,
+    key: Mmk,
+    mood: Mutex<Mood>,
+    newest: Mutex<u32>,
+    calls: Mutex<Vec<(BootTime, Call)>>,
+}
+
+impl MemoryVault {
+    /// A vault with one version of one key.
+    #[must_use]
+    pub fn new(world: World, kek: KekRef) -> Self {
+        let key = Mmk::generate(world.rng.as_ref());
+        Self {
+            inner: Arc::new(Inner { world, kek, key, mood: Mutex::new(Mood::Well), newest: Mutex::new(1), calls: Mutex::default() }),
+        }
+    }
+
+    /// From now on it answers so.
+    pub fn set(&self, mood: Mood) {
+        *self.inner.mood.lock() = mood;
+    }
+
+    /// The key gets another version.
+    pub fn rotate(&self) {
+        *self.inner.newest.lock() += 1;
+    }
+
+    /// When it was asked for what.
+    #[must_use]
+    pub fn calls(&self) -> Vec<(BootTime, Call)> {
+        self.inner.calls.lock().clone()
+    }
+
+    async fn answer(&self, call: Call) -> Result<(), VaultError> {
+        let inner = &self.inner;
+        inner.calls.lock().push((inner.world.clock.boot(), call));
+        let mood = *inner.mood.lock();
+        match mood {
+            Mood::Well | Mood::Lies => Ok(()),
+            Mood::Denies(code) => Err(VaultError::Denied { code }),
+            Mood::Refuses(code) => Err(VaultError::Refused { code }),
+            Mood::Silent(code) => Err(VaultError::Unreachable { code, retry_after: None }),
+            Mood::Hangs => {
+                inner.world.clock.sleep(Duration::from_hours(1)).await;
+                Err(VaultError::Unreachable { code: "Timeout", retry_after: None })
+            }
+        }
+    }
+
+    fn version(&self) -> String {
+        let pinned = self.inner.kek.key_version.clone();
+        pinned.unwrap_or_else(|| format!("v{}", self.inner.newest.lock()))
+    }
+}
+
+impl fmt::Debug for MemoryVault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryVault").field("kek", &self.inner.kek).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl KeyVault for MemoryVault {
+    fn class(&self) -> KeyClass {
+        KeyClass::Cmk
+    }
+    fn provider(&self) -> &'static str {
+        "memory"
+    }
+    fn lease(&self) -> Option<Duration> {
+        None
+    }
+    async fn wrap_key(&self, aek: &Aek, ids: &RecordIds) -> Result<WrappedAek, VaultError> {
+        self.answer(Call::Wrap).await?;
+        let wrapped = self.inner.key.wrap_aek(self.inner.world.rng.as_ref(), aek, ids);
+        let (provider, key_uri) = (self.provider().to_owned(), self.inner.kek.key_uri());
+        Ok(WrappedAek { provider, key_uri, key_version: self.version(), ..wrapped })
+    }
+    async fn unwrap_key(&self, wrapped: &WrappedAek) -> Result<Aek, VaultError> {
+        self.answer(Call::Unwrap).await?;
+        let aek = wrapped.ids.aek;
+        if wrapped.key_uri != self.inner.kek.key_uri() {
+            return Err(VaultError::OtherKey { aek });
+        }
+        if *self.inner.mood.lock() == Mood::Lies {
+            return Err(VaultError::NotAuthentic { aek, code: "WrongCheckValue", source: None });
+        }
+        let own = WrappedAek { provider: "mmk".to_owned(), key_uri: String::new(), key_version: String::new(), ..wrapped.clone() };
+        self.inner.key.unwrap_aek(&own).map_err(|source| VaultError::NotAuthentic { aek, code: "WrongCheckValue", source: Some(source) })
+    }
+    async fn facts(&self) -> Result<KeyFacts, VaultError> {
+        self.answer(Call::Facts).await?;
+        let newest = format!("v{}", self.inner.newest.lock());
+        Ok(KeyFacts {
+            used: self.version(),
+            newest,
+            rsa_bits: 2_048,
+            enabled: true,
+            not_before_ms: None,
+            expires_ms: None,
+            recovery_level: "Recoverable".to_owned(),
+            other_enabled: Vec::new(),
+            versions_listed: true,
+        })
+    }
+    async fn fresh(&self) {}
+}
