@@ -45,6 +45,8 @@ pub struct Start {
     pub arguments: Vec<String>,
     /// Environment variables.
     pub environment: Vec<(String, String)>,
+    /// Whether to start the embedded key vault, too.
+    pub vault: bool,
 }
 
 /// A server and the directories it owns.
@@ -83,6 +85,12 @@ impl Site {
         site
     }
 
+    /// The embedded key vault's own directory.
+    #[must_use]
+    pub fn vault_dir(&self) -> PathBuf {
+        self.root.path().join("vault")
+    }
+
     /// Changes how the next start goes.
     pub fn options(&mut self) -> &mut Start {
         &mut self.options
@@ -110,6 +118,9 @@ impl Site {
         let mut child = Command::new(binary())
             .arg("serve")
             .args(["--listen", "127.0.0.1:0"])
+            .args(if self.options.vault { &["--vault-listen", "127.0.0.1:0"][..] } else { &["--no-vault"] })
+            .arg("--vault-dir")
+            .arg(self.vault_dir())
             .arg("--data-dir")
             .arg(self.data_dir())
             .arg("--config-dir")

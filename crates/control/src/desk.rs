@@ -43,7 +43,7 @@ pub trait KeyDesk: Send + Sync + Debug {
 }
 
 /// How a cluster's key stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyStatus {
     /// The state: `Active`, `Degraded`, `Suspect`, `Unavailable`, `Held`, `Revoked`, `Restoring`, `Quarantined`,
@@ -63,6 +63,9 @@ pub struct KeyStatus {
     pub aeks: Vec<AekStatus>,
     /// Whether an infrastructure key seals everything a second time.
     pub infrastructure_key: bool,
+    /// What the last taking away did, in order, and how long each step took, microseconds.
+    #[serde(default)]
+    pub evidence: Vec<(String, u64)>,
 }
 
 /// The customer's key in use.

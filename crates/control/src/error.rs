@@ -48,6 +48,9 @@ pub enum ControlError {
     /// The object store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Something of ours that should be there and whole is not.
+    #[error("{what} is missing or damaged; run `strongroom doctor`")]
+    Damaged { what: &'static str },
 }
 
 impl ControlError {
@@ -65,6 +68,7 @@ impl ControlError {
             Self::Keys(error) => error.kind(),
             Self::Catalog(error) => error.kind(),
             Self::Store(error) => error.kind(),
+            Self::Damaged { .. } => ErrorKind::Corrupt,
         }
     }
 
@@ -83,6 +87,7 @@ impl ControlError {
             Self::Keys(error) => error.code(),
             Self::Catalog(error) => error.code(),
             Self::Store(error) => error.code(),
+            Self::Damaged { .. } => "IntegrityError",
         }
     }
 

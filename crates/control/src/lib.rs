@@ -22,6 +22,7 @@ mod retention;
 mod roles;
 mod sweep;
 mod vaults;
+pub mod watch;
 mod workspaces;
 
 pub use clusters::links::{LinkAccepted, LinkView, link_path};

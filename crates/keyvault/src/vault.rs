@@ -116,6 +116,12 @@ impl Vault {
         Ok((Arc::new(vault), minted))
     }
 
+    /// The tenant it belongs to.
+    #[must_use]
+    pub fn tenant_id(&self) -> String {
+        self.state.read().tenant.to_string()
+    }
+
     /// The certificate that clients of this vault trust (PEM); `ca.pem` in the directory holds the same.
     #[must_use]
     pub fn ca_pem(&self) -> &str {

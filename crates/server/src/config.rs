@@ -6,11 +6,15 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use strongroom_buffer::BufferConfig;
 use strongroom_control::ControlConfig;
 use strongroom_ingest::IngestConfig;
+use strongroom_keys::outbound::OutboundConfig;
+use strongroom_keys::state::StateConfig;
+use strongroom_keyvault::VaultConfig;
 use strongroom_query::QueryConfig;
 use strongroom_store::CacheConfig;
 
@@ -29,6 +33,10 @@ const OTHER_VARIABLES: &[&str] = &[
     "STRONGROOM_VAULT_ROOT",
     "STRONGROOM_VAULT_TOKEN",
     "STRONGROOM_CRASH_AT",
+    "STRONGROOM_VAULT",
+    "STRONGROOM_VAULT_DIR",
+    "STRONGROOM_VAULT_TOKEN",
+    "STRONGROOM_VAULT_ADMIN_TOKEN",
 ];
 
 /// What `strongroom serve` was told on the command line. `None` leaves the file's or the environment's word.
@@ -40,6 +48,14 @@ pub struct ServeOptions {
     pub config_dir: Option<PathBuf>,
     /// The address to listen on.
     pub listen: Option<SocketAddr>,
+    /// The address of the embedded key vault.
+    pub vault_listen: Option<SocketAddr>,
+    /// Its directory.
+    pub vault_dir: Option<PathBuf>,
+    /// Its root key.
+    pub vault_root: Option<PathBuf>,
+    /// Whether to start without it.
+    pub no_vault: bool,
     /// The configuration file; the default is `strongroom.toml` in the config directory, if it is there.
     pub config: Option<PathBuf>,
 }
@@ -70,6 +86,94 @@ pub struct Config {
     pub cache: CacheConfig,
     /// Resources and retention.
     pub control: ControlConfig,
+    /// How customers' keys are watched.
+    pub keys: KeysConfig,
+    /// What the server may call: customers' key vaults.
+    pub outbound: OutboundConfig,
+    /// The embedded key vault.
+    pub vault: EmbeddedConfig,
+}
+
+/// How customers' keys are watched (`docs/keys.md`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KeysConfig {
+    /// Between two calls of a vault, give or take a fifth: 8 to 24 s.
+    pub poll_interval_ms: u64,
+    /// How long a key works past the last good unwrap if the vault does not answer: 1 to 55 min.
+    pub lease_ms: u64,
+    /// How long one call of a vault may take: 1 to 5 s.
+    pub call_timeout_ms: u64,
+    /// From a first denial to the call that confirms it: 1 to 2 s.
+    pub confirm_after_ms: u64,
+}
+
+impl Default for KeysConfig {
+    fn default() -> Self {
+        Self { poll_interval_ms: 10_000, lease_ms: 1_800_000, call_timeout_ms: 5_000, confirm_after_ms: 2_000 }
+    }
+}
+
+impl KeysConfig {
+    /// As the key states take it.
+    #[must_use]
+    pub fn states(&self) -> StateConfig {
+        let ms = Duration::from_millis;
+        StateConfig {
+            poll_interval: ms(self.poll_interval_ms),
+            lease: ms(self.lease_ms),
+            call_timeout: ms(self.call_timeout_ms),
+            confirm_after: ms(self.confirm_after_ms),
+        }
+    }
+}
+
+/// The embedded key vault: the customer's side, another trust domain, replaceable by a real vault.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EmbeddedConfig {
+    /// Whether it is started beside the server.
+    pub embedded: bool,
+    /// Its address.
+    pub listen: SocketAddr,
+    /// Its directory, never inside the data or config directory; default `$XDG_DATA_HOME/strongroom-vault`.
+    pub dir: PathBuf,
+    /// Its root key; empty: `root.key` in its directory.
+    pub root: PathBuf,
+    /// Names by which clients reach it besides localhost, 127.0.0.1 and ::1.
+    pub names: Vec<String>,
+}
+
+impl Default for EmbeddedConfig {
+    fn default() -> Self {
+        Self {
+            embedded: true,
+            listen: SocketAddr::from(([127, 0, 0, 1], 7701)),
+            dir: vault_dir(),
+            root: PathBuf::new(),
+            names: Vec::new(),
+        }
+    }
+}
+
+impl EmbeddedConfig {
+    /// As the vault takes it.
+    #[must_use]
+    pub fn settings(&self) -> VaultConfig {
+        VaultConfig {
+            dir: self.dir.clone(),
+            root: self.root.clone(),
+            listen: self.listen,
+            names: self.names.clone(),
+            ..VaultConfig::default()
+        }
+    }
+}
+
+/// Where the embedded vault keeps what is its own, unless told otherwise.
+#[must_use]
+pub fn vault_dir() -> PathBuf {
+    home("XDG_DATA_HOME", ".local/share").with_file_name("strongroom-vault")
 }
 
 /// Bounds of the gateway.
@@ -117,6 +221,9 @@ impl Default for Config {
             query: QueryConfig::default(),
             cache: CacheConfig::default(),
             control: ControlConfig::default(),
+            keys: KeysConfig::default(),
+            outbound: OutboundConfig::default(),
+            vault: EmbeddedConfig::default(),
         }
     }
 }
@@ -198,6 +305,17 @@ fn load_from(options: &ServeOptions, environment: impl Iterator<Item = (String, 
         config.data_dir.clone_from(data_dir);
     }
     config.config_dir = config_dir;
+    config.vault.embedded &= !options.no_vault;
+    if let Some(listen) = options.vault_listen {
+        config.vault.listen = listen;
+    }
+    if let Some(dir) = &options.vault_dir {
+        config.vault.dir.clone_from(dir);
+    }
+    if let Some(root) = &options.vault_root {
+        config.vault.root.clone_from(root);
+    }
+    config.keys.states().check().map_err(|error| ConfigError::Invalid { origin: "keys".to_owned(), message: error.to_string() })?;
     if let Some(listen) = options.listen {
         config.listen = listen;
     }
@@ -259,7 +377,12 @@ mod tests {
     #[test]
     fn the_page_shows_every_key_with_its_default() {
         let config =
-            Config { data_dir: "~/.local/share/strongroom".into(), config_dir: "~/.config/strongroom".into(), ..Config::default() };
+            Config {
+                data_dir: "~/.local/share/strongroom".into(),
+                config_dir: "~/.config/strongroom".into(),
+                vault: EmbeddedConfig { dir: "~/.local/share/strongroom-vault".into(), ..EmbeddedConfig::default() },
+                ..Config::default()
+            };
         let expected = format!(
             "# Configuration\n\n`strongroom.toml` in the config directory, or the file that `--config` names. `STRONGROOM_*` variables overrule it\n\
              (`STRONGROOM_QUERY__THREADS=4` is `threads = 4` under `[query]`), flags overrule both. Unknown keys are refused by name.\n\

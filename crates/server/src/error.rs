@@ -45,6 +45,22 @@ pub enum ServeError {
         /// Why.
         source: io::Error,
     },
+    /// The embedded vault's address cannot be listened on.
+    #[error("the embedded key vault cannot listen on {address}: {source}; give another one with --vault-listen, or start without it with --no-vault")]
+    VaultListen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The vault's directory is not its own.
+    #[error("the embedded key vault's directory {} lies in the {what} directory: who has one would have the other; give another one with --vault-dir", dir.display())]
+    VaultInside {
+        /// The vault's directory.
+        dir: PathBuf,
+        /// Which it lies in.
+        what: &'static str,
+    },
     /// A part did not start.
     #[error("the {part} did not start: {source}")]
     Start {

@@ -11,10 +11,12 @@
 pub mod admin;
 mod config;
 mod crash;
+mod embedded;
 mod error;
 pub mod gateway;
 mod harden;
 mod lock;
+mod lock_steps;
 mod timespan;
 mod wiring;
 
@@ -26,8 +28,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-pub use config::{Config, ConfigError, GatewayConfig, ServeOptions, admin_token_path, load as load_config, mmk_path};
+pub use config::{Config, ConfigError, EmbeddedConfig, GatewayConfig, KeysConfig, ServeOptions, admin_token_path, load as load_config, mmk_path, vault_dir};
 pub use error::ServeError;
+use embedded::Embedded;
 use wiring::Site;
 
 /// How often the log's health, caches and sums are looked after.
@@ -73,13 +76,23 @@ async fn serve(config: Config) -> Result<(), ServeError> {
         .install_recorder()
         .map_err(|source| ServeError::Start { part: "metrics", source: Box::new(source) })?;
     let given = std::env::var("STRONGROOM_ADMIN_TOKEN").ok().filter(|token| !token.is_empty());
-    let (site, printed) = Site::open(config, given).await?;
+    let embedded = Embedded::open(&config, &strongroom_world::World::real()).await?;
+    let allowed = embedded.iter().map(Embedded::allowed).collect();
+    let (site, printed) = Site::open(config, given, allowed).await?;
     if let Some(token) = printed {
         announce_token(&site, &token);
     }
+    let (stop, stopping) = watch::channel(false);
+    let (vault_stop, vault_stopping) = watch::channel(false);
+    let vault = match embedded {
+        Some(embedded) => Some(embedded.serve(&site.world, &site.catalog, vault_stopping).await?),
+        None => None,
+    };
+    // Each customer's vault is asked before the first request is answered; one that is silent costs its own clusters only.
+    site.watch.start().await.map_err(ServeError::start("key watch"))?;
+    site.clusters.resume().await.map_err(ServeError::start("operations"))?;
     announce(&site, address);
 
-    let (stop, stopping) = watch::channel(false);
     let tasks = vec![
         ("flush and compaction", tokio::spawn(Arc::clone(&site.intake).maintain(stopping.clone()))),
         ("retention", tokio::spawn(Arc::clone(&site.retention).run(stopping.clone()))),
@@ -97,6 +110,14 @@ async fn serve(config: Config) -> Result<(), ServeError> {
         }
     }
     signals.abort();
+    site.clusters.stop().await;
+    site.watch.stop();
+    vault_stop.send_replace(true);
+    if let Some(vault) = vault
+        && tokio::time::timeout(Duration::from_secs(2), vault).await.is_err()
+    {
+        tracing::debug!("the embedded key vault was broken off");
+    }
     let buffer = Arc::clone(&site.buffer);
     let closed = tokio::task::spawn_blocking(move || buffer.close()).await.map_err(|_| ServeError::Panicked("log"))?;
     site.catalog.close().await;

@@ -9,15 +9,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use strongroom_buffer::Buffer;
 use strongroom_catalog::Catalog;
-use strongroom_control::{Principals, Retention, Roles, Workspaces};
+use strongroom_control::watch::{Desk, Watch, WatchDeps};
+use strongroom_control::{Clusters, Principals, Retention, Roles, Vaults, Workspaces};
 use strongroom_envelope::Mmk;
 use strongroom_ingest::{IngestDeps, Intake};
-use strongroom_keys::KeyRing;
+use strongroom_keys::outbound::{Outbound, OutboundConfig};
+use strongroom_keys::{KeyError, KeyRing};
 use strongroom_query::{Engine, QueryDeps};
 use strongroom_store::{BlockStore, HotCache, LocalObjects};
 use strongroom_world::World;
 
 use crate::config::{Config, admin_token_path, mmk_path};
+use crate::lock_steps::{Cached, Caches, Log, Memtables, Queries, VaultClients, Writes};
 use crate::{ServeError, lock};
 
 /// Everything a running node holds.
@@ -34,6 +37,9 @@ pub(crate) struct Site {
     pub(crate) principals: Arc<Principals>,
     pub(crate) roles: Arc<Roles>,
     pub(crate) retention: Arc<Retention>,
+    pub(crate) watch: Arc<Watch>,
+    pub(crate) clusters: Arc<Clusters>,
+    pub(crate) vaults: Arc<Vaults>,
     stopping: AtomicBool,
     _lock: lock::DirLock,
 }
@@ -65,7 +71,12 @@ impl Layout {
 
 impl Site {
     /// Opens everything; replays the log. Returns the site and, on the first start, the admin token to print once.
-    pub(crate) async fn open(config: Config, admin_token: Option<String>) -> Result<(Arc<Self>, Option<String>), ServeError> {
+    /// `allowed` are addresses that may be called although they are private, besides those of the configuration.
+    pub(crate) async fn open(
+        config: Config,
+        admin_token: Option<String>,
+        allowed: Vec<String>,
+    ) -> Result<(Arc<Self>, Option<String>), ServeError> {
         config.control.check().map_err(ServeError::start("control"))?;
         let world = World::real();
         let layout = Layout::new(&config.data_dir);
@@ -122,6 +133,33 @@ impl Site {
         .await
         .map_err(ServeError::start("query engine"))?;
         let retention = Arc::new(Retention::new(world.clone(), catalog.clone(), Arc::clone(&blocks), config.control.clone()));
+        let states = config.keys.states();
+        let mut outbound: OutboundConfig = config.outbound.clone();
+        outbound.allow.extend(allowed);
+        let deps = WatchDeps {
+            world: world.clone(),
+            catalog: catalog.clone(),
+            keys: Arc::clone(&keys),
+            vaults: Arc::new(VaultClients {
+                world: world.clone(),
+                catalog: catalog.clone(),
+                outbound: Outbound::open(&world, &outbound, &[]).map_err(ServeError::start("outbound client"))?,
+                lease: states.lease,
+                call_timeout: states.call_timeout,
+            }),
+            cut: Arc::new(Queries(Arc::clone(&engine))),
+            forget: vec![
+                Arc::new(Caches(Arc::clone(&engine), Arc::clone(&intake))),
+                Arc::new(Memtables(Arc::clone(&buffer))),
+                Arc::new(Cached(Arc::clone(&blocks))),
+            ],
+            recall: Arc::new(Log { buffer: Arc::clone(&buffer), catalog: catalog.clone(), intake: Arc::clone(&intake) }),
+            still: Arc::new(Writes(Arc::clone(&intake))),
+        };
+        let watch = Watch::new(deps, states);
+        let desk = Arc::new(Desk(Arc::clone(&watch)));
+        let clusters = Clusters::new(world.clone(), catalog.clone(), desk, Arc::clone(&workspaces), config.control.clone());
+        let vaults = Arc::new(Vaults::new(world.clone(), catalog.clone()));
         let site = Self {
             config,
             world,
@@ -134,6 +172,9 @@ impl Site {
             principals,
             roles,
             retention,
+            watch,
+            clusters,
+            vaults,
             stopping: AtomicBool::new(false),
             _lock: lock,
         };
@@ -163,7 +204,12 @@ async fn recover(
 ) -> Result<(Arc<Buffer>, strongroom_buffer::Recovery), ServeError> {
     let mut guards = HashMap::new();
     for epoch in keys.epochs().await.map_err(ServeError::start("keys"))? {
-        guards.insert(epoch, keys.epoch_guard(epoch).await.map_err(ServeError::start("keys"))?);
+        match keys.epoch_guard(epoch).await {
+            Ok(guard) => drop(guards.insert(epoch, guard)),
+            // A customer's: its log is read back when its vault has answered.
+            Err(KeyError::NotLoaded { .. }) => {}
+            Err(error) => return Err(ServeError::start("keys")(error)),
+        }
     }
     let flushed = catalog.flushed_all().await.map_err(ServeError::start("catalog"))?;
     let flushed = flushed.into_iter().map(|(table, epoch, through)| ((table, epoch), through)).collect();

@@ -7,15 +7,15 @@ use async_trait::async_trait;
 use strongroom_catalog::{ClusterRow, IdentityRow};
 use strongroom_envelope::WrappedAek;
 use strongroom_keys::identity::ClusterIdentity;
-use strongroom_keys::provider::{KekRef, KeyFacts, KeyProblem, KeyVault, validate};
+use strongroom_keys::provider::{Answer, KekRef, KeyFacts};
 use strongroom_keys::state::{KeyState, Moment};
 use strongroom_keys::{Shut, Standing};
-use strongroom_model::{AccountId, Epoch, ObjectId, WorkspaceId};
+use strongroom_model::{AccountId, ObjectId, WorkspaceId};
 
 use super::{Watch, Watched};
 use crate::ControlError;
+use crate::Refusal;
 use crate::desk::{AekStatus, IdentityParts, KekStatus, KeyDesk, KeyStatus};
-use crate::refusal::Refusal;
 
 /// Validating a key and wrapping under it take a handful of calls; all of them together no longer than this.
 const SET_KEY_MAX: Duration = Duration::from_secs(60);
@@ -38,14 +38,13 @@ impl KeyDesk for Desk {
         Ok(IdentityRow {
             principal: identity.principal().to_string(),
             tenant: identity.tenant().to_string(),
-            public_key_pem: identity.public_key_pem(),
+            public_key_pem: identity.public_key_pem().map_err(|_| ControlError::Damaged { what: "the generator of identities" })?,
             cell,
         })
     }
 
     async fn probe(&self, cluster: &ClusterRow, kek: &KekRef) -> Result<KeyFacts, ControlError> {
-        let client = self.0.deps.vaults.client(kek, self.0.identity(cluster)?).await?;
-        self.0.validated(client.as_ref()).await
+        self.0.deps.vaults.validate(kek, self.0.identity(cluster)?).await
     }
 
     async fn set_key(&self, cluster: &ClusterRow, kek: KekRef) -> Result<KeyFacts, ControlError> {
@@ -83,18 +82,11 @@ impl KeyDesk for Desk {
 }
 
 impl Watch {
-    /// Everything a key must be before a cluster comes under it.
-    async fn validated(&self, client: &dyn KeyVault) -> Result<KeyFacts, ControlError> {
-        validate(client, &self.deps.world).await.map_err(|problem| match problem {
-            KeyProblem::NotRecoverable => Refusal::KeyNotRecoverable.into(),
-            other => not_valid(other.code(), &other.to_string()),
-        })
-    }
-
     async fn set_key(self: &Arc<Self>, cluster: &ClusterRow, kek: KekRef) -> Result<KeyFacts, ControlError> {
         let account = cluster.account.ok_or(ControlError::Damaged { what: "a cluster without an account" })?;
-        let client = self.deps.vaults.client(&kek, self.identity(cluster)?).await?;
-        let facts = self.validated(client.as_ref()).await?;
+        let identity = self.identity(cluster)?;
+        let facts = self.deps.vaults.validate(&kek, Arc::clone(&identity)).await?;
+        let client = self.deps.vaults.client(&kek, identity).await?;
         let records = self.deps.keys.customer_records(account).await?;
         let watched = match self.of(cluster.id) {
             Some(watched) => watched,
@@ -113,9 +105,9 @@ impl Watch {
             if epoch.is_err() {
                 // Nothing is under the key: the cluster is as it was before.
                 self.watched.write().remove(&cluster.id);
-                watched.stop.send_replace(true);
             }
-            watched.epochs.lock().push(epoch.map_err(key_refused)?);
+            let epoch = epoch.map_err(key_refused)?;
+            watched.epochs.lock().push(epoch);
             begun = true;
         } else {
             let uri = kek.key_uri();
@@ -123,7 +115,8 @@ impl Watch {
                 self.deps.keys.rewrap(account, from.as_ref(), client.as_ref(), &uri, &facts.used).await.map_err(key_refused)?;
             } else {
                 let epoch = self.deps.keys.supersede(account, cluster.id, from.as_ref(), client.as_ref(), lease).await;
-                watched.epochs.lock().push(epoch.map_err(key_refused)?);
+                let epoch = epoch.map_err(key_refused)?;
+                watched.epochs.lock().push(epoch);
                 begun = true;
             }
         }
@@ -131,7 +124,7 @@ impl Watch {
         *watched.vault.write() = (kek, client);
         watched.version.lock().clone_from(&facts.used);
         *watched.facts.lock() = Some(facts.clone());
-        let step = watched.machine.lock().on_answer(asked, Moment::now(&self.deps.world), &strongroom_keys::provider::Answer::Good);
+        let step = watched.machine.lock().on_answer(asked, Moment::now(&self.deps.world), &Answer::Good);
         self.act(&watched, step).await;
         self.settle(&watched).await;
         if !watched.spawned.swap(true, std::sync::atomic::Ordering::AcqRel) {

@@ -37,6 +37,9 @@ use crate::ControlError;
 pub use desk::Desk;
 pub use ports::{Cut, Forget, Gone, Recall, Still, Vaults};
 
+/// How long a start waits for logs that are being read back.
+const START_PATIENCE: Duration = Duration::from_secs(10);
+
 /// What the watch stands on.
 #[derive(Clone)]
 #[expect(missing_docs, reason = "each is named after its type")]
@@ -150,6 +153,12 @@ impl Watch {
             if task.await.is_err() {
                 tracing::error!("the first poll of a vault panicked");
             }
+        }
+        // A log being read back is waited for, so that a restart is not seen as an outage.
+        let patience = self.deps.world.clock.boot().after(START_PATIENCE);
+        let restoring = |watched: &Arc<Watched>| watched.machine.lock().state() == KeyState::Restoring;
+        while all.iter().any(restoring) && self.deps.world.clock.boot() < patience {
+            self.deps.world.clock.sleep(Duration::from_millis(10)).await;
         }
         for watched in all {
             watched.spawned.store(true, Ordering::Release);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use strongroom_envelope::KeyGuard;
 use strongroom_keys::identity::ClusterIdentity;
-use strongroom_keys::provider::{KekRef, KeyVault};
+use strongroom_keys::provider::{KekRef, KeyFacts, KeyVault};
 use strongroom_keys::{KeyError, Shut};
 use strongroom_model::{AccountId, Epoch, WorkspaceId};
 
@@ -64,6 +64,11 @@ pub trait Still: fmt::Debug + Send + Sync {
 /// Makes clients of customers' vaults.
 #[async_trait]
 pub trait Vaults: fmt::Debug + Send + Sync {
+    /// Everything a key must be before a cluster comes under it, a round trip of wrap and unwrap included; changes nothing.
+    ///
+    /// # Errors
+    /// [`Refusal::KeyNotValid`](crate::Refusal) and [`Refusal::KeyNotRecoverable`](crate::Refusal).
+    async fn validate(&self, kek: &KekRef, identity: Arc<ClusterIdentity>) -> Result<KeyFacts, ControlError>;
     /// A client of the vault that keeps `kek`, logging in as `identity`.
     ///
     /// # Errors

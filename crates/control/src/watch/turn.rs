@@ -116,7 +116,7 @@ impl Watch {
     }
 
     /// Takes everything of a cluster away, memory before disk: nobody is served from the first line on.
-    async fn shut(&self, watched: &Watched, why: Shut) {
+    pub(super) async fn shut(&self, watched: &Watched, why: Shut) {
         let since_ms = watched.machine.lock().since().wall.unix_ms();
         let clock = &self.deps.world.clock;
         let mut last = clock.boot();

@@ -1,0 +1,179 @@
+//! What the key watch asks of the other rooms: cut, forget, recall, keep still, make a client of a vault.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use strongroom_buffer::Buffer;
+use strongroom_catalog::Catalog;
+use strongroom_control::watch::{Cut, Forget, Gone, Recall, Still, Vaults};
+use strongroom_control::{ControlError, Refusal};
+use strongroom_envelope::KeyGuard;
+use strongroom_ingest::Intake;
+use strongroom_keys::identity::ClusterIdentity;
+use strongroom_keys::outbound::Outbound;
+use strongroom_keys::provider::azure::{AzureKeyVault, KeyProblem, validate};
+use strongroom_keys::provider::{KekRef, KeyFacts, KeyVault};
+use strongroom_keys::{KeyError, Shut};
+use strongroom_model::{AccountId, WorkspaceId};
+use strongroom_query::Engine;
+use strongroom_store::BlockStore;
+use strongroom_world::World;
+
+/// Ends queries.
+pub(crate) struct Queries(pub(crate) Arc<Engine>);
+
+impl Cut for Queries {
+    fn cut(&self, account: AccountId, error: &KeyError) {
+        self.0.cut(account, error);
+    }
+}
+
+/// Drops what queries and requests opened and kept: footers, statistics, columns.
+pub(crate) struct Caches(pub(crate) Arc<Engine>, pub(crate) Arc<Intake>);
+
+#[async_trait]
+impl Forget for Caches {
+    fn name(&self) -> &'static str {
+        "caches"
+    }
+    async fn forget(&self, gone: &Gone) -> Result<(), String> {
+        for epoch in &gone.epochs {
+            self.0.forget(*epoch);
+            self.1.forget(*epoch);
+        }
+        Ok(())
+    }
+}
+
+/// Drops rows in memory: they are in the log, under the key that went.
+pub(crate) struct Memtables(pub(crate) Arc<Buffer>);
+
+#[async_trait]
+impl Forget for Memtables {
+    fn name(&self) -> &'static str {
+        "memtables"
+    }
+    async fn forget(&self, gone: &Gone) -> Result<(), String> {
+        let (buffer, epochs) = (Arc::clone(&self.0), gone.epochs.clone());
+        let dropped = tokio::task::spawn_blocking(move || epochs.into_iter().for_each(|epoch| buffer.forget(epoch)));
+        dropped.await.map_err(|_| "it panicked".to_owned())
+    }
+}
+
+/// Erases cache keys, then files. Not while a vault only does not answer: the files do not open without it.
+pub(crate) struct Cached(pub(crate) Arc<BlockStore>);
+
+#[async_trait]
+impl Forget for Cached {
+    fn name(&self) -> &'static str {
+        "hot cache"
+    }
+    async fn forget(&self, gone: &Gone) -> Result<(), String> {
+        if matches!(gone.why, Shut::Unavailable | Shut::Quarantined) {
+            return Ok(());
+        }
+        let mut outcome = Ok(());
+        for epoch in &gone.epochs {
+            outcome = outcome.and(self.0.cache().forget(*epoch).await.map_err(|error| error.code().to_owned()));
+        }
+        outcome
+    }
+}
+
+/// Reads a log back into memory.
+pub(crate) struct Log {
+    pub(crate) buffer: Arc<Buffer>,
+    pub(crate) catalog: Catalog,
+    pub(crate) intake: Arc<Intake>,
+}
+
+#[async_trait]
+impl Recall for Log {
+    async fn recall(&self, guards: &[KeyGuard]) -> Result<u64, String> {
+        let flushed = self.catalog.flushed_all().await.map_err(|error| error.code().to_owned())?;
+        let flushed: HashMap<_, _> = flushed.into_iter().map(|(table, epoch, through)| ((table, epoch), through)).collect();
+        let (buffer, guards) = (Arc::clone(&self.buffer), guards.to_vec());
+        let read = tokio::task::spawn_blocking(move || {
+            let restored = guards.iter().map(|guard| buffer.restore(guard, &flushed));
+            restored.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())
+        });
+        let read = read.await.map_err(|_| "it panicked".to_owned())??;
+        let mut rows = 0;
+        for recovery in read {
+            rows += recovery.rows;
+            self.intake.remember(recovery.marks);
+        }
+        Ok(rows)
+    }
+}
+
+/// Keeps a workspace's requests still.
+pub(crate) struct Writes(pub(crate) Arc<Intake>);
+
+#[async_trait]
+impl Still for Writes {
+    async fn still(&self, workspace: WorkspaceId) -> Box<dyn Any + Send> {
+        Box::new(self.0.barrier(workspace).await)
+    }
+    fn flush(&self, workspace: WorkspaceId) {
+        let intake = Arc::clone(&self.0);
+        tokio::spawn(async move {
+            if let Err(error) = intake.flush(workspace, None).await {
+                tracing::info!(%workspace, code = error.code(), "rows from before a move stay in memory and log for now");
+            }
+        });
+    }
+}
+
+/// Makes clients of registered vaults: each trusts the authorities of its own reference object.
+pub(crate) struct VaultClients {
+    pub(crate) world: World,
+    pub(crate) catalog: Catalog,
+    pub(crate) outbound: Outbound,
+    pub(crate) lease: std::time::Duration,
+    pub(crate) call_timeout: std::time::Duration,
+}
+
+impl VaultClients {
+    async fn make(&self, kek: &KekRef, identity: Arc<ClusterIdentity>) -> Result<AzureKeyVault, ControlError> {
+        let uri = strongroom_control::vault_uri(kek);
+        let unknown = || Refusal::VaultUnknown { uri: uri.clone() };
+        let row = self.catalog.vault_ref_by_uri(&uri).await?.ok_or_else(unknown)?;
+        let bad = |what: &'static str| ControlError::Damaged { what };
+        let outbound = match &row.ca_pem {
+            Some(pem) => self.outbound.with_roots(pem).map_err(|_| bad("the authorities of a key vault"))?,
+            None => self.outbound.clone(),
+        };
+        let vault = AzureKeyVault::new(outbound, identity, kek.clone(), self.world.clone()).map_err(|_| bad("a key's address"))?;
+        Ok(vault.with_lease(self.lease).with_call_timeout(self.call_timeout))
+    }
+}
+
+#[async_trait]
+impl Vaults for VaultClients {
+    async fn validate(&self, kek: &KekRef, identity: Arc<ClusterIdentity>) -> Result<KeyFacts, ControlError> {
+        let vault = self.make(kek, identity).await?;
+        validate(&vault).await.map_err(|problem| match problem {
+            KeyProblem::NotRecoverable { .. } => Refusal::KeyNotRecoverable.into(),
+            other => Refusal::KeyNotValid { problem: other.detail(), why: other.to_string() }.into(),
+        })
+    }
+
+    async fn client(&self, kek: &KekRef, identity: Arc<ClusterIdentity>) -> Result<Arc<dyn KeyVault>, ControlError> {
+        Ok(Arc::new(self.make(kek, identity).await?))
+    }
+}
+
+macro_rules! named {
+    ($($step:ident),+) => {
+        $(impl fmt::Debug for $step {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(stringify!($step))
+            }
+        })+
+    };
+}
+named!(Queries, Caches, Memtables, Cached, Log, Writes, VaultClients);
