@@ -307,6 +307,5 @@ fn unknown_provider(record: &WrappedAek) -> VaultError {
     VaultError::UnknownProvider { aek: record.ids.aek, provider: record.provider.clone() }
 }
 
-
 #[cfg(test)]
 mod tests;

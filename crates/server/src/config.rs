@@ -146,13 +146,7 @@ pub struct EmbeddedConfig {
 
 impl Default for EmbeddedConfig {
     fn default() -> Self {
-        Self {
-            embedded: true,
-            listen: SocketAddr::from(([127, 0, 0, 1], 7701)),
-            dir: vault_dir(),
-            root: PathBuf::new(),
-            names: Vec::new(),
-        }
+        Self { embedded: true, listen: SocketAddr::from(([127, 0, 0, 1], 7701)), dir: vault_dir(), root: PathBuf::new(), names: Vec::new() }
     }
 }
 
@@ -376,13 +370,12 @@ mod tests {
     /// `docs/configuration.md` shows every key with its default; `STRONGROOM_UPDATE_DOCS=1 cargo test -p strongroom-server` rewrites it.
     #[test]
     fn the_page_shows_every_key_with_its_default() {
-        let config =
-            Config {
-                data_dir: "~/.local/share/strongroom".into(),
-                config_dir: "~/.config/strongroom".into(),
-                vault: EmbeddedConfig { dir: "~/.local/share/strongroom-vault".into(), ..EmbeddedConfig::default() },
-                ..Config::default()
-            };
+        let config = Config {
+            data_dir: "~/.local/share/strongroom".into(),
+            config_dir: "~/.config/strongroom".into(),
+            vault: EmbeddedConfig { dir: "~/.local/share/strongroom-vault".into(), ..EmbeddedConfig::default() },
+            ..Config::default()
+        };
         let expected = format!(
             "# Configuration\n\n`strongroom.toml` in the config directory, or the file that `--config` names. `STRONGROOM_*` variables overrule it\n\
              (`STRONGROOM_QUERY__THREADS=4` is `threads = 4` under `[query]`), flags overrule both. Unknown keys are refused by name.\n\

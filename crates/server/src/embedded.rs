@@ -45,7 +45,8 @@ impl Embedded {
         let address = listener.local_addr().map_err(|source| ServeError::VaultListen { address: listen, source })?;
         let given = std::env::var("STRONGROOM_VAULT_ADMIN_TOKEN").ok().filter(|token| !token.is_empty());
         let opened = tokio::task::spawn_blocking(move || Vault::open(world, VaultConfig { listen: address, ..settings }, given));
-        let (vault, minted) = opened.await.map_err(|_| ServeError::Panicked("embedded vault"))?.map_err(ServeError::start("embedded vault"))?;
+        let (vault, minted) =
+            opened.await.map_err(|_| ServeError::Panicked("embedded vault"))?.map_err(ServeError::start("embedded vault"))?;
         Ok(Some(Self { vault, listener, address, dir, minted }))
     }
 
@@ -55,9 +56,13 @@ impl Embedded {
     }
 
     /// Tells the control plane of itself, as a customer would of theirs, and serves.
-    pub(crate) async fn serve(self, world: &World, catalog: &Catalog, stopping: watch::Receiver<bool>) -> Result<JoinHandle<()>, ServeError> {
-        let failed = || ServeError::start("embedded vault's registration");
-        let oldest = catalog.workspaces().await.map_err(failed())?.into_iter().next();
+    pub(crate) async fn serve(
+        self,
+        world: &World,
+        catalog: &Catalog,
+        stopping: watch::Receiver<bool>,
+    ) -> Result<JoinHandle<()>, ServeError> {
+        let oldest = catalog.workspaces().await.map_err(ServeError::start("embedded vault's registration"))?.into_iter().next();
         if let Some(home) = oldest {
             let place = Place { subscription: home.subscription, resource_group: home.resource_group, name: NAME.to_owned() };
             let ask = VaultAsk {
@@ -67,7 +72,10 @@ impl Embedded {
                 private_link: false,
                 ca_pem: Some(self.vault.ca_pem().to_owned()),
             };
-            Vaults::new(world.clone(), catalog.clone()).put(&place, ask).await.map_err(failed())?;
+            Vaults::new(world.clone(), catalog.clone())
+                .put(&place, ask)
+                .await
+                .map_err(ServeError::start("embedded vault's registration"))?;
         }
         if let Some(token) = &self.minted {
             announce(&self.dir, token);

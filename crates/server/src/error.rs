@@ -46,7 +46,9 @@ pub enum ServeError {
         source: io::Error,
     },
     /// The embedded vault's address cannot be listened on.
-    #[error("the embedded key vault cannot listen on {address}: {source}; give another one with --vault-listen, or start without it with --no-vault")]
+    #[error(
+        "the embedded key vault cannot listen on {address}: {source}; give another one with --vault-listen, or start without it with --no-vault"
+    )]
     VaultListen {
         /// The address.
         address: SocketAddr,

@@ -28,9 +28,12 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-pub use config::{Config, ConfigError, EmbeddedConfig, GatewayConfig, KeysConfig, ServeOptions, admin_token_path, load as load_config, mmk_path, vault_dir};
-pub use error::ServeError;
+pub use config::{
+    Config, ConfigError, EmbeddedConfig, GatewayConfig, KeysConfig, ServeOptions, admin_token_path, load as load_config, mmk_path,
+    vault_dir,
+};
 use embedded::Embedded;
+pub use error::ServeError;
 use wiring::Site;
 
 /// How often the log's health, caches and sums are looked after.

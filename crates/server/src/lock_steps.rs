@@ -145,7 +145,7 @@ impl VaultClients {
         let bad = |what: &'static str| ControlError::Damaged { what };
         let outbound = match &row.ca_pem {
             Some(pem) => self.outbound.with_roots(pem).map_err(|_| bad("the authorities of a key vault"))?,
-            None => self.outbound.clone(),
+            None => self.outbound.fresh(),
         };
         let vault = AzureKeyVault::new(outbound, identity, kek.clone(), self.world.clone()).map_err(|_| bad("a key's address"))?;
         Ok(vault.with_lease(self.lease).with_call_timeout(self.call_timeout))

@@ -179,7 +179,8 @@ impl Watch {
         let now = Moment::now(&self.deps.world);
         let (kek, _) = watched.vault.read().clone();
         let machine = watched.machine.lock();
-        let lease_left = machine.lease_until().filter(|_| machine.state() != KeyState::Revoked).map(|until| until.since(now.boot).as_secs());
+        let lease_left =
+            machine.lease_until().filter(|_| machine.state() != KeyState::Revoked).map(|until| until.since(now.boot).as_secs());
         Ok(KeyStatus {
             state: machine.state().as_str().to_owned(),
             since_ms: Some(machine.since().wall.unix_ms()),

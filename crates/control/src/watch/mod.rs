@@ -64,7 +64,6 @@ impl fmt::Debug for WatchDeps {
 /// One cluster's key under watch.
 struct Watched {
     cluster: ObjectId,
-    name: String,
     account: AccountId,
     gate: Arc<Gate>,
     /// The vault in use and the key in it; replaced when another is set.
@@ -210,7 +209,6 @@ impl Watch {
         let records = self.deps.keys.customer_records(account).await?;
         let watched = Arc::new(Watched {
             cluster: cluster.id,
-            name: cluster.name.clone(),
             account,
             gate: self.deps.keys.gate(account, cluster.id, &cluster.name, standing),
             vault: RwLock::new((kek, client)),

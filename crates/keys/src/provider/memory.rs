@@ -60,9 +60,7 @@ impl MemoryVault {
     #[must_use]
     pub fn new(world: World, kek: KekRef) -> Self {
         let key = Mmk::generate(world.rng.as_ref());
-        Self {
-            inner: Arc::new(Inner { world, kek, key, mood: Mutex::new(Mood::Well), newest: Mutex::new(1), calls: Mutex::default() }),
-        }
+        Self { inner: Arc::new(Inner { world, kek, key, mood: Mutex::new(Mood::Well), newest: Mutex::new(1), calls: Mutex::default() }) }
     }
 
     /// From now on it answers so.

@@ -163,7 +163,11 @@ impl KeyRing {
     #[must_use]
     pub fn customer_guards(&self, account: AccountId) -> Vec<KeyGuard> {
         let guards = self.guards.read();
-        guards.iter().filter(|(epoch, guard)| epoch.account == account && guard.class() == KeyClass::Cmk).map(|(_, guard)| guard.clone()).collect()
+        guards
+            .iter()
+            .filter(|(epoch, guard)| epoch.account == account && guard.class() == KeyClass::Cmk)
+            .map(|(_, guard)| guard.clone())
+            .collect()
     }
 
     /// Wraps every customer AEK of an account that is not under `version` of the key at `uri` once more with `to`, which keeps
@@ -171,7 +175,14 @@ impl KeyRing {
     ///
     /// # Errors
     /// [`KeyError::Vault`] as either vault answered: AEKs done so far stay done, the others keep their record.
-    pub async fn rewrap(&self, account: AccountId, from: &dyn KeyVault, to: &dyn KeyVault, uri: &str, version: &str) -> Result<usize, KeyError> {
+    pub async fn rewrap(
+        &self,
+        account: AccountId,
+        from: &dyn KeyVault,
+        to: &dyn KeyVault,
+        uri: &str,
+        version: &str,
+    ) -> Result<usize, KeyError> {
         let mut done = 0;
         for row in self.catalog.aeks(account).await?.into_iter().filter(|row| row.class == KeyClass::Cmk) {
             let old = self.admit(&row)?;

@@ -270,7 +270,9 @@ mod customers {
         let gate = it.ring.gate(it.account, CLUSTER, "shop", Standing::Open);
         gate.set(Standing::Shut(Shut::Revoked, 7));
         assert_eq!(it.ring.kill(it.account), [epoch]);
-        for refused in [pass.check().unwrap_err(), it.ring.pass(it.account).await.unwrap_err(), it.ring.epoch_guard(epoch).await.unwrap_err()] {
+        for refused in
+            [pass.check().unwrap_err(), it.ring.pass(it.account).await.unwrap_err(), it.ring.epoch_guard(epoch).await.unwrap_err()]
+        {
             assert_eq!((refused.kind(), refused.code()), (ErrorKind::KeyRevoked, "CustomerKeyRevoked"), "{refused}");
             assert!(refused.to_string().contains("cluster shop"), "{refused}");
         }
@@ -303,7 +305,10 @@ mod customers {
         let again = it.site.open().await;
         assert_eq!(again.poll(it.account, &other, 0, LEASE).await.unwrap().returned.len(), 2);
         assert!(again.poll(it.account, &it.vault, 0, LEASE).await.is_err(), "the old key opens nothing");
-        assert_eq!(it.copy(next).await, again.customer_records(it.account).await.unwrap().iter().find(|r| r.ids.aek == next.aek).unwrap().to_bytes());
+        assert_eq!(
+            it.copy(next).await,
+            again.customer_records(it.account).await.unwrap().iter().find(|r| r.ids.aek == next.aek).unwrap().to_bytes()
+        );
     }
 
     impl Customer {
