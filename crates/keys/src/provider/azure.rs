@@ -113,7 +113,7 @@ impl AzureKeyVault {
         };
         let reply = self.call(Asked::Wrap, &self.key_url(&format!("{version}/wrapkey")), Some(&operation(aek)), aek.id()).await?;
         let answer = Operation::read(&reply.body).ok_or(MALFORMED)?;
-        let answered = self.version_of(answer.kid).ok_or(MALFORMED)?;
+        let answered = self.version_of(&answer.kid).ok_or(MALFORMED)?;
         let bytes = URL_SAFE_NO_PAD.decode(answer.value).map_err(|_| MALFORMED)?;
         if bytes.is_empty() || bytes.len() > WRAPPED_MAX {
             return Err(MALFORMED);

@@ -36,7 +36,8 @@ impl Token {
 /// RFC 6749 §5.1. Some endpoints write the number as text.
 #[derive(Deserialize)]
 struct Granted<'a> {
-    access_token: &'a str,
+    access_token: String,
+    #[serde(borrow)]
     expires_in: Seconds<'a>,
 }
 
@@ -94,7 +95,7 @@ impl AzureKeyVault {
             return Err(error);
         }
         let granted: Granted<'_> = serde_json::from_slice(&reply.body).map_err(|_| MALFORMED)?;
-        let text = granted.access_token;
+        let text = Zeroizing::new(granted.access_token);
         if text.is_empty() || text.len() > TOKEN_MAX || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(MALFORMED);
         }
@@ -103,6 +104,6 @@ impl AzureKeyVault {
             Seconds::Text(text) => text.parse().map_err(|_| MALFORMED)?,
         };
         let life = Duration::from_secs(seconds).min(LIFE_MAX);
-        Ok(Token { text: Zeroizing::new(text.to_owned()), until: boot.after(life.saturating_sub(MARGIN)) })
+        Ok(Token { text, until: boot.after(life.saturating_sub(MARGIN)) })
     }
 }
