@@ -146,3 +146,110 @@ impl Store {
         self.world.fs.remove_file(path)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use strongroom_world::sim::SimWorld;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::config::VaultConfig;
+    use crate::crypto::{Base64Url, Public};
+    use crate::key::{Changes, Version};
+
+    const DIR: &str = "/vault";
+
+    fn store(world: &World) -> Store {
+        Store::new(world.clone(), Path::new(DIR), Path::new("/vault/root.key"), Mmk::from_bytes([5; 32]))
+    }
+
+    fn version(id: u8, now: i64) -> Version {
+        let public = Public { n: Base64Url(vec![id; 256]), e: Base64Url(vec![1, 0, 1]) };
+        Version::new(VersionId::parse(&hex::encode([id; 16])).unwrap(), public, now, &Changes::default()).unwrap()
+    }
+
+    fn secret(version: &Version) -> Vec<u8> {
+        [b"private ".as_slice(), version.id.to_string().as_bytes()].concat()
+    }
+
+    /// What the vault does with two keys, step by step as it does it. Gives how far it came.
+    fn script(store: &Store) -> io::Result<()> {
+        let config = VaultConfig::default();
+        let mut state = State::new(Uuid::nil(), [0; 32]);
+        store.save(&state)?;
+        for (name, id) in [("a", 1), ("b", 2), ("a", 3)] {
+            let new = version(id, i64::from(id));
+            store.save_key(new.id, &secret(&new))?;
+            state.add(name, new, &config).unwrap();
+            store.save(&state)?;
+        }
+        let (_, gone) = state.delete("a", 10).unwrap();
+        assert_eq!(gone.len(), 2, "soft delete is off");
+        store.save(&state)?;
+        for version in gone {
+            store.destroy(version)?;
+        }
+        let next = version(4, 11);
+        store.save_key(next.id, &secret(&next))?;
+        state.add("c", next, &config).unwrap();
+        store.save(&state)
+    }
+
+    #[test]
+    fn a_power_cut_at_any_call_leaves_a_state_whose_keys_all_open() {
+        let quiet = SimWorld::new(3);
+        quiet.world().fs.create_dir_all(Path::new(DIR)).unwrap();
+        let before = quiet.fs().ops();
+        script(&store(&quiet.world())).unwrap();
+        let calls = quiet.fs().ops() - before;
+        assert!(calls > 40, "{calls}");
+        let mut seen = std::collections::BTreeSet::new();
+        for cut in 0..calls {
+            let sim = SimWorld::new(cut);
+            sim.world().fs.create_dir_all(Path::new(DIR)).unwrap();
+            sim.world().fs.sync_dir(Path::new("/")).unwrap();
+            sim.fs().power_cut_after(cut);
+            script(&store(&sim.world())).unwrap_err();
+            sim.fs().power_cut();
+            let store = store(&sim.world());
+            let Some(state) = store.load().unwrap() else {
+                seen.insert("nothing".to_owned());
+                continue;
+            };
+            store.sweep(&state).unwrap();
+            for version in state.versions() {
+                assert_eq!(*store.key(version.id).unwrap(), secret(version), "cut {cut}");
+            }
+            let left = sim.world().fs.read_dir(&files::keys(Path::new(DIR))).map_or(0, |entries| entries.len());
+            assert_eq!(left, state.versions().count(), "cut {cut}: what no state names is swept");
+            seen.insert(state.keys.keys().cloned().collect::<Vec<_>>().join(" "));
+        }
+        assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["", "a", "a b", "b", "b c", "nothing"], "each step was cut");
+    }
+
+    #[test]
+    fn nothing_sealed_shows_and_nothing_changed_opens() {
+        let sim = SimWorld::new(4);
+        sim.world().fs.create_dir_all(Path::new(DIR)).unwrap();
+        let store = store(&sim.world());
+        script(&store).unwrap();
+        for (path, bytes) in sim.fs().files() {
+            let holds = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
+            assert!(!holds(b"private ") && !holds(b"enabled"), "{}", path.display());
+        }
+        let path = files::state(Path::new(DIR));
+        let len = sim.world().fs.metadata(&path).unwrap().len;
+        for at in [0, 40, 120, len / 2, len - 1] {
+            sim.fs().flip(&path, at, 1).unwrap();
+            assert!(store.load().is_err(), "byte {at}");
+            sim.fs().flip(&path, at, 1).unwrap();
+        }
+        store.load().unwrap().unwrap();
+        let state = store.load().unwrap().unwrap();
+        let id = state.versions().next().unwrap().id;
+        sim.fs().flip(&store.key_path(id), 160, 1).unwrap();
+        assert!(store.key(id).is_err());
+        let other = Store::new(sim.world(), Path::new(DIR), Path::new("/vault/root.key"), Mmk::from_bytes([6; 32]));
+        assert!(matches!(other.load(), Err(VaultServerError::RootKey { .. })));
+    }
+}
