@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::serve;
@@ -68,6 +69,7 @@ pub(crate) async fn serve(listener: TcpListener, vault: Arc<Vault>, tls: Arc<Ser
     let all = Arc::new(Semaphore::new(config.max_connections));
     let counts = Arc::new(PerAddress::default());
     let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -83,6 +85,7 @@ pub(crate) async fn serve(listener: TcpListener, vault: Arc<Vault>, tls: Arc<Ser
         .keep_alive_interval(Some(Duration::from_secs(30)))
         .keep_alive_timeout(Duration::from_secs(20));
     loop {
+        while connections.try_join_next().is_some() {}
         let permit = tokio::select! {
             _ = stop.wait_for(|stopping| *stopping) => break,
             permit = Arc::clone(&all).acquire_owned() => permit.expect("the semaphore is never closed"),
@@ -105,7 +108,7 @@ pub(crate) async fn serve(listener: TcpListener, vault: Arc<Vault>, tls: Arc<Ser
             tracing::debug!(kind = %error.kind(), "TCP_NODELAY could not be set");
         }
         let (acceptor, builder, watcher, vault) = (acceptor.clone(), builder.clone(), graceful.watcher(), Arc::clone(&vault));
-        tokio::spawn(async move {
+        connections.spawn(async move {
             let _held = (permit, place);
             let Ok(Ok(stream)) = tokio::time::timeout(handshake, acceptor.accept(stream)).await else { return };
             let service = service_fn(move |request: Request<Incoming>| {
@@ -118,7 +121,13 @@ pub(crate) async fn serve(listener: TcpListener, vault: Arc<Vault>, tls: Arc<Ser
     }
     drop(listener);
     let drain = Duration::from_millis(config.drain_ms);
-    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
+    let drained = async {
+        graceful.shutdown().await;
+        while connections.join_next().await.is_some() {}
+    };
+    if tokio::time::timeout(drain, drained).await.is_err() {
         tracing::warn!(ms = config.drain_ms, "requests were still under way when the time to drain was over");
     }
+    // Nothing is served after this, and nobody holds the vault for it.
+    connections.shutdown().await;
 }

@@ -142,6 +142,8 @@ impl Vault {
         let keeper = tokio::spawn(Arc::clone(&self).keep(stopping.clone()));
         listen::serve(listener, Arc::clone(&self), tls, stopping).await;
         keeper.abort();
+        // Its end, not its outcome.
+        drop(keeper.await);
         self.log.lock().sync();
     }
 

@@ -209,7 +209,7 @@ pub(crate) fn client(ca_pem: &str) -> reqwest::Client {
         .use_preconfigured_tls(tls)
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .timeout(Duration::from_secs(60))
+        .timeout(Duration::from_mins(1))
         .build()
         .unwrap()
 }
