@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::Failure;
+use crate::key_status::Status;
 use crate::output::{self, Field, Format};
 use crate::vault::{VaultClient, VaultTarget, show};
 
@@ -99,6 +100,8 @@ enum What {
         #[arg(long)]
         version: Option<String>,
     },
+    /// Shows how a cluster's key stands, as the log server sees it
+    Status(Status),
     /// Lists keys
     List {
         /// The versions of this key
@@ -130,8 +133,12 @@ enum What {
 
 impl Key {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let vault = self.target.client()?;
         let format = self.output;
+        // The log server is asked, and no vault.
+        if let What::Status(status) = self.what {
+            return status.run(format).await;
+        }
+        let vault = self.target.client()?;
         match self.what {
             What::Create { name, size, settings } => {
                 let mut body = json!({"kty": "RSA", "key_size": size});
@@ -153,6 +160,7 @@ impl Key {
                 settings.fill(&mut body);
                 print_key(&vault, format, &vault.keys(Method::PUT, &["keys", &name], Some(&body)).await?)
             }
+            What::Status(_) => unreachable!("it was asked above"),
             What::Rotate { name } => print_key(&vault, format, &vault.keys(Method::POST, &["keys", &name, "rotate"], None).await?),
             What::Disable { name, version } => switch(&vault, format, &name, version, false).await,
             What::Enable { name, version } => switch(&vault, format, &name, version, true).await,

@@ -4,16 +4,19 @@
 //! the offline ones are calls to `strongroom_server::admin`. Start at [`Cli`] and [`run`].
 //!
 //! ```text
-//! serve │ ingest query tables workspace token flush compact cache load ─▶ HTTP │ verify doctor ─▶ data directory
+//! serve │ ingest query tables workspace cluster token flush compact cache load ─▶ HTTP │ verify doctor ─▶ data directory
 //! vault key ─▶ a key vault, over TLS by its own CA; `vault serve` is one
 //! ```
 
+mod arm;
 mod cache;
 mod client;
+mod cluster;
 mod doctor;
 mod exit;
 mod ingest;
 mod key;
+mod key_status;
 pub mod load;
 mod maintain;
 mod output;
@@ -62,8 +65,10 @@ enum Command {
     Query(query::Query),
     /// Lists the tables of a workspace
     Tables(tables::Tables),
-    /// Makes, lists and shows workspaces
+    /// Makes, lists, shows and links workspaces
     Workspace(workspace::Workspace),
+    /// Makes dedicated clusters and sets the key of yours that their data is under
+    Cluster(cluster::Cluster),
     /// Makes, lists and deletes access tokens
     Token(token::Token),
     /// Makes blocks of what has arrived
@@ -121,6 +126,7 @@ fn runtime(command: Command) -> Result<(), Failure> {
             Command::Query(command) => command.run().await,
             Command::Tables(command) => command.run().await,
             Command::Workspace(command) => command.run().await,
+            Command::Cluster(command) => command.run().await,
             Command::Token(command) => command.run().await,
             Command::Flush(command) => command.run().await,
             Command::Compact(command) => command.run().await,

@@ -5,10 +5,11 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::Failure;
-use crate::client::Target;
+use crate::arm::Arm;
+use crate::client::{Client, Target};
 use crate::output::{self, Field, Format};
 
-/// Makes, lists and shows workspaces.
+/// Makes, lists, shows and links workspaces.
 #[derive(Debug, Args)]
 pub(crate) struct Workspace {
     #[command(flatten)]
@@ -37,6 +38,29 @@ enum What {
         /// Its name or id
         name: String,
     },
+    /// Links a workspace to a dedicated cluster: what it gets from then on is under the cluster's key
+    ///
+    /// What is there stays under the key it was written with, and one query reads both. While the cluster's key is away,
+    /// nothing in the workspace can be read. `strongroom doctor --cluster NAME --workspace NAME` tells beforehand what
+    /// stands in the way.
+    Link {
+        /// Its name or id
+        name: String,
+        /// The cluster's name or id
+        #[arg(long, value_name = "NAME")]
+        cluster: String,
+        /// Does not wait until it is done
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Unlinks a workspace from its cluster: what it gets from then on is under the provider's key. Needs no key
+    Unlink {
+        /// Its name or id
+        name: String,
+        /// Does not wait until it is done
+        #[arg(long)]
+        no_wait: bool,
+    },
 }
 
 impl Workspace {
@@ -52,6 +76,20 @@ impl Workspace {
             }
             What::List => client.json(client.request(Method::GET, &["v1", "workspaces"])).await?,
             What::Show { name } => client.json(client.request(Method::GET, &["v1", "workspaces", name])).await?,
+            What::Link { name, cluster, no_wait } => {
+                let target = client.json(client.request(Method::GET, &["v1", "clusters", cluster])).await?;
+                let (arm, workspace) = at(client, name).await?;
+                let body = json!({"properties": {"writeAccessResourceId": target["id"]}});
+                let request = arm.call(Method::PUT, &["workspaces", &workspace, "linkedServices", "cluster"]).json(&body);
+                arm.run(request, &format!("link of {workspace} to {cluster}"), *no_wait).await?;
+                show(&arm, name).await?
+            }
+            What::Unlink { name, no_wait } => {
+                let (arm, workspace) = at(client, name).await?;
+                let request = arm.call(Method::DELETE, &["workspaces", &workspace, "linkedServices", "cluster"]);
+                arm.run(request, &format!("unlink of {workspace}"), *no_wait).await?;
+                show(&arm, name).await?
+            }
         };
         match self.output {
             Format::Json => output::print_json(&answer),
@@ -61,11 +99,23 @@ impl Workspace {
     }
 }
 
+async fn show(arm: &Arm, name: &str) -> Result<Value, Failure> {
+    Ok(arm.client.json(arm.client.request(Method::GET, &["v1", "workspaces", name])).await?)
+}
+
+/// Where a workspace lies, and its name there.
+async fn at(client: Client, name: &str) -> Result<(Arm, String), Failure> {
+    let row = client.json(client.request(Method::GET, &["v1", "workspaces", name])).await?;
+    let part = |member: &str| row[member].as_str().unwrap_or_default().to_owned();
+    Ok((Arm::at(client, part("subscription"), part("resourceGroup")), part("name")))
+}
+
 const FIELDS: &[Field] = &[
     Field("Name", |row| row["name"].clone()),
     Field("Id", |row| row["id"].clone()),
     Field("Group", |row| row["resourceGroup"].clone()),
     Field("Region", |row| row["region"].clone()),
     Field("Retention", |row| row["retentionInDays"].as_u64().map_or(Value::Null, |days| format!("{days} d").into())),
+    Field("Cluster", |row| row["cluster"].clone()),
     Field("Created", |row| output::date(&row["createdMs"])),
 ];

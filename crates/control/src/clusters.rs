@@ -10,6 +10,7 @@
 
 mod check;
 pub(crate) mod links;
+mod report;
 mod run;
 
 use std::collections::HashMap;
@@ -31,6 +32,7 @@ use crate::operations::{Change, Operations};
 use crate::vaults::vault_uri;
 use crate::{ControlConfig, ControlError, Refusal, Workspaces};
 pub use check::Check;
+pub use report::{Held, KeyReport};
 
 /// Days that the name of a deleted cluster stays reserved, and its keys known.
 pub const RESERVED_DAYS: u32 = 14;
@@ -193,7 +195,8 @@ pub struct Clusters {
 }
 
 impl Clusters {
-    /// The clusters of a catalog. Call [`resume`](Self::resume) before keys are watched.
+    /// The clusters of a catalog. At a start, [`settle`](Self::settle) comes before keys are watched and
+    /// [`resume`](Self::resume) after.
     #[must_use]
     pub fn new(world: World, catalog: Catalog, desk: Arc<dyn KeyDesk>, workspaces: Arc<Workspaces>, config: ControlConfig) -> Arc<Self> {
         let operations = Operations::new(world.clone(), catalog.clone());

@@ -26,7 +26,7 @@ pub mod watch;
 mod workspaces;
 
 pub use clusters::links::{LinkAccepted, LinkView, link_path};
-pub use clusters::{Accepted, Check, ClusterAsk, ClusterView, Clusters, KeyProperties, Place, RESERVED_DAYS};
+pub use clusters::{Accepted, Check, ClusterAsk, ClusterView, Clusters, Held, KeyProperties, KeyReport, Place, RESERVED_DAYS};
 pub use config::{ControlConfig, RETENTION_DAYS_MAX};
 pub use desk::{KeyDesk, KeyStatus};
 pub use error::ControlError;

@@ -3,6 +3,9 @@
 
 mod access;
 mod ageing;
+mod clusters;
+mod desk;
+mod links;
 
 use std::path::PathBuf;
 use std::sync::Arc;

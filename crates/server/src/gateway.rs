@@ -3,8 +3,10 @@
 //! A door reads the request, asks who it is, hands typed values to the room that does the work, and puts the answer
 //! into its own envelope. Statuses are decided in [`error`] alone.
 
+mod arm;
 mod auth;
 mod body;
+mod clusters;
 mod egress;
 pub mod error;
 mod ingest;
@@ -22,8 +24,12 @@ use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, delete, get, patch, post};
+use serde_json::json;
 use strongroom_control::ControlError;
 use strongroom_model::ErrorKind;
+
+use tower::Layer;
+use tower::util::MapRequestLayer;
 
 use crate::wiring::Site;
 use error::ApiError;
@@ -41,7 +47,7 @@ const SMALL_BODY: usize = 1 << 20;
 
 /// All routes.
 pub(crate) fn router(app: App) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/healthz", get(ops::healthz))
         .route("/readyz", get(ops::readyz))
         .route("/metrics", get(ops::metrics))
@@ -54,13 +60,20 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/workspaces/{workspace}/flush", post(ingest::flush))
         .route("/v1/workspaces/{workspace}/compact", post(ingest::compact))
         .route("/v1/workspaces/{workspace}/query", get(query::by_parameters).post(query::by_body))
+        .route("/v1/clusters", get(clusters::list))
+        .route("/v1/clusters/{cluster}", get(clusters::show))
+        .route("/v1/clusters/{cluster}/key", get(clusters::key))
+        .route("/v1/clusters/{cluster}/check", post(clusters::check))
         .route("/v1/principals", get(resources::list_principals).post(resources::create_principal))
         .route("/v1/principals/{principal}", delete(resources::delete_principal))
+        .merge(arm::routes())
         .fallback(any(no_route))
         .method_not_allowed_fallback(no_method)
         .layer(DefaultBodyLimit::max(SMALL_BODY))
         .layer(middleware::from_fn_with_state(app.clone(), access_log))
-        .with_state(app)
+        .with_state(app);
+    // Around the routes and not within: a path is respelled before it is looked up.
+    Router::new().fallback_service(MapRequestLayer::new(arm::canonical).layer(routes))
 }
 
 async fn no_route() -> ApiError {
@@ -91,5 +104,9 @@ async fn access_log(State(app): State<App>, request: Request, next: Next) -> Res
 
 /// A control plane error in the native envelope.
 pub(crate) fn control_error(error: &ControlError) -> ApiError {
-    ApiError::new(error.kind(), error.code(), error)
+    let told = ApiError::new(error.kind(), error.code(), error);
+    match error.detail() {
+        Some((code, message)) => told.detail(json!({"code": code, "message": message})),
+        None => told,
+    }
 }

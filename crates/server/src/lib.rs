@@ -91,6 +91,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
         Some(embedded) => Some(embedded.serve(&site.world, &site.catalog, vault_stopping).await?),
         None => None,
     };
+    site.clusters.settle().await.map_err(ServeError::start("operations"))?;
     // Each customer's vault is asked before the first request is answered; one that is silent costs its own clusters only.
     site.watch.start().await.map_err(ServeError::start("key watch"))?;
     site.clusters.resume().await.map_err(ServeError::start("operations"))?;

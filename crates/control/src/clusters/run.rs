@@ -16,20 +16,29 @@ use crate::{ControlError, KeyProperties, Refusal};
 const DELETE_ROUNDS: usize = 8;
 
 impl Clusters {
-    /// Goes on with what a stop left unfinished. A change of key is settled here, without the vault: the records say which
-    /// key the cluster is under. All else runs on in the background.
+    /// Settles changes of keys that a stop left unfinished, without any vault: the records say which key the cluster is
+    /// under. Before keys are watched, for the watch goes by the cluster's row.
+    ///
+    /// # Errors
+    /// What the catalog says.
+    pub async fn settle(&self) -> Result<(), ControlError> {
+        for (operation, change) in self.operations.running().await? {
+            if let Change::Update { cluster, key } = change {
+                let outcome = self.settle_update(cluster, key.as_ref()).await;
+                self.operations.finish(&operation, &outcome).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on, in the background, with what a stop left unfinished. After [`settle`](Self::settle), once keys are watched.
     ///
     /// # Errors
     /// What the catalog says.
     pub async fn resume(self: &Arc<Self>) -> Result<(), ControlError> {
+        self.settle().await?;
         for (operation, change) in self.operations.running().await? {
-            match change {
-                Change::Update { cluster, key } => {
-                    let outcome = self.settle_update(cluster, key.as_ref()).await;
-                    self.operations.finish(&operation, &outcome).await?;
-                }
-                other => self.spawn(operation, other),
-            }
+            self.spawn(operation, change);
         }
         Ok(())
     }

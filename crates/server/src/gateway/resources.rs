@@ -67,9 +67,22 @@ fn workspace_json(row: &WorkspaceRow) -> Value {
     })
 }
 
+/// The same, with the name of the cluster it is linked to.
+async fn workspace_page(app: &App, row: &WorkspaceRow) -> Result<Value, ApiError> {
+    let mut page = workspace_json(row);
+    if let Some(link) = app.site.clusters.link_of(row).await.map_err(|error| control_error(&error))? {
+        page["cluster"] = link.cluster.name.into();
+    }
+    Ok(page)
+}
+
 pub(crate) async fn list_workspaces(State(app): State<App>, who: Who) -> Result<Json<Value>, ApiError> {
     let rows = app.site.workspaces.list(&who.0).await.map_err(|error| control_error(&error))?;
-    Ok(Json(json!({"value": rows.iter().map(workspace_json).collect::<Vec<_>>()})))
+    let mut value = Vec::with_capacity(rows.len());
+    for row in &rows {
+        value.push(workspace_page(&app, row).await?);
+    }
+    Ok(Json(json!({"value": value})))
 }
 
 pub(crate) async fn create_workspace(
@@ -85,7 +98,7 @@ pub(crate) async fn create_workspace(
 
 pub(crate) async fn show_workspace(State(app): State<App>, who: Who, Path(workspace): Path<String>) -> Result<Json<Value>, ApiError> {
     let row = app.site.workspaces.resolve(&who.0, &workspace, "workspaces/read").await.map_err(|error| control_error(&error))?;
-    Ok(Json(workspace_json(&row)))
+    Ok(Json(workspace_page(&app, &row).await?))
 }
 
 pub(crate) async fn tables(State(app): State<App>, who: Who, Path(workspace): Path<String>) -> Result<Json<Value>, ApiError> {

@@ -1,0 +1,306 @@
+//! `strongroom cluster`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+
+use crate::Failure;
+use crate::arm::{Arm, Where};
+use crate::client::Target;
+use crate::output::{self, Field, Format};
+
+const KEY_VAULT: &str = "Microsoft.KeyVault";
+
+/// Makes, shows and deletes dedicated clusters, and sets the key that their data is under.
+///
+/// The order is: a key vault with soft delete and purge protection and a key in it; a cluster (`create`); the cluster's
+/// identity registered in the vault and granted get, wrapKey and unwrapKey on the key (`identity`); the vault made known
+/// here (`register-vault`); the key set (`set-key`); workspaces linked (`strongroom workspace link`).
+///
+/// To revoke access to the data, disable the key in the vault (`strongroom key disable`) or remove the identity's
+/// permission there. To give it back, enable it again.
+#[derive(Debug, Args)]
+pub(crate) struct Cluster {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    place: Where,
+    /// How to print
+    #[arg(long, short, value_enum, default_value_t, global = true)]
+    output: Format,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Makes a cluster with an identity of its own
+    Create {
+        /// Its name: 4 to 63 letters, digits and inner hyphens
+        name: String,
+        /// The region [default: the server's]
+        #[arg(long, value_name = "REGION")]
+        location: Option<String>,
+        /// The commitment tier, GB a day
+        #[arg(long, value_name = "GB")]
+        sku_capacity: Option<i64>,
+        /// Seals data once instead of twice. Can't be changed later
+        #[arg(long)]
+        no_double_encryption: bool,
+        /// A tag, as NAME=VALUE; may be given several times
+        #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = tag)]
+        tags: Vec<(String, String)>,
+        /// Does not wait until it is done
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Puts a cluster under a key of yours
+    ///
+    /// Data that arrives afterwards is under that key; what is there stays under the key it was written with. Without
+    /// --key-version the cluster follows the newest version of the key, which is advised: a rotation in the vault then
+    /// needs nothing here. To revoke access later, disable the key in the vault or remove the permission there.
+    SetKey {
+        /// The cluster
+        name: String,
+        /// The vault, as https://HOST or https://HOST:PORT
+        #[arg(long, value_name = "URI")]
+        vault_uri: String,
+        /// The key's name
+        #[arg(long, value_name = "NAME")]
+        key_name: String,
+        /// The version to stay with [default: always the newest]
+        #[arg(long, value_name = "VERSION", default_value = "", hide_default_value = true)]
+        key_version: String,
+        /// Does not wait until it is done
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Shows a cluster
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Lists the clusters of the resource group
+    List {
+        /// Lists those of all resource groups of the subscription
+        #[arg(long)]
+        all_groups: bool,
+    },
+    /// Deletes a cluster
+    ///
+    /// Linked workspaces are unlinked and go on under the provider's key. Data under your key stays sealed; its keys and the
+    /// cluster's name are kept for 14 days.
+    Delete {
+        /// Its name
+        name: String,
+        /// Deletes it even if data of workspaces is under its keys
+        #[arg(long)]
+        force: bool,
+        /// Does not wait until it is done
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Prints a cluster's identity: what to register in the vault
+    Identity {
+        /// The cluster
+        name: String,
+        /// Writes the public key to this file
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Makes a key vault known to the server: a key of an unknown one is refused
+    RegisterVault {
+        /// What to call it here
+        name: String,
+        /// The vault, as https://HOST or https://HOST:PORT
+        #[arg(long, value_name = "URI")]
+        vault_uri: String,
+        /// The vault's own certificate authority, PEM [default: those of the system]
+        #[arg(long, value_name = "FILE")]
+        ca: Option<PathBuf>,
+        /// The region it lies in [default: the server's]
+        #[arg(long, value_name = "REGION")]
+        location: Option<String>,
+        /// The tenant it belongs to
+        #[arg(long, value_name = "ID", default_value = "00000000-0000-0000-0000-000000000000", hide_default_value = true)]
+        tenant: String,
+    },
+    /// Lists the key vaults that the server knows
+    ListVaults,
+    /// Makes the server forget a key vault; the vault itself is not touched
+    ForgetVault {
+        /// What it is called here
+        name: String,
+    },
+}
+
+impl Cluster {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let arm = Arm::new(self.target.client()?, &self.place).await?;
+        let format = self.output;
+        match self.what {
+            What::Create { name, location, sku_capacity, no_double_encryption, tags, no_wait } => {
+                let mut body = json!({
+                    "identity": {"type": "SystemAssigned"},
+                    "sku": {"name": "CapacityReservation"},
+                    "properties": {"isDoubleEncryptionEnabled": !no_double_encryption},
+                });
+                if let Some(location) = location {
+                    body["location"] = location.into();
+                }
+                if let Some(capacity) = sku_capacity {
+                    body["sku"]["capacity"] = capacity.into();
+                }
+                if !tags.is_empty() {
+                    body["tags"] = tags.into_iter().map(|(name, value)| (name, Value::from(value))).collect::<Map<_, _>>().into();
+                }
+                let request = arm.call(Method::PUT, &["clusters", &name]).json(&body);
+                let begun = arm.run(request, &format!("cluster {name}"), no_wait).await?;
+                self::show(&if no_wait { begun } else { get(&arm, &name).await? }, format)
+            }
+            What::SetKey { name, vault_uri, key_name, key_version, no_wait } => {
+                let key = json!({"keyVaultUri": vault_uri, "keyName": key_name, "keyVersion": key_version});
+                let request = arm.call(Method::PATCH, &["clusters", &name]).json(&json!({"properties": {"keyVaultProperties": key}}));
+                let begun = arm.run(request, &format!("key of cluster {name}"), no_wait).await?;
+                if key_version.is_empty() {
+                    eprintln!("strongroom: the cluster follows the newest version of {key_name}");
+                } else {
+                    eprintln!(
+                        "strongroom: the cluster stays with version {key_version} of {key_name}; after a rotation, set the key again"
+                    );
+                }
+                self::show(&if no_wait { begun } else { get(&arm, &name).await? }, format)
+            }
+            What::Show { name } => self::show(&get(&arm, &name).await?, format),
+            What::List { all_groups } => {
+                let answer = if all_groups {
+                    arm.client.json(arm.client.request(Method::GET, &["v1", "clusters"])).await?
+                } else {
+                    arm.client.json(arm.call(Method::GET, &["clusters"])).await?
+                };
+                list(&answer, FIELDS, format)
+            }
+            What::Delete { name, force, no_wait } => {
+                let request = arm.call(Method::DELETE, &["clusters", &name]).query(&[("force", force)]);
+                let gone = arm.run(request, &format!("deletion of cluster {name}"), no_wait).await?;
+                match (format, gone["properties"]["notice"].as_str()) {
+                    (Format::Json, _) => output::print_json(&gone),
+                    (Format::Table, Some(notice)) => output::print(notice),
+                    (Format::Table, None) => Ok(()),
+                }
+            }
+            What::Identity { name, out } => identity(&get(&arm, &name).await?, out, format),
+            What::RegisterVault { name, vault_uri, ca, location, tenant } => {
+                let ca = match ca {
+                    Some(path) => {
+                        Some(std::fs::read_to_string(&path).map_err(|error| Failure::Usage(format!("--ca {}: {error}", path.display())))?)
+                    }
+                    None => None,
+                };
+                let location = match location {
+                    Some(location) => location,
+                    None => region(&arm).await?,
+                };
+                let body = json!({"location": location, "properties": {"tenantId": tenant, "vaultUri": vault_uri, "caPem": ca}});
+                let request = arm.provider(Method::PUT, KEY_VAULT, &["vaults", &name]).json(&body);
+                let answer = arm.client.json(request).await?;
+                list(&json!({"value": [answer]}), VAULT, format)
+            }
+            What::ListVaults => list(&arm.client.json(arm.provider(Method::GET, KEY_VAULT, &["vaults"])).await?, VAULT, format),
+            What::ForgetVault { name } => {
+                arm.client.send(arm.provider(Method::DELETE, KEY_VAULT, &["vaults", &name])).await?;
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn get(arm: &Arm, name: &str) -> Result<Value, Failure> {
+    Ok(arm.client.json(arm.call(Method::GET, &["clusters", name])).await?)
+}
+
+/// The region of the server's own workspaces.
+async fn region(arm: &Arm) -> Result<String, Failure> {
+    let all = arm.client.json(arm.client.request(Method::GET, &["v1", "workspaces"])).await?;
+    let own = all["value"][0]["region"].as_str();
+    Ok(own.ok_or_else(|| Failure::Usage("this token sees no workspace to take the region from: give --location".into()))?.to_owned())
+}
+
+fn show(cluster: &Value, format: Format) -> Result<(), Failure> {
+    if format == Format::Json {
+        return output::print_json(cluster);
+    }
+    output::print(&output::objects(&json!({"value": [cluster]}), FIELDS))?;
+    let linked = &cluster["properties"]["associatedWorkspaces"];
+    if linked.as_array().is_some_and(|linked| !linked.is_empty()) {
+        output::print("")?;
+        output::print(&output::objects(&json!({"value": linked}), LINKED))?;
+    }
+    Ok(())
+}
+
+fn list(answer: &Value, fields: &[Field], format: Format) -> Result<(), Failure> {
+    match format {
+        Format::Json => output::print_json(answer),
+        Format::Table => output::print(&output::objects(answer, fields)),
+    }
+}
+
+fn identity(cluster: &Value, out: Option<PathBuf>, format: Format) -> Result<(), Failure> {
+    let missing = || Failure::Failed("the cluster has no identity yet: wait until it is Succeeded".into());
+    let principal = cluster["identity"]["principalId"].as_str().ok_or_else(missing)?;
+    let public_key = cluster["properties"]["identityPublicKey"].as_str().ok_or_else(missing)?;
+    if let Some(path) = &out {
+        std::fs::write(path, public_key).map_err(|error| Failure::Failed(format!("--out {}: {error}", path.display())))?;
+    }
+    match format {
+        Format::Json => output::print_json(&json!({
+            "principalId": principal,
+            "tenantId": cluster["identity"]["tenantId"],
+            "publicKey": public_key,
+        })),
+        Format::Table if out.is_some() => output::print(principal),
+        Format::Table => output::print(&format!("{principal}\n{public_key}")),
+    }
+}
+
+fn tag(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("{text} is not NAME=VALUE"))?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// The key in one line.
+fn key(cluster: &Value) -> Value {
+    let key = &cluster["properties"]["keyVaultProperties"];
+    let (Some(uri), Some(name)) = (key["keyVaultUri"].as_str(), key["keyName"].as_str()) else {
+        return "the provider's".into();
+    };
+    let version = key["keyVersion"].as_str().filter(|version| !version.is_empty());
+    version.map_or_else(|| format!("{uri}/keys/{name} (newest)"), |version| format!("{uri}/keys/{name}/{version}")).into()
+}
+
+const FIELDS: &[Field] = &[
+    Field("Name", |row| row["name"].clone()),
+    Field("State", |row| row["properties"]["provisioningState"].clone()),
+    Field("Region", |row| row["location"].clone()),
+    Field("Key", key),
+    Field("Key state", |row| row["properties"]["keyState"].clone()),
+    Field("Double", |row| if row["properties"]["isDoubleEncryptionEnabled"] == true { "yes".into() } else { "no".into() }),
+    Field("Workspaces", |row| row["properties"]["associatedWorkspaces"].as_array().map_or(Value::Null, |linked| linked.len().into())),
+];
+
+const LINKED: &[Field] = &[
+    Field("Linked workspace", |row| row["workspaceName"].clone()),
+    Field("Id", |row| row["workspaceId"].clone()),
+    Field("Since", |row| row["associateDate"].clone()),
+];
+
+const VAULT: &[Field] = &[
+    Field("Name", |row| row["name"].clone()),
+    Field("Vault", |row| row["properties"]["vaultUri"].clone()),
+    Field("Region", |row| row["location"].clone()),
+    Field("Tenant", |row| row["properties"]["tenantId"].clone()),
+    Field("Own CA", |row| if row["properties"]["caPem"].is_string() { "yes".into() } else { "no".into() }),
+];

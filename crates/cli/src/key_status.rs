@@ -1,0 +1,153 @@
+//! `strongroom key status`.
+
+use clap::Args;
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::Failure;
+use crate::client::Target;
+use crate::output::{self, Field, Format};
+
+/// Shows how a cluster's key stands: its state, what wraps what, whose data is under it.
+///
+/// Asks the server, which asks no vault for it. To revoke access to the data, disable the key in the vault
+/// (`strongroom key disable`) or remove the cluster's permission there.
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    target: Target,
+    /// The cluster
+    #[arg(long, value_name = "NAME")]
+    cluster: String,
+}
+
+impl Status {
+    pub(crate) async fn run(self, format: Format) -> Result<(), Failure> {
+        let client = self.target.client()?;
+        let status = client.json(client.request(Method::GET, &["v1", "clusters", &self.cluster, "key"])).await?;
+        match format {
+            Format::Json => output::print_json(&status),
+            Format::Table => output::print(&page(&status)),
+        }
+    }
+}
+
+fn page(status: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut lines = vec![format!("cluster          {}", text(&status["cluster"])), format!("state            {}", state(status))];
+    if let Some(good) = output::date(&status["lastGoodMs"]).as_str() {
+        lines.push(format!("last unwrap      {good}"));
+    }
+    if let Some(left) = status["leaseLeftS"].as_u64() {
+        lines.push(format!("lease            {left} s left if the vault falls silent"));
+    }
+    let kek = &status["kek"];
+    if kek.is_object() {
+        let version =
+            kek["pinnedVersion"].as_str().map_or_else(|| "follows the newest version".to_owned(), |pinned| format!("pinned to {pinned}"));
+        lines.push(format!("your key (KEK)   {}/keys/{}, {version}", text(&kek["vaultUri"]), text(&kek["keyName"])));
+        let facts = &kek["facts"];
+        if facts.is_object() {
+            lines.push(format!(
+                "                 RSA {}, version {} in use, newest {}, {}",
+                facts["rsa_bits"],
+                text(&facts["used"]),
+                text(&facts["newest"]),
+                text(&facts["recovery_level"])
+            ));
+            let others: Vec<String> = facts["other_enabled"].as_array().into_iter().flatten().map(text).collect();
+            if !others.is_empty() {
+                lines.push(format!("                 other enabled versions: {}", others.join(", ")));
+            }
+            if let Some(end) = output::date(&facts["expires_ms"]).as_str() {
+                lines.push(format!("                 expires {end}: it then unwraps on, but a key update is refused"));
+            }
+        }
+    }
+    lines.push(format!("block keys (DEK) {}", text(&status["blockKeys"])));
+    let mut page = lines.join("\n");
+    page.push_str("\n\naccount keys (AEK)\n");
+    page.push_str(&output::objects(&serde_json::json!({"value": status["aeks"]}), AEKS));
+    if status["holdings"].as_array().is_some_and(|held| !held.is_empty()) {
+        page.push_str("\ndata under them\n");
+        page.push_str(&output::objects(&serde_json::json!({"value": status["holdings"]}), HOLDINGS));
+    }
+    page.push_str("\nprovider's keys\n");
+    let infrastructure =
+        if status["providerKeys"]["infrastructure"] == true { "seals everything a second time" } else { "none: data is sealed once" };
+    page.push_str(&format!(
+        "root            {}\ninfrastructure  {infrastructure}\ncache           {}\n",
+        text(&status["providerKeys"]["root"]),
+        text(&status["providerKeys"]["cache"])
+    ));
+    for advice in status["advice"].as_array().into_iter().flatten() {
+        page.push_str(&format!("\nadvice: {}\n", text(advice)));
+    }
+    page
+}
+
+fn state(status: &Value) -> String {
+    let mut text = status["state"].as_str().unwrap_or_default().to_owned();
+    if let Some(since) = output::date(&status["sinceMs"]).as_str() {
+        text.push_str(&format!(" since {since}"));
+    }
+    if let Some(code) = status["code"].as_str() {
+        text.push_str(&format!(" ({code})"));
+    }
+    text
+}
+
+const AEKS: &[Field] = &[
+    Field("Id", |row| row["id"].clone()),
+    Field("Class", |row| row["class"].clone()),
+    Field("Generation", |row| row["generation"].clone()),
+    Field("Reigns", |row| if row["current"] == true { "yes".into() } else { "no".into() }),
+    Field("Since", |row| output::date(&row["createdMs"])),
+    Field("Wrapped by", |row| match row["wrappedBy"].as_str() {
+        None | Some("") => "the provider's root".into(),
+        Some(uri) => format!("{uri}/{}", row["wrappedVersion"].as_str().unwrap_or_default()).into(),
+    }),
+];
+
+const HOLDINGS: &[Field] = &[
+    Field("Workspace", |row| if row["workspaceName"].is_string() { row["workspaceName"].clone() } else { row["workspace"].clone() }),
+    Field("Linked", |row| if row["linked"] == true { "yes".into() } else { "no".into() }),
+    Field("AEK", |row| row["aek"].clone()),
+    Field("Blocks", |row| row["blocks"].clone()),
+    Field("Rows", |row| row["rows"].clone()),
+    Field("Stored", |row| output::sized(&row["bytes"])),
+];
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_page_tells_state_keys_data_and_advice() {
+        let status = json!({
+            "cluster": "contoso", "state": "Revoked", "sinceMs": 1_700_000_000_000_i64, "code": "KeyDisabled", "lastGoodMs": 1_700_000_000_000_i64,
+            "leaseLeftS": null, "blockKeys": "one for each block, derived, never stored", "infrastructureKey": true,
+            "kek": {"vaultUri": "https://v", "keyName": "kek", "pinnedVersion": "v1",
+                "facts": {"newest": "v2", "used": "v1", "rsa_bits": 2048, "enabled": true, "expires_ms": null, "recovery_level": "Recoverable", "other_enabled": ["v2"]}},
+            "aeks": [{"id": "a-1", "class": "CMK", "generation": 3, "current": true, "createdMs": 1_700_000_000_000_i64,
+                "wrappedBy": "https://v/keys/kek", "wrappedVersion": "v1"}],
+            "holdings": [{"workspace": "w", "workspaceName": "shop", "linked": true, "aek": "a-1", "blocks": 2, "rows": 9, "bytes": 5_000}],
+            "providerKeys": {"root": "wraps", "infrastructure": true, "cache": "one each"}, "advice": ["pin less"],
+        });
+        let page = page(&status);
+        for part in [
+            "Revoked since 2023-11-14 22:13:20 (KeyDisabled)",
+            "https://v/keys/kek, pinned to v1",
+            "other enabled versions: v2",
+            "https://v/keys/kek/v1",
+            "shop",
+            "5.0 kB",
+            "seals everything a second time",
+            "advice: pin less",
+        ] {
+            assert!(page.contains(part), "{part}:\n{page}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! How a cluster's key stands, with whose data hangs on it and what would be wiser.
+
+use strongroom_catalog::{ClusterRow, HoldingRow};
+
+use super::Clusters;
+use crate::ControlError;
+use crate::desk::KeyStatus;
+
+/// How a cluster's key stands.
+#[derive(Clone, Debug)]
+pub struct KeyReport {
+    /// The cluster.
+    pub row: ClusterRow,
+    /// Its keys.
+    pub status: KeyStatus,
+    /// Whose blocks are under which of its AEKs.
+    pub holdings: Vec<Held>,
+    /// What would be wiser.
+    pub advice: Vec<String>,
+}
+
+/// What a workspace has in blocks of one epoch.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// How much.
+    pub holding: HoldingRow,
+    /// The workspace's name, if it is still there.
+    pub name: Option<String>,
+    /// Whether it is linked to this cluster now.
+    pub linked: bool,
+}
+
+impl Clusters {
+    /// Everything that there is to say of a cluster's key, without asking the vault.
+    ///
+    /// # Errors
+    /// What catalog and keys say.
+    pub async fn key_report(&self, row: ClusterRow) -> Result<KeyReport, ControlError> {
+        let status = self.desk.status(&row).await?;
+        let mut holdings = Vec::new();
+        if let Some(account) = row.account {
+            for holding in self.catalog.holdings(account).await? {
+                let workspace = self.catalog.workspace(holding.workspace).await?;
+                let linked = workspace.as_ref().is_some_and(|there| there.link.is_some_and(|link| link.cluster == row.id));
+                holdings.push(Held { holding, name: workspace.map(|there| there.name.to_string()), linked });
+            }
+        }
+        let advice = advice(&row, &status);
+        Ok(KeyReport { row, status, holdings, advice })
+    }
+}
+
+fn advice(row: &ClusterRow, status: &KeyStatus) -> Vec<String> {
+    let mut advice = Vec::new();
+    let Some(key) = &row.key else {
+        advice.push(format!("no key of yours is set: `strongroom cluster set-key {}` sets one", row.name));
+        return advice;
+    };
+    let facts = status.kek.as_ref().and_then(|kek| kek.facts.as_ref());
+    if let Some(version) = &key.version {
+        advice.push(format!(
+            "the cluster is pinned to version {version}: after a rotation it has to be updated; an empty version follows the newest by itself"
+        ));
+        if let Some(facts) = facts.filter(|facts| facts.newest != *version) {
+            advice.push(format!("a newer version {} exists: `strongroom cluster set-key {}` moves to it", facts.newest, row.name));
+        }
+    }
+    if let Some(facts) = facts.filter(|facts| !facts.other_enabled.is_empty()) {
+        let others = facts.other_enabled.join(", ");
+        advice.push(format!("other versions of the key are enabled ({others}): to revoke, disable the one in use, {}", facts.used));
+    }
+    advice
+}

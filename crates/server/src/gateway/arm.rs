@@ -1,0 +1,273 @@
+//! The control plane as Azure's clients speak it: clusters, workspaces, links, key vault references, operations.
+//!
+//! Paths match whatever their case and with a second leading slash; `api-version` is required; a change that takes its time
+//! answers 200 with the resource, `Azure-AsyncOperation` and `Retry-After: 1`, which every version of every client takes.
+//! Rules are not here: they are `strongroom_control::Clusters`.
+
+mod clusters;
+mod links;
+mod vaults;
+mod workspaces;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::http::request::Parts;
+use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, middleware};
+use bytes::Bytes;
+use chrono::{DateTime, SecondsFormat};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use strongroom_catalog::{OperationRow, OperationStatus};
+use strongroom_control::{ControlError, Place, Refusal, action};
+use strongroom_model::{ErrorKind, ObjectId};
+
+use super::auth::Who;
+use super::error::ApiError;
+use super::{App, control_error};
+pub(super) use clusters::cluster_json;
+
+const INSIGHTS: &str = "Microsoft.OperationalInsights";
+const KEY_VAULT: &str = "Microsoft.KeyVault";
+const ASYNC_OPERATION: HeaderName = HeaderName::from_static("azure-asyncoperation");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
+const CORRELATION_ID: HeaderName = HeaderName::from_static("x-ms-correlation-request-id");
+const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
+/// Bytes of a client's own request id that come back.
+const CLIENT_REQUEST_ID_MAX: usize = 128;
+/// Seconds between two looks at an operation: never 0, which clients read as their own default of 30.
+const POLL_SECONDS: u64 = 1;
+
+/// The routes, in the one spelling that [`canonical`] gives to every path.
+pub(super) fn routes() -> Router<App> {
+    let group = |rest: &str| format!("/subscriptions/{{subscription}}/resourceGroups/{{group}}/providers/{rest}");
+    let all = |rest: &str| format!("/subscriptions/{{subscription}}/providers/{rest}");
+    let insights = |rest: &str| format!("{INSIGHTS}/{rest}");
+    let vaults = |rest: &str| format!("{KEY_VAULT}/vaults{rest}");
+    Router::new()
+        .route(&all(&insights("clusters")), get(clusters::list))
+        .route(&group(&insights("clusters")), get(clusters::list))
+        .route(&group(&insights("clusters/{name}")), get(clusters::show).put(clusters::put).patch(clusters::patch).delete(clusters::delete))
+        .route(&all(&insights("workspaces")), get(workspaces::list))
+        .route(&group(&insights("workspaces")), get(workspaces::list))
+        .route(&group(&insights("workspaces/{name}")), get(workspaces::show).put(workspaces::put).patch(workspaces::patch))
+        .route(&group(&insights("workspaces/{name}/linkedServices")), get(links::list))
+        .route(&group(&insights("workspaces/{name}/linkedServices/{service}")), get(links::show).put(links::put).delete(links::delete))
+        .route(&all(&insights("locations/{region}/operationStatuses/{operation}")), get(operation))
+        .route(&all(&vaults("")), get(vaults::list))
+        .route(&group(&vaults("")), get(vaults::list))
+        .route(&group(&vaults("/{name}")), get(vaults::show).put(vaults::put).delete(vaults::delete))
+        .layer(middleware::from_fn(request_ids))
+}
+
+/// Words of a path that are not names, as the routes spell them.
+const WORDS: &[&str] = &[
+    "subscriptions",
+    "resourceGroups",
+    "providers",
+    INSIGHTS,
+    KEY_VAULT,
+    "clusters",
+    "workspaces",
+    "linkedServices",
+    "locations",
+    "operationStatuses",
+    "vaults",
+];
+
+/// Gives a path the spelling of the routes: one leading slash, fixed words in their own case. Names stay as they came.
+pub(super) fn canonical(mut request: Request<Body>) -> Request<Body> {
+    if let Some(path) = respelled(request.uri().path()) {
+        let text = match request.uri().query() {
+            Some(query) => format!("{path}?{query}"),
+            None => path,
+        };
+        if let Ok(path_and_query) = text.parse::<PathAndQuery>() {
+            let mut parts = request.uri().clone().into_parts();
+            parts.path_and_query = Some(path_and_query);
+            if let Ok(uri) = Uri::from_parts(parts) {
+                *request.uri_mut() = uri;
+            }
+        }
+    }
+    request
+}
+
+/// `None`: it is fine as it is.
+fn respelled(path: &str) -> Option<String> {
+    let bare = path.trim_start_matches('/');
+    let mut segments: Vec<&str> = bare.split('/').collect();
+    if segments[0].eq_ignore_ascii_case("subscriptions") {
+        let in_group = segments.get(2).is_some_and(|word| word.eq_ignore_ascii_case("resourceGroups"));
+        let fixed: &[usize] = if in_group { &[0, 2, 4, 5, 6, 8, 10] } else { &[0, 2, 3, 4, 6, 8] };
+        for &at in fixed {
+            if let Some(segment) = segments.get_mut(at)
+                && let Some(word) = WORDS.iter().find(|word| word.eq_ignore_ascii_case(segment))
+            {
+                *segment = word;
+            }
+        }
+    }
+    let path_now = format!("/{}", segments.join("/"));
+    (path_now != path).then_some(path_now)
+}
+
+/// A subscription, or one of its resource groups.
+#[derive(Debug, Deserialize)]
+struct InGroup {
+    subscription: String,
+    group: Option<String>,
+}
+
+/// A resource.
+#[derive(Debug, Deserialize)]
+struct Named {
+    subscription: String,
+    group: String,
+    name: String,
+}
+
+impl From<Named> for Place {
+    fn from(named: Named) -> Self {
+        Self { subscription: named.subscription, resource_group: named.group, name: named.name }
+    }
+}
+
+/// The version of the protocol that a client speaks; shapes do not differ by it yet.
+#[derive(Debug)]
+pub(super) struct ApiVersion;
+
+impl FromRequestParts<App> for ApiVersion {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
+        let query = parts.uri.query().unwrap_or_default();
+        let given = query.split('&').find_map(|pair| {
+            let (name, value) = pair.split_once('=')?;
+            name.eq_ignore_ascii_case("api-version").then_some(value)
+        });
+        match given {
+            None | Some("") => Err(ApiError::new(
+                ErrorKind::Invalid,
+                "MissingApiVersionParameter",
+                "The api-version query parameter (?api-version=) is required for all requests.",
+            )),
+            Some(version) if is_version(version) => Ok(Self),
+            Some(_) => Err(ApiError::new(
+                ErrorKind::Invalid,
+                "InvalidApiVersionParameter",
+                "The api-version query parameter is a date, as in 2025-07-01 or 2021-12-01-preview.",
+            )),
+        }
+    }
+}
+
+/// `2025-07-01`, `2021-12-01-preview`.
+fn is_version(text: &str) -> bool {
+    let date = text.strip_suffix("-preview").unwrap_or(text);
+    date.len() == 10 && date.bytes().enumerate().all(|(at, byte)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() })
+}
+
+/// Every answer names its request, the client's own name for it included.
+async fn request_ids(request: Request, next: Next) -> Response {
+    let own = request.headers().get(CLIENT_REQUEST_ID).filter(|id| id.len() <= CLIENT_REQUEST_ID_MAX).cloned();
+    let correlation = request.headers().get(CORRELATION_ID).filter(|id| id.len() <= CLIENT_REQUEST_ID_MAX).cloned();
+    let mut response = next.run(request).await;
+    let id = HeaderValue::from_str(&uuid::Uuid::now_v7().to_string()).expect("a GUID is visible ASCII");
+    let headers = response.headers_mut();
+    headers.insert(CORRELATION_ID, correlation.unwrap_or_else(|| id.clone()));
+    headers.insert(REQUEST_ID, id);
+    if let Some(own) = own {
+        headers.insert(CLIENT_REQUEST_ID, own);
+    }
+    response
+}
+
+/// Where this server is reached from outside: as configured, else as this request found it.
+fn external_url(app: &App, headers: &HeaderMap) -> String {
+    if let Some(url) = &app.site.config.gateway.external_url {
+        return url.trim_end_matches('/').to_owned();
+    }
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    host.map_or_else(|| format!("http://{}", app.site.config.listen), |host| format!("http://{host}"))
+}
+
+/// The resource as it stands, and where its change can be watched.
+fn accepted(app: &App, headers: &HeaderMap, subscription: &str, body: Value, operation: Option<&OperationRow>) -> Response {
+    let mut response = Json(body).into_response();
+    if let Some(operation) = operation {
+        let url = format!("{}{}?api-version=2025-07-01", external_url(app, headers), operation_path(subscription, operation));
+        if let Ok(url) = HeaderValue::from_str(&url) {
+            response.headers_mut().insert(ASYNC_OPERATION, url);
+        }
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(POLL_SECONDS));
+    }
+    response
+}
+
+fn operation_path(subscription: &str, operation: &OperationRow) -> String {
+    format!("/subscriptions/{subscription}/providers/{INSIGHTS}/locations/{}/operationStatuses/{}", operation.region, operation.id)
+}
+
+/// `GET …/operationStatuses/{id}`.
+async fn operation(
+    State(app): State<App>,
+    who: Who,
+    _: ApiVersion,
+    Path((subscription, _, id)): Path<(String, String, String)>,
+) -> Result<Response, ApiError> {
+    who.allow(&app, action::CLUSTERS_READ)?;
+    let absent = || ApiError::new(ErrorKind::NotFound, "ResourceNotFound", "There is no such operation, or it ended too long ago.");
+    let id: ObjectId = id.parse().map_err(|_| absent())?;
+    let row = app.site.clusters.operation(id).await.map_err(|error| control_error(&error))?.ok_or_else(absent)?;
+    let mut body = json!({
+        "id": operation_path(&subscription, &row),
+        "name": row.id,
+        "status": row.status.as_str(),
+        "startTime": time(row.start_ms),
+    });
+    if let Some(end_ms) = row.end_ms {
+        body["endTime"] = time(end_ms).into();
+    }
+    if let Some(error) = &row.error {
+        let mut told = json!({"code": error.code, "message": error.message});
+        let details: Value = serde_json::from_str(&error.details).unwrap_or_default();
+        if details.as_array().is_some_and(|details| !details.is_empty()) {
+            told["details"] = details;
+        }
+        body["error"] = told;
+    }
+    let mut response = Json(body).into_response();
+    if row.status == OperationStatus::InProgress {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(POLL_SECONDS));
+    }
+    Ok(response)
+}
+
+/// The JSON object that a body is.
+///
+/// # Errors
+/// ER2.
+fn object(body: &Bytes) -> Result<serde_json::Map<String, Value>, ApiError> {
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(object)) => Ok(object),
+        _ => Err(refused(Refusal::Body)),
+    }
+}
+
+fn refused(refusal: Refusal) -> ApiError {
+    control_error(&ControlError::Refused(refusal))
+}
+
+/// A time as these documents write it.
+pub(super) fn time(unix_ms: i64) -> String {
+    DateTime::from_timestamp_millis(unix_ms).map_or_else(|| unix_ms.to_string(), |time| time.to_rfc3339_opts(SecondsFormat::Millis, true))
+}
+
+#[cfg(test)]
+mod tests;

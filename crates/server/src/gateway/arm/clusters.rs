@@ -1,0 +1,274 @@
+//! `Microsoft.OperationalInsights/clusters`.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use strongroom_control::{Accepted, ClusterAsk, ClusterView, ControlError, KeyProperties, Place, Refusal, action};
+use strongroom_model::ErrorKind;
+
+use super::super::auth::Who;
+use super::super::error::ApiError;
+use super::super::{App, control_error};
+use super::workspaces::workspace_id;
+use super::{ApiVersion, INSIGHTS, InGroup, Named, accepted, object, refused, time};
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Deletion {
+    #[serde(default)]
+    force: bool,
+}
+
+pub(super) async fn list(State(app): State<App>, who: Who, _: ApiVersion, Path(at): Path<InGroup>) -> Result<Json<Value>, ApiError> {
+    who.allow(&app, action::CLUSTERS_READ)?;
+    let rows = app.site.clusters.list(Some(&at.subscription), at.group.as_deref()).await.map_err(|error| control_error(&error))?;
+    let mut value = Vec::with_capacity(rows.len());
+    for row in rows {
+        value.push(cluster_json(&app.site.clusters.view(row).await.map_err(|error| control_error(&error))?));
+    }
+    Ok(Json(json!({"value": value})))
+}
+
+pub(super) async fn show(State(app): State<App>, who: Who, _: ApiVersion, Path(named): Path<Named>) -> Result<Json<Value>, ApiError> {
+    who.allow(&app, action::CLUSTERS_READ)?;
+    let row = app.site.clusters.get(&named.into()).await.map_err(|error| control_error(&error))?;
+    let view = app.site.clusters.view(row).await.map_err(|error| control_error(&error))?;
+    Ok(Json(cluster_json(&view)))
+}
+
+pub(super) async fn put(
+    State(app): State<App>,
+    who: Who,
+    _: ApiVersion,
+    Path(named): Path<Named>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    who.allow(&app, action::CLUSTERS_WRITE)?;
+    let taken = app.site.clusters.put(&named.into(), read(&body)?).await;
+    answer(&app, &headers, taken, None).await
+}
+
+pub(super) async fn patch(
+    State(app): State<App>,
+    who: Who,
+    _: ApiVersion,
+    Path(named): Path<Named>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    who.allow(&app, action::CLUSTERS_WRITE)?;
+    let taken = app.site.clusters.patch(&named.into(), read(&body)?).await;
+    answer(&app, &headers, taken, None).await
+}
+
+pub(super) async fn delete(
+    State(app): State<App>,
+    who: Who,
+    _: ApiVersion,
+    Path(named): Path<Named>,
+    Query(deletion): Query<Deletion>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    who.allow(&app, action::CLUSTERS_DELETE)?;
+    let taken = app.site.clusters.delete(&named.into(), deletion.force).await;
+    answer(&app, &headers, taken, Some(DELETED)).await
+}
+
+const DELETED: &str = "Linked workspaces are unlinked and go on under the provider's key. Data under the customer's key stays sealed; it is readable while the key works and the cluster's name is reserved (14 days).";
+
+async fn answer(app: &App, headers: &HeaderMap, taken: Result<Accepted, ControlError>, notice: Option<&str>) -> Result<Response, ApiError> {
+    let taken = taken.map_err(|error| control_error(&error))?;
+    let subscription = taken.cluster.subscription.clone();
+    let view = app.site.clusters.view(taken.cluster).await.map_err(|error| control_error(&error))?;
+    let mut body = cluster_json(&view);
+    if let Some(notice) = notice {
+        body["properties"]["notice"] = notice.into();
+    }
+    Ok(accepted(app, headers, &subscription, body, taken.operation.as_ref()))
+}
+
+/// A cluster's page.
+pub(crate) fn cluster_json(view: &ClusterView) -> Value {
+    let row = &view.row;
+    let mut identity = json!({"type": row.identity_type.as_str()});
+    let linked: Vec<Value> = view
+        .linked
+        .iter()
+        .map(|workspace| {
+            json!({
+                "workspaceId": workspace.id,
+                "workspaceName": workspace.name,
+                "resourceId": workspace_id(workspace),
+                "associateDate": workspace.link.map(|link| time(link.linked_ms)),
+            })
+        })
+        .collect();
+    let mut properties = json!({
+        "clusterId": row.id,
+        "provisioningState": row.state.as_str(),
+        "isDoubleEncryptionEnabled": row.double,
+        "isAvailabilityZonesEnabled": false,
+        "billingType": row.billing.as_str(),
+        "createdDate": time(row.created_ms),
+        "lastModifiedDate": time(row.modified_ms),
+        "capacityReservationProperties": {"lastSkuUpdate": time(row.created_ms)},
+        "associatedWorkspaces": linked,
+        "keyState": view.key.state,
+    });
+    if let Some(own) = &row.identity {
+        identity["principalId"] = own.principal.as_str().into();
+        identity["tenantId"] = own.tenant.as_str().into();
+        properties["identityPublicKey"] = own.public_key_pem.as_str().into();
+    }
+    if let Some(key) = &row.key {
+        let mut told = json!({"keyVaultUri": key.vault_uri, "keyName": key.name, "keyVersion": key.version.as_deref().unwrap_or_default()});
+        if let Some(bits) = key.rsa_bits {
+            told["keyRsaSize"] = bits.into();
+        }
+        properties["keyVaultProperties"] = told;
+    }
+    json!({
+        "id": Place::of_cluster(row).cluster_path(),
+        "name": row.name,
+        "type": format!("{INSIGHTS}/clusters"),
+        "location": row.region,
+        "tags": serde_json::from_str::<Value>(&row.tags).unwrap_or_default(),
+        "identity": identity,
+        "sku": {"name": row.sku_name, "capacity": row.sku_capacity},
+        "properties": properties,
+    })
+}
+
+/// What a body asks for. Members that only the server writes are passed over: clients send back what they were shown.
+fn read(body: &Bytes) -> Result<ClusterAsk, ApiError> {
+    let body = object(body)?;
+    let sku = member(&body, "sku")?;
+    let properties = member(&body, "properties")?;
+    let identity = member(&body, "identity")?.and_then(|identity| identity.get("type")).and_then(Value::as_str).unwrap_or_default();
+    let ask = ClusterAsk {
+        region: text(&body, "location")?.map(str::to_owned),
+        identity: match identity {
+            "" => None,
+            known => Some(known.parse().map_err(|()| bad("identity.type", "None, SystemAssigned or UserAssigned"))?),
+        },
+        sku_name: sku.map(|sku| text(sku, "name")).transpose()?.flatten().map(str::to_owned),
+        sku_capacity: match sku.and_then(|sku| sku.get("capacity")) {
+            None | Some(Value::Null) => None,
+            Some(number) => Some(number.as_i64().ok_or_else(|| bad("sku.capacity", "a whole number"))?),
+        },
+        billing: match properties.map(|properties| text(properties, "billingType")).transpose()?.flatten() {
+            None => None,
+            Some(word) => Some(word.parse().map_err(|()| bad("properties.billingType", "Cluster or Workspaces"))?),
+        },
+        double: match properties.and_then(|properties| properties.get("isDoubleEncryptionEnabled")) {
+            None | Some(Value::Null) => None,
+            Some(value) => Some(value.as_bool().ok_or_else(|| refused(Refusal::Body))?),
+        },
+        tags: member(&body, "tags")?.cloned(),
+        key: match properties.and_then(|properties| properties.get("keyVaultProperties")) {
+            None | Some(Value::Null) => None,
+            Some(key) => read_key(key)?,
+        },
+    };
+    Ok(ask)
+}
+
+/// An object in which nothing is said counts as absent; a member that is not known is a slip that must not pass.
+fn read_key(value: &Value) -> Result<Option<KeyProperties>, ApiError> {
+    let wrong = |why| refused(Refusal::KeyFormat { why });
+    let key = value.as_object().ok_or_else(|| wrong("keyVaultProperties is an object"))?;
+    let mut said: [Option<&str>; 3] = [None; 3];
+    for (name, value) in key {
+        let slot = match name.as_str() {
+            "keyVaultUri" => 0,
+            // `kyName` as a document of 2021 misprints it.
+            "keyName" | "kyName" => 1,
+            "keyVersion" => 2,
+            "keyRsaSize" => continue,
+            _ => return Err(wrong("the members are keyVaultUri, keyName and keyVersion")),
+        };
+        said[slot] = match value {
+            Value::Null => None,
+            Value::String(text) => Some(text.as_str()),
+            _ => return Err(wrong("the members are texts")),
+        };
+    }
+    if said.iter().all(|said| said.is_none_or(str::is_empty)) {
+        return Ok(None);
+    }
+    let [uri, name, version] = said;
+    Ok(Some(KeyProperties {
+        vault_uri: uri.unwrap_or_default().to_owned(),
+        name: name.unwrap_or_default().to_owned(),
+        version: version.filter(|version| !version.is_empty()).map(str::to_owned),
+    }))
+}
+
+fn member<'a>(object: &'a Map<String, Value>, name: &str) -> Result<Option<&'a Map<String, Value>>, ApiError> {
+    match object.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Object(member)) => Ok(Some(member)),
+        Some(_) => Err(refused(Refusal::Body)),
+    }
+}
+
+fn text<'a>(object: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, ApiError> {
+    match object.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(refused(Refusal::Body)),
+    }
+}
+
+fn bad(target: &str, allowed: &str) -> ApiError {
+    ApiError::new(ErrorKind::Invalid, "InvalidParameter", format!("{target} is {allowed}")).target(target)
+}
+
+#[cfg(test)]
+mod tests {
+    use strongroom_catalog::{Billing, IdentityType};
+
+    use super::*;
+
+    fn asked(body: &str) -> Result<ClusterAsk, &'static str> {
+        read(&Bytes::copy_from_slice(body.as_bytes())).map_err(|error| error.code())
+    }
+
+    #[test]
+    fn bodies_of_the_sdk_and_of_az_are_read() {
+        let sdk = r#"{"location":"westeurope","tags":{"a":"b"},"properties":{"billingType":"Cluster"},
+            "identity":{"type":"SystemAssigned"},"sku":{"capacity":100,"name":"CapacityReservation"}}"#;
+        let ask = asked(sdk).unwrap();
+        assert_eq!((ask.identity, ask.billing, ask.sku_capacity), (Some(IdentityType::SystemAssigned), Some(Billing::Cluster), Some(100)));
+        assert_eq!((ask.region.as_deref(), ask.key, ask.double), (Some("westeurope"), None, None));
+        let az = r#"{"identity":{"type":"SystemAssigned"},"location":"l","properties":{"billingType":"cluster","capacityReservationProperties":{},
+            "isAvailabilityZonesEnabled":false,"isDoubleEncryptionEnabled":true,
+            "keyVaultProperties":{"keyName":"kek","keyVaultUri":"https://v","keyVersion":""}},"sku":{"capacity":100,"name":"CapacityReservation"}}"#;
+        let ask = asked(az).unwrap();
+        let key = KeyProperties { vault_uri: "https://v".to_owned(), name: "kek".to_owned(), version: None };
+        assert_eq!((ask.key, ask.double, ask.billing), (Some(key), Some(true), Some(Billing::Cluster)));
+        let set = asked(r#"{"properties":{"keyVaultProperties":{"keyVaultUri":"https://v","kyName":"k","keyVersion":"1"}}}"#).unwrap();
+        assert_eq!(set.key.unwrap().version.as_deref(), Some("1"));
+        for nothing in [r#"{"identity":{}}"#, r#"{"identity":null,"properties":null}"#, r#"{"properties":{"keyVaultProperties":{}}}"#, "{}"]
+        {
+            assert_eq!(asked(nothing), Ok(ClusterAsk::default()), "{nothing}");
+        }
+    }
+
+    #[test]
+    fn bodies_in_bad_format_are_told_apart() {
+        for body in ["", "null", "[]", "{", r#"{"sku":5}"#, r#"{"location":5}"#, r#"{"properties":{"isDoubleEncryptionEnabled":"yes"}}"#] {
+            assert_eq!(asked(body), Err("InvalidRequestBody"), "{body}");
+        }
+        for key in [r#""text""#, "[]", r#"{"keyVaultUrl":"https://v"}"#, r#"{"keyVaultUri":5}"#] {
+            assert_eq!(asked(&format!(r#"{{"properties":{{"keyVaultProperties":{key}}}}}"#)), Err("InvalidKeyVaultProperties"), "{key}");
+        }
+        for body in [r#"{"identity":{"type":"Both"}}"#, r#"{"properties":{"billingType":"Nobody"}}"#, r#"{"sku":{"capacity":"much"}}"#] {
+            assert_eq!(asked(body), Err("InvalidParameter"), "{body}");
+        }
+    }
+}

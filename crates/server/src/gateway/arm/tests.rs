@@ -1,0 +1,347 @@
+//! The control plane over its own door: everything but the socket is real, the key vault excepted.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use axum::body::to_bytes;
+use axum::http::{Method, StatusCode};
+use strongroom_catalog::Scope;
+use tempfile::TempDir;
+use tower::ServiceExt as _;
+
+use super::*;
+use crate::config::Config;
+use crate::gateway::router;
+use crate::wiring::Site;
+
+const ADMIN: &str = "srt_a-token-for-the-tests-of-this-door";
+const VERSION: &str = "api-version=2025-07-01";
+
+struct Door {
+    app: App,
+    router: Router,
+    base: String,
+    _dirs: TempDir,
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Value,
+}
+
+impl Answer {
+    fn error(&self) -> (StatusCode, &str, &str) {
+        let error = &self.body["error"];
+        (self.status, error["code"].as_str().unwrap(), error["message"].as_str().unwrap())
+    }
+}
+
+impl Door {
+    async fn open() -> Self {
+        Self::open_with(|_| {}).await
+    }
+
+    async fn open_with(change: impl FnOnce(&mut Config)) -> Self {
+        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+        let dirs = TempDir::new().unwrap();
+        let mut config = Config { data_dir: dirs.path().join("data"), config_dir: dirs.path().join("config"), ..Config::default() };
+        change(&mut config);
+        let (site, _) = Site::open(config, Some(ADMIN.to_owned()), vec!["127.0.0.1:1".to_owned()]).await.unwrap();
+        site.clusters.settle().await.unwrap();
+        site.watch.start().await.unwrap();
+        site.clusters.resume().await.unwrap();
+        let subscription = site.catalog.workspaces().await.unwrap().remove(0).subscription;
+        let base = format!("/subscriptions/{subscription}/resourceGroups/default/providers");
+        let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle();
+        let app = App { site, metrics };
+        Self { router: router(app.clone()), app, base, _dirs: dirs }
+    }
+
+    async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let mut request = Request::builder().method(method).uri(path).header("host", "logs.example:7700");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = self.router.clone().oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        let bytes = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        Answer { status, headers, body: serde_json::from_slice(&bytes).unwrap_or_default() }
+    }
+
+    /// A call as the admin to a path below the group's providers.
+    async fn call(&self, method: Method, rest: &str, body: &Value) -> Answer {
+        let path = format!("{}/{rest}{}{VERSION}", self.base, if rest.contains('?') { "&" } else { "?" });
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        self.send(method, &path, &[("authorization", &format!("Bearer {ADMIN}"))], &body).await
+    }
+
+    async fn insights(&self, method: Method, rest: &str, body: &Value) -> Answer {
+        self.call(method, &format!("Microsoft.OperationalInsights/{rest}"), body).await
+    }
+
+    /// Follows an operation to its end.
+    async fn end(&self, answer: &Answer) -> Value {
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        assert_eq!(answer.headers["retry-after"], "1");
+        let url = answer.headers["azure-asyncoperation"].to_str().unwrap();
+        let path = url.strip_prefix("http://logs.example:7700").unwrap_or_else(|| panic!("{url}"));
+        self.app.site.clusters.idle().await;
+        let status = self.send(Method::GET, path, &[("authorization", &format!("Bearer {ADMIN}"))], "").await;
+        assert_eq!(status.status, StatusCode::OK, "{}", status.body);
+        status.body
+    }
+
+    async fn done(&self, answer: &Answer) {
+        let status = self.end(answer).await;
+        assert_eq!(status["status"], "Succeeded", "{status}");
+        assert!(status["endTime"].is_string() && status["startTime"].is_string(), "{status}");
+    }
+
+    async fn cluster(&self, name: &str) -> Value {
+        let made = self.insights(Method::PUT, &format!("clusters/{name}"), &json!({"identity": {"type": "SystemAssigned"}})).await;
+        self.done(&made).await;
+        self.insights(Method::GET, &format!("clusters/{name}"), &Value::Null).await.body
+    }
+
+    async fn token(&self, role: &str) -> String {
+        self.app.site.principals.create(role.to_owned(), role, Scope::All, None).await.unwrap().token
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_lives_its_life_as_an_azure_client_sees_it() {
+    let door = Door::open().await;
+    let body = json!({
+        "location": "West Europe", "tags": {"team": "payments"}, "identity": {"type": "SystemAssigned"},
+        "sku": {"capacity": 100, "name": "capacityreservation"}, "properties": {"billingType": "cluster"},
+    });
+    let made = door.insights(Method::PUT, "clusters/Contoso", &body).await;
+    assert_eq!(made.body["properties"]["provisioningState"], "Creating");
+    assert_eq!(made.body["type"], "Microsoft.OperationalInsights/clusters");
+    door.done(&made).await;
+    let cluster = door.insights(Method::GET, "clusters/contoso", &Value::Null).await.body;
+    assert_eq!(
+        (&cluster["name"], &cluster["location"], &cluster["tags"]["team"]),
+        (&json!("Contoso"), &json!("westeurope"), &json!("payments"))
+    );
+    assert_eq!(cluster["id"], format!("{}/Microsoft.OperationalInsights/clusters/Contoso", door.base));
+    assert_eq!(cluster["sku"], json!({"name": "CapacityReservation", "capacity": 100}));
+    assert_eq!(cluster["identity"]["type"], "SystemAssigned");
+    assert!(cluster["identity"]["principalId"].is_string() && cluster["identity"]["tenantId"].is_string(), "{cluster}");
+    let properties = &cluster["properties"];
+    assert_eq!((&properties["provisioningState"], &properties["isDoubleEncryptionEnabled"]), (&json!("Succeeded"), &json!(true)));
+    assert!(properties["identityPublicKey"].as_str().unwrap().starts_with("-----BEGIN PUBLIC KEY-----"), "{cluster}");
+    assert!(properties["keyState"].is_string() && properties["keyVaultProperties"].is_null(), "{cluster}");
+
+    // As az sends it back, with one member changed.
+    let mut whole = cluster.clone();
+    whole["properties"]["billingType"] = "Workspaces".into();
+    whole["properties"]["capacityReservationProperties"] = json!({});
+    let changed = door.insights(Method::PUT, "clusters/contoso", &whole).await;
+    door.done(&changed).await;
+    let same = door.insights(Method::PATCH, "clusters/contoso", &json!({"properties": {"billingType": "Workspaces"}})).await;
+    assert!(same.headers.get("azure-asyncoperation").is_none());
+    assert_eq!((same.status, &same.body["properties"]["billingType"]), (StatusCode::OK, &json!("Workspaces")));
+    let fixed = door.insights(Method::PATCH, "clusters/contoso", &json!({"properties": {"isDoubleEncryptionEnabled": false}})).await;
+    assert_eq!(fixed.error().1, "DoubleEncryptionImmutable");
+
+    // Whatever the case, whatever the slashes; by group and by subscription.
+    let group = format!("{}/Microsoft.OperationalInsights/clusters", door.base);
+    let subscription = group.replace("/resourceGroups/default", "");
+    for path in [format!("//{}", group.trim_start_matches('/').to_uppercase()), group.to_lowercase(), subscription] {
+        let all = door.send(Method::GET, &format!("{path}?{VERSION}"), &[("authorization", &format!("Bearer {ADMIN}"))], "").await;
+        assert_eq!((all.status, &all.body["value"][0]["name"]), (StatusCode::OK, &json!("Contoso")), "{path}");
+    }
+    let elsewhere = group.replace("/default/", "/other/");
+    let none = door.send(Method::GET, &format!("{elsewhere}?{VERSION}"), &[("authorization", &format!("Bearer {ADMIN}"))], "").await;
+    assert_eq!(none.body, json!({"value": []}));
+
+    let gone = door.insights(Method::DELETE, "clusters/contoso", &Value::Null).await;
+    assert_eq!(gone.body["properties"]["provisioningState"], "Deleting");
+    assert!(gone.body["properties"]["notice"].as_str().unwrap().contains("unlinked"), "{}", gone.body);
+    door.done(&gone).await;
+    for method in [Method::GET, Method::DELETE] {
+        let absent = door.insights(method, "clusters/contoso", &Value::Null).await;
+        assert_eq!((absent.error().0, absent.error().1), (StatusCode::NOT_FOUND, "ResourceNotFound"));
+        assert!(absent.error().2.starts_with("Cluster not found, the cluster might have been deleted."), "{}", absent.body);
+    }
+    let again = door.insights(Method::PUT, "clusters/CONTOSO", &body).await;
+    assert_eq!((again.error().0, again.error().1), (StatusCode::CONFLICT, "ClusterNameReserved"));
+}
+
+#[tokio::test]
+async fn a_workspace_is_made_linked_shown_and_unlinked() {
+    let door = Door::open().await;
+    let cluster = door.cluster("contoso").await;
+    let made = door.insights(Method::PUT, "workspaces/shop", &json!({"location": "l", "properties": {"retentionInDays": 40}})).await;
+    assert_eq!((made.status, &made.body["properties"]["retentionInDays"]), (StatusCode::CREATED, &json!(40)));
+    assert_eq!(made.body["properties"]["sku"]["name"], "PerGB2018");
+    let patched = door.insights(Method::PATCH, "workspaces/shop", &json!({"properties": {"retentionInDays": 60}})).await;
+    assert_eq!((patched.status, &patched.body["properties"]["retentionInDays"]), (StatusCode::OK, &json!(60)));
+    let keyed = door.insights(Method::PUT, "workspaces/shop", &json!({"properties": {"keyVaultProperties": {"keyName": "k"}}})).await;
+    assert!(keyed.error().2.contains("link it to a cluster"), "{}", keyed.body);
+
+    let link = "workspaces/shop/linkedServices/cluster";
+    let none = door.insights(Method::GET, link, &Value::Null).await;
+    assert_eq!((none.error().0, none.error().1), (StatusCode::NOT_FOUND, "ResourceNotFound"));
+    let body = json!({"properties": {"writeAccessResourceId": cluster["id"]}});
+    let linked = door.insights(Method::PUT, link, &body).await;
+    assert_eq!((&linked.body["name"], &linked.body["properties"]["provisioningState"]), (&json!("shop/cluster"), &json!("Updating")));
+    door.done(&linked).await;
+    let shown = door.insights(Method::GET, link, &Value::Null).await.body;
+    assert_eq!(shown["properties"], json!({"writeAccessResourceId": cluster["id"], "provisioningState": "Succeeded"}));
+    let all = door.insights(Method::GET, "workspaces/shop/linkedServices", &Value::Null).await.body;
+    assert_eq!(all["value"], json!([shown]));
+    let workspace = door.insights(Method::GET, "workspaces/SHOP", &Value::Null).await.body;
+    assert_eq!(workspace["properties"]["features"]["clusterResourceId"], cluster["id"]);
+    assert_eq!(workspace["properties"]["sku"]["name"], "LACluster");
+    assert_eq!(workspace["properties"]["customerId"], made.body["properties"]["customerId"]);
+    let associated = door.insights(Method::GET, "clusters/contoso", &Value::Null).await.body["properties"]["associatedWorkspaces"].clone();
+    assert_eq!((&associated[0]["workspaceName"], &associated[0]["resourceId"]), (&json!("shop"), &workspace["id"]));
+    let native = door.send(Method::GET, "/v1/workspaces/shop", &[("authorization", &format!("Bearer {ADMIN}"))], "").await;
+    assert_eq!(native.body["cluster"], "contoso");
+    let same = door.insights(Method::PUT, link, &body).await;
+    assert!(same.headers.get("azure-asyncoperation").is_none(), "{}", same.body);
+    door.cluster("fabrikam").await;
+    let other = cluster["id"].as_str().unwrap().replace("contoso", "fabrikam");
+    let elsewhere = door.insights(Method::PUT, link, &json!({"properties": {"writeAccessResourceId": other}})).await;
+    assert_eq!((elsewhere.error().0, elsewhere.error().1), (StatusCode::CONFLICT, "WorkspaceLinkedElsewhere"));
+    let nowhere = door.insights(Method::PUT, link, &json!({"properties": {"writeAccessResourceId": "x"}})).await;
+    assert_eq!((nowhere.error().0, nowhere.error().1), (StatusCode::BAD_REQUEST, "ClusterNotFound"));
+
+    let unlinked = door.insights(Method::DELETE, link, &Value::Null).await;
+    assert_eq!(unlinked.body["properties"]["provisioningState"], "Deleting");
+    door.done(&unlinked).await;
+    let workspace = door.insights(Method::GET, "workspaces/shop", &Value::Null).await.body;
+    assert!(workspace["properties"]["features"].get("clusterResourceId").is_none(), "{workspace}");
+    assert_eq!(door.insights(Method::DELETE, link, &Value::Null).await.status, StatusCode::NO_CONTENT);
+    for (method, rest) in
+        [(Method::PUT, "workspaces/never/linkedServices/cluster"), (Method::DELETE, "workspaces/never/linkedServices/cluster")]
+    {
+        let text = "Workspace not found. The workspace you specified doesn't exist or was deleted.";
+        assert_eq!(door.insights(method, rest, &body).await.error(), (StatusCode::NOT_FOUND, "WorkspaceNotFound", text));
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_refused_with_what_is_wrong_and_the_cluster_stays_as_it_was() {
+    let door = Door::open().await;
+    door.cluster("contoso").await;
+    let set = |uri: &str| json!({"properties": {"keyVaultProperties": {"keyVaultUri": uri, "keyName": "kek", "keyVersion": ""}}});
+    let unknown = door.insights(Method::PATCH, "clusters/contoso", &set("https://127.0.0.1:1")).await;
+    assert_eq!((unknown.error().0, unknown.error().1), (StatusCode::BAD_REQUEST, "KeyVaultNotRegistered"));
+    let format = door.insights(Method::PATCH, "clusters/contoso", &set("http://127.0.0.1:1")).await;
+    assert_eq!((format.error().0, format.error().1), (StatusCode::BAD_REQUEST, "InvalidKeyVaultProperties"));
+
+    let vault = json!({"location": "local", "properties": {"tenantId": "t", "vaultUri": "https://127.0.0.1:1/", "sku": {"family": "A"}}});
+    let registered = door.call(Method::PUT, "Microsoft.KeyVault/vaults/v1", &vault).await;
+    assert_eq!((registered.status, &registered.body["properties"]["vaultUri"]), (StatusCode::OK, &json!("https://127.0.0.1:1")));
+    assert_eq!(door.call(Method::GET, "microsoft.keyvault/VAULTS/V1", &Value::Null).await.body, registered.body);
+    let all = door.call(Method::GET, "Microsoft.KeyVault/vaults", &Value::Null).await.body;
+    assert_eq!(all["value"], json!([registered.body]));
+    // Nobody listens there.
+    let silent = door.insights(Method::PATCH, "clusters/contoso", &set("https://127.0.0.1:1")).await;
+    assert_eq!((silent.error().0, silent.error().1), (StatusCode::BAD_REQUEST, "KeyValidationFailed"));
+    assert!(silent.error().2.starts_with("Failed to validate key in Key Vault. Could be due to lack of permissions"), "{}", silent.body);
+    assert_eq!(silent.body["error"]["details"][0]["code"], "VaultUnreachable", "{}", silent.body);
+    assert!(silent.headers.get("retry-after").is_none());
+    let cluster = door.insights(Method::GET, "clusters/contoso", &Value::Null).await.body;
+    assert_eq!(
+        (&cluster["properties"]["provisioningState"], &cluster["properties"]["keyVaultProperties"]),
+        (&json!("Succeeded"), &Value::Null)
+    );
+
+    let admin = format!("Bearer {ADMIN}");
+    let check = json!({"keyVaultProperties": {"keyVaultUri": "https://127.0.0.1:1", "keyName": "kek"}, "workspace": "default"}).to_string();
+    let told = door.send(Method::POST, "/v1/clusters/contoso/check", &[("authorization", &admin)], &check).await;
+    assert_eq!((told.status, &told.body["ok"]), (StatusCode::OK, &json!(false)));
+    let bad: Vec<_> =
+        told.body["checks"].as_array().unwrap().iter().filter(|check| check["ok"] == false).map(|check| &check["name"]).collect();
+    assert_eq!(bad, ["key"]);
+    let status = door.send(Method::GET, "/v1/clusters/CONTOSO/key", &[("authorization", &admin)], "").await;
+    assert_eq!((&status.body["cluster"], &status.body["providerKeys"]["infrastructure"]), (&json!("contoso"), &json!(true)));
+    assert_eq!(status.body["aeks"][0]["class"], "MMK", "{}", status.body);
+    assert!(status.body["advice"][0].as_str().unwrap().contains("set-key contoso"), "{}", status.body);
+
+    assert_eq!(door.call(Method::DELETE, "Microsoft.KeyVault/vaults/v1", &Value::Null).await.status, StatusCode::OK);
+    assert_eq!(door.call(Method::DELETE, "Microsoft.KeyVault/vaults/v1", &Value::Null).await.status, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn every_request_needs_a_version_a_token_and_a_role_and_is_named() {
+    let door = Door::open().await;
+    let clusters = format!("{}/Microsoft.OperationalInsights/clusters", door.base);
+    let admin = format!("Bearer {ADMIN}");
+    let get = async |query: &str, headers: &[(&str, &str)]| door.send(Method::GET, &format!("{clusters}{query}"), headers, "").await;
+    let own = get(&format!("?{VERSION}"), &[("authorization", &admin), ("x-ms-client-request-id", "mine-1")]).await;
+    assert_eq!((own.status, own.headers["x-ms-client-request-id"].to_str().unwrap()), (StatusCode::OK, "mine-1"));
+    assert!(own.headers.contains_key("x-ms-request-id") && own.headers.contains_key("x-ms-correlation-request-id"));
+    let missing = get("", &[("authorization", &admin)]).await;
+    assert_eq!((missing.error().0, missing.error().1), (StatusCode::BAD_REQUEST, "MissingApiVersionParameter"));
+    assert!(missing.headers.contains_key("x-ms-request-id"));
+    let wrong = get("?api-version=latest", &[("authorization", &admin)]).await;
+    assert_eq!((wrong.error().0, wrong.error().1), (StatusCode::BAD_REQUEST, "InvalidApiVersionParameter"));
+    let nobody = get(&format!("?{VERSION}"), &[]).await;
+    assert_eq!((nobody.error().0, nobody.error().1), (StatusCode::UNAUTHORIZED, "AuthenticationFailed"));
+    let operation = clusters.replace("/resourceGroups/default", "").replace("/clusters", "/locations/here/operationStatuses/");
+    for id in ["nonsense", "0192f0c4-0000-7000-8000-000000000001"] {
+        let unknown = door.send(Method::GET, &format!("{operation}{id}?{VERSION}"), &[("authorization", &admin)], "").await;
+        assert_eq!((unknown.error().0, unknown.error().1), (StatusCode::NOT_FOUND, "ResourceNotFound"), "{id}");
+    }
+    let text = "The body of the request is null or in bad format.";
+    for body in ["", "null", "[]", "{"] {
+        let bad = door.send(Method::PUT, &format!("{clusters}/contoso?{VERSION}"), &[("authorization", &admin)], body).await;
+        assert_eq!(bad.error(), (StatusCode::BAD_REQUEST, "InvalidRequestBody", text), "{body}");
+    }
+
+    let body = json!({"identity": {"type": "SystemAssigned"}}).to_string();
+    for (role, read, write) in [
+        ("Operator", StatusCode::OK, StatusCode::OK),
+        ("Reader", StatusCode::OK, StatusCode::FORBIDDEN),
+        ("Ingest", StatusCode::FORBIDDEN, StatusCode::FORBIDDEN),
+    ] {
+        let bearer = format!("Bearer {}", door.token(role).await);
+        assert_eq!(get(&format!("?{VERSION}"), &[("authorization", &bearer)]).await.status, read, "{role}");
+        let put = door.send(Method::PUT, &format!("{clusters}/by-{role}?{VERSION}"), &[("authorization", &bearer)], &body).await;
+        assert_eq!(put.status, write, "{role}: {}", put.body);
+    }
+    door.app.site.clusters.idle().await;
+}
+
+#[tokio::test]
+async fn addresses_are_those_that_the_outside_knows() {
+    let door = Door::open_with(|config| config.gateway.external_url = Some("https://logs.contoso.example/".to_owned())).await;
+    let made = door.insights(Method::PUT, "clusters/contoso", &json!({"identity": {"type": "SystemAssigned"}})).await;
+    let url = made.headers["azure-asyncoperation"].to_str().unwrap();
+    assert!(url.starts_with("https://logs.contoso.example/subscriptions/"), "{url}");
+    door.app.site.clusters.idle().await;
+}
+
+#[test]
+fn a_path_is_found_whatever_its_case_and_with_a_second_slash() {
+    let check = |path: &str, expected: &str| assert_eq!(respelled(path).as_deref().unwrap_or(path), expected);
+    let cluster = "/subscriptions/S1/resourceGroups/Rg/providers/Microsoft.OperationalInsights/clusters/Contoso";
+    check(cluster, cluster);
+    check("//SUBSCRIPTIONS/S1/resourcegroups/Rg/Providers/microsoft.operationalinsights/CLUSTERS/Contoso", cluster);
+    check(
+        "/subscriptions/s/resourcegroups/clusters/providers/Microsoft.OperationalInsights/workspaces/Vaults/linkedservices/Cluster",
+        "/subscriptions/s/resourceGroups/clusters/providers/Microsoft.OperationalInsights/workspaces/Vaults/linkedServices/Cluster",
+    );
+    check(
+        "/subscriptions/s/providers/microsoft.operationalinsights/LOCATIONS/WestEurope/operationstatuses/X",
+        "/subscriptions/s/providers/Microsoft.OperationalInsights/locations/WestEurope/operationStatuses/X",
+    );
+    check("//v1/Workspaces", "/v1/Workspaces");
+    check("/v1/clusters/Subscriptions", "/v1/clusters/Subscriptions");
+    check("/", "/");
+    check("///", "/");
+}
+
+#[test]
+fn a_version_is_a_date_and_may_be_a_preview() {
+    for good in ["2025-07-01", "2020-08-01", "2021-12-01-preview"] {
+        assert!(is_version(good), "{good}");
+    }
+    for bad in ["2025-7-1", "latest", "2025-07-01-beta", "20250701", "2025-07-01-preview-preview", "2025/07/01"] {
+        assert!(!is_version(bad), "{bad}");
+    }
+}

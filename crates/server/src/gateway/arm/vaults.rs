@@ -1,0 +1,95 @@
+//! `Microsoft.KeyVault/vaults`: reference objects. They tell this control plane of a vault that lies elsewhere; they are not
+//! the vault.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use strongroom_catalog::VaultRefRow;
+use strongroom_control::{VaultAsk, action};
+use strongroom_model::ErrorKind;
+
+use super::super::auth::Who;
+use super::super::error::ApiError;
+use super::super::{App, control_error};
+use super::{ApiVersion, InGroup, KEY_VAULT, Named};
+
+/// What a PUT says. Members that Azure's clients send besides (sku, network rules) say nothing of interest here.
+#[derive(Debug, Deserialize)]
+struct VaultBody {
+    location: String,
+    properties: VaultProperties,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct VaultProperties {
+    tenant_id: String,
+    vault_uri: String,
+    #[serde(default)]
+    private_link: bool,
+    #[serde(default)]
+    ca_pem: Option<String>,
+}
+
+pub(super) async fn list(State(app): State<App>, who: Who, _: ApiVersion, Path(at): Path<InGroup>) -> Result<Json<Value>, ApiError> {
+    who.allow(&app, action::VAULTS_READ)?;
+    let rows = app.site.vaults.list(&at.subscription, at.group.as_deref()).await.map_err(|error| control_error(&error))?;
+    Ok(Json(json!({"value": rows.iter().map(vault_json).collect::<Vec<_>>()})))
+}
+
+pub(super) async fn show(State(app): State<App>, who: Who, _: ApiVersion, Path(named): Path<Named>) -> Result<Json<Value>, ApiError> {
+    who.allow(&app, action::VAULTS_READ)?;
+    let row = app.site.vaults.get(&named.into()).await.map_err(|error| control_error(&error))?;
+    Ok(Json(vault_json(&row)))
+}
+
+pub(super) async fn put(
+    State(app): State<App>,
+    who: Who,
+    _: ApiVersion,
+    Path(named): Path<Named>,
+    body: Bytes,
+) -> Result<Json<Value>, ApiError> {
+    who.allow(&app, action::VAULTS_WRITE)?;
+    let VaultBody { location, properties } = serde_json::from_slice(&body).map_err(|error| {
+        let text = format!("a vault is given as {{\"location\", \"properties\": {{\"tenantId\", \"vaultUri\", \"caPem\"?}}}}: {error}");
+        ApiError::new(ErrorKind::Invalid, "InvalidRequestBody", text)
+    })?;
+    let ask = VaultAsk {
+        region: location,
+        tenant: properties.tenant_id,
+        uri: properties.vault_uri,
+        private_link: properties.private_link,
+        ca_pem: properties.ca_pem,
+    };
+    let row = app.site.vaults.put(&named.into(), ask).await.map_err(|error| control_error(&error))?;
+    Ok(Json(vault_json(&row)))
+}
+
+pub(super) async fn delete(State(app): State<App>, who: Who, _: ApiVersion, Path(named): Path<Named>) -> Result<StatusCode, ApiError> {
+    who.allow(&app, action::VAULTS_DELETE)?;
+    let there = app.site.vaults.delete(&named.into()).await.map_err(|error| control_error(&error))?;
+    Ok(if there { StatusCode::OK } else { StatusCode::NO_CONTENT })
+}
+
+fn vault_json(row: &VaultRefRow) -> Value {
+    json!({
+        "id": format!(
+            "/subscriptions/{}/resourceGroups/{}/providers/{KEY_VAULT}/vaults/{}",
+            row.subscription, row.resource_group, row.name
+        ),
+        "name": row.name,
+        "type": format!("{KEY_VAULT}/vaults"),
+        "location": row.region,
+        "properties": {
+            "tenantId": row.tenant,
+            "vaultUri": row.uri,
+            "privateLink": row.private_link,
+            "caPem": row.ca_pem,
+            "provisioningState": "Succeeded",
+        },
+    })
+}

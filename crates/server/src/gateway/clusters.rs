@@ -1,0 +1,95 @@
+//! What the native control plane adds to clusters: how a key stands, and what a change would run into.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use strongroom_control::{KeyProperties, Place, action};
+use strongroom_model::ErrorKind;
+
+use super::auth::Who;
+use super::error::ApiError;
+use super::{App, arm, control_error};
+
+pub(crate) async fn list(State(app): State<App>, who: Who) -> Result<Json<Value>, ApiError> {
+    who.allow(&app, action::CLUSTERS_READ)?;
+    let rows = app.site.clusters.list(None, None).await.map_err(|error| control_error(&error))?;
+    let mut value = Vec::with_capacity(rows.len());
+    for row in rows {
+        value.push(arm::cluster_json(&app.site.clusters.view(row).await.map_err(|error| control_error(&error))?));
+    }
+    Ok(Json(json!({"value": value})))
+}
+
+pub(crate) async fn show(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Result<Json<Value>, ApiError> {
+    who.allow(&app, action::CLUSTERS_READ)?;
+    let row = app.site.clusters.named(&cluster).await.map_err(|error| control_error(&error))?;
+    let view = app.site.clusters.view(row).await.map_err(|error| control_error(&error))?;
+    Ok(Json(arm::cluster_json(&view)))
+}
+
+/// Three kinds of key lie on the way to data (the customer's, the account's, and one per block, never stored); the
+/// provider's own are listed apart.
+pub(crate) async fn key(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Result<Json<Value>, ApiError> {
+    who.allow(&app, action::CLUSTERS_READ)?;
+    let row = app.site.clusters.named(&cluster).await.map_err(|error| control_error(&error))?;
+    let report = app.site.clusters.key_report(row).await.map_err(|error| control_error(&error))?;
+    let mut body = serde_json::to_value(&report.status)
+        .map_err(|_| ApiError::new(ErrorKind::Internal, "InternalError", "the status could not be written"))?;
+    body["cluster"] = report.row.name.as_str().into();
+    body["resourceId"] = Place::of_cluster(&report.row).cluster_path().into();
+    body["account"] = json!(report.row.account);
+    body["blockKeys"] = "one for each block, derived, never stored".into();
+    body["providerKeys"] = json!({
+        "root": "wraps the account keys of the provider's class and what the server itself keeps",
+        "infrastructure": report.status.infrastructure_key,
+        "cache": "one for each workspace and account key, erased on revocation",
+    });
+    body["holdings"] = report
+        .holdings
+        .iter()
+        .map(|held| {
+            json!({
+                "aek": held.holding.aek,
+                "workspace": held.holding.workspace,
+                "workspaceName": held.name,
+                "linked": held.linked,
+                "blocks": held.holding.blocks,
+                "rows": held.holding.rows,
+                "bytes": held.holding.bytes,
+            })
+        })
+        .collect();
+    body["advice"] = report.advice.into();
+    Ok(Json(body))
+}
+
+/// What is to be looked at; an absent key is the cluster's own.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+struct CheckBody {
+    key_vault_properties: Option<KeyProperties>,
+    workspace: Option<String>,
+}
+
+pub(crate) async fn check(State(app): State<App>, who: Who, Path(cluster): Path<String>, body: Bytes) -> Result<Json<Value>, ApiError> {
+    // It asks the vault with the cluster's identity, so it is not for readers.
+    who.allow(&app, action::CLUSTERS_WRITE)?;
+    let body: CheckBody = if body.is_empty() {
+        CheckBody::default()
+    } else {
+        serde_json::from_slice(&body).map_err(|error| ApiError::new(ErrorKind::Invalid, "InvalidRequestContent", error))?
+    };
+    let row = app.site.clusters.named(&cluster).await.map_err(|error| control_error(&error))?;
+    let workspace = match &body.workspace {
+        Some(name) => {
+            let found = app.site.workspaces.resolve(&who.0, name, action::WORKSPACES_READ).await;
+            Some(found.map_err(|error| control_error(&error))?)
+        }
+        None => None,
+    };
+    let checks = app.site.clusters.check(&row, body.key_vault_properties, workspace.as_ref()).await;
+    let checks = checks.map_err(|error| control_error(&error))?;
+    Ok(Json(json!({"cluster": row.name, "ok": checks.iter().all(|check| check.ok), "checks": checks})))
+}
