@@ -33,10 +33,6 @@ const OTHER_VARIABLES: &[&str] = &[
     "STRONGROOM_VAULT_ROOT",
     "STRONGROOM_VAULT_TOKEN",
     "STRONGROOM_CRASH_AT",
-    "STRONGROOM_VAULT",
-    "STRONGROOM_VAULT_DIR",
-    "STRONGROOM_VAULT_TOKEN",
-    "STRONGROOM_VAULT_ADMIN_TOKEN",
 ];
 
 /// What `strongroom serve` was told on the command line. `None` leaves the file's or the environment's word.
@@ -307,11 +303,14 @@ fn load_from(options: &ServeOptions, environment: impl Iterator<Item = (String, 
     if let Some(listen) = options.vault_listen {
         config.vault.listen = listen;
     }
-    if let Some(dir) = &options.vault_dir {
-        config.vault.dir.clone_from(dir);
+    // The command line of the vault's admin reads the same two, so that both look at the same place.
+    let place =
+        |option: &Option<PathBuf>, name| option.clone().or_else(|| environment.get(name).filter(|set| !set.is_empty()).map(PathBuf::from));
+    if let Some(dir) = place(&options.vault_dir, "STRONGROOM_VAULT_DIR") {
+        config.vault.dir = dir;
     }
-    if let Some(root) = &options.vault_root {
-        config.vault.root.clone_from(root);
+    if let Some(root) = place(&options.vault_root, "STRONGROOM_VAULT_ROOT") {
+        config.vault.root = root;
     }
     config.keys.states().check().map_err(|error| ConfigError::Invalid { origin: "keys".to_owned(), message: error.to_string() })?;
     if let Some(listen) = options.listen {
@@ -361,6 +360,8 @@ mod tests {
         .unwrap();
         assert_eq!(config.listen.port(), 1);
         assert_eq!((config.gateway.drain_ms, config.gateway.max_connections), (5, 7));
+        let vault = with(&[("STRONGROOM_VAULT_DIR", "/v"), ("STRONGROOM_VAULT", "https://v")], Some("[vault]\ndir = \"/w\"")).unwrap();
+        assert_eq!(vault.vault.dir, PathBuf::from("/v"));
     }
 
     #[test]
