@@ -29,6 +29,11 @@ pub(crate) struct Key {
     what: What,
 }
 
+const UNPROTECTED: &str = "
+No cluster takes this key yet: switch on both protections with
+  strongroom vault update --soft-delete --purge-protection
+";
+
 /// What is set of a new version.
 #[derive(Debug, Args)]
 struct Settings {
@@ -209,13 +214,12 @@ impl Settings {
 
 /// Enables or disables one version, or each that is not so yet, the newest first.
 async fn switch(vault: &VaultClient, format: Format, name: &str, version: Option<String>, enabled: bool) -> Result<(), Failure> {
-    let which = match version {
-        Some(version) => vec![version],
-        None => {
-            let all = vault.all(&["keys", name, "versions"]).await?;
-            let different = |item: &&Value| item["attributes"]["enabled"] != enabled;
-            all["value"].as_array().into_iter().flatten().rev().filter(different).map(|item| version_of(&item["kid"]).to_owned()).collect()
-        }
+    let which = if let Some(version) = version {
+        vec![version]
+    } else {
+        let all = vault.all(&["keys", name, "versions"]).await?;
+        let different = |item: &&Value| item["attributes"]["enabled"] != enabled;
+        all["value"].as_array().into_iter().flatten().rev().filter(different).map(|item| version_of(&item["kid"]).to_owned()).collect()
     };
     let (total, mut done) = (which.len(), Vec::new());
     for version in which {
@@ -269,18 +273,15 @@ fn print_key(vault: &VaultClient, format: Format, bundle: &Value) -> Result<(), 
         ("Operations", ops.join(", ")),
         ("Recovery level", text(attributes["recoveryLevel"].clone())),
     ];
-    let mut page = String::new();
-    for (heading, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
-        page.push_str(&format!("{heading:<16}{value}\n"));
-    }
+    let told = lines.iter().filter(|(_, value)| !value.is_empty());
+    let facts: String = told.map(|(heading, value)| [&format!("{heading:<16}"), value.as_str(), "\n"].concat()).collect();
     let level = attributes["recoveryLevel"].as_str().unwrap_or_default();
-    if level.contains("Purgeable") {
-        page.push_str("\nNo cluster takes this key yet: switch on both protections with\n  strongroom vault update --soft-delete --purge-protection\n");
-    }
+    let unprotected = if level.contains("Purgeable") { UNPROTECTED } else { "" };
     let uri = &vault.uri;
-    page.push_str(&format!(
-        "\nFor a cluster (without --key-version it follows the newest):\n  strongroom cluster set-key CLUSTER --vault-uri {uri} --key-name {name} --key-version {version}\n"
-    ));
+    let page = format!(
+        "{facts}{unprotected}\nFor a cluster (without --key-version it follows the newest):\n  strongroom cluster set-key CLUSTER --vault-uri {uri} \
+         --key-name {name} --key-version {version}\n"
+    );
     output::print(&page)
 }
 

@@ -25,18 +25,32 @@ const PAGES_MAX: usize = 10_000;
 #[command(next_help_heading = "Vault")]
 pub(crate) struct VaultTarget {
     /// The vault's address
-    #[arg(long, env = "STRONGROOM_VAULT", default_value = "https://127.0.0.1:7701", value_name = "URL", global = true)]
-    vault_url: String,
+    #[arg(
+        id = "vault-url",
+        long = "vault-url",
+        env = "STRONGROOM_VAULT",
+        default_value = "https://127.0.0.1:7701",
+        value_name = "URL",
+        global = true
+    )]
+    url: String,
     /// The vault's directory, where its ca.pem and admin token lie [default: $XDG_DATA_HOME/strongroom-vault]
-    #[arg(long, env = "STRONGROOM_VAULT_DIR", value_name = "DIR", global = true)]
-    vault_dir: Option<PathBuf>,
+    #[arg(id = "vault-dir", long = "vault-dir", env = "STRONGROOM_VAULT_DIR", value_name = "DIR", global = true)]
+    dir: Option<PathBuf>,
     /// The certificate to trust, where the vault's directory is not at hand [default: ca.pem in the directory]
-    #[arg(long, env = "STRONGROOM_VAULT_CA", value_name = "FILE", global = true)]
-    vault_ca: Option<PathBuf>,
+    #[arg(id = "vault-ca", long = "vault-ca", env = "STRONGROOM_VAULT_CA", value_name = "FILE", global = true)]
+    ca: Option<PathBuf>,
     /// The vault's admin token; the environment is safer, as arguments show in process lists
     /// [default: admin-token in the directory]
-    #[arg(long, env = "STRONGROOM_VAULT_TOKEN", hide_env_values = true, value_name = "TOKEN", global = true)]
-    vault_token: Option<String>,
+    #[arg(
+        id = "vault-token",
+        long = "vault-token",
+        env = "STRONGROOM_VAULT_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN",
+        global = true
+    )]
+    token: Option<String>,
 }
 
 /// A vault, from the outside.
@@ -49,7 +63,7 @@ pub(crate) struct VaultClient {
 impl VaultTarget {
     /// The vault's directory.
     pub(crate) fn dir(&self) -> PathBuf {
-        self.vault_dir.clone().unwrap_or_else(|| {
+        self.dir.clone().unwrap_or_else(|| {
             let base = match std::env::var_os("XDG_DATA_HOME") {
                 Some(set) if !set.is_empty() => PathBuf::from(set),
                 _ => PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| ".".into())).join(".local/share"),
@@ -59,12 +73,12 @@ impl VaultTarget {
     }
 
     pub(crate) fn client(&self) -> Result<VaultClient, Failure> {
-        let wrong = || Failure::Usage(format!("--vault-url {}: give it as https://HOST:PORT", self.vault_url));
-        let base = Url::parse(&self.vault_url).map_err(|_| wrong())?;
+        let wrong = || Failure::Usage(format!("--vault-url {}: give it as https://HOST:PORT", self.url));
+        let base = Url::parse(&self.url).map_err(|_| wrong())?;
         if base.scheme() != "https" || base.host_str().is_none() || base.path() != "/" || base.query().is_some() {
             return Err(wrong());
         }
-        let ca = self.vault_ca.clone().unwrap_or_else(|| ca_path(&self.dir()));
+        let ca = self.ca.clone().unwrap_or_else(|| ca_path(&self.dir()));
         let pem = std::fs::read(&ca).map_err(|error| {
             Failure::Usage(format!("the vault's certificate {} cannot be read ({error}); give --vault-dir or --vault-ca", ca.display()))
         })?;
@@ -94,7 +108,7 @@ impl VaultTarget {
     }
 
     fn token(&self) -> Result<String, Failure> {
-        if let Some(token) = self.vault_token.as_deref().map(str::trim).filter(|token| !token.is_empty()) {
+        if let Some(token) = self.token.as_deref().map(str::trim).filter(|token| !token.is_empty()) {
             return Ok(token.to_owned());
         }
         let path = admin_token_path(&self.dir());
