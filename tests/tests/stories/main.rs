@@ -8,5 +8,8 @@ mod canary;
 mod docs;
 mod durability;
 mod lifecycle;
+mod lock;
+mod lock_crashes;
+mod lock_load;
 mod tamper;
 mod walk;

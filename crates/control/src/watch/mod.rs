@@ -251,3 +251,6 @@ const fn shut_in(state: KeyState) -> Option<Shut> {
         KeyState::Provisioning | KeyState::Active | KeyState::Degraded | KeyState::Suspect | KeyState::Restoring => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,401 @@
+//! The watch on a simulated clock, with a vault in memory.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::any::Any;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use object_store::memory::InMemory;
+use strongroom_catalog::{Billing, ClusterState, IdentityType};
+use strongroom_envelope::{KeyGuard, Mmk};
+use strongroom_keys::KeyError;
+use strongroom_keys::provider::memory::{Call, MemoryVault, Mood};
+use strongroom_model::{ErrorKind, WorkspaceId};
+use strongroom_world::BootTime;
+use strongroom_world::sim::SimWorld;
+
+use super::*;
+use crate::desk::KeyDesk;
+
+/// What the other rooms were asked to do, in order.
+#[derive(Clone, Debug, Default)]
+struct Rooms {
+    log: Arc<Mutex<Vec<String>>>,
+    /// Recalls that fail before one succeeds.
+    recall_failures: Arc<AtomicU64>,
+    /// Forgetting that fails before it succeeds.
+    forget_failures: Arc<AtomicU64>,
+}
+
+impl Rooms {
+    fn note(&self, what: impl Into<String>) {
+        self.log.lock().push(what.into());
+    }
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.log.lock())
+    }
+}
+
+fn once(left: &AtomicU64) -> bool {
+    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+}
+
+impl Cut for Rooms {
+    fn cut(&self, _: AccountId, error: &KeyError) {
+        self.note(format!("cut {}", error.code()));
+    }
+}
+
+#[derive(Debug)]
+struct Step(&'static str, Rooms);
+
+#[async_trait]
+impl Forget for Step {
+    fn name(&self) -> &'static str {
+        self.0
+    }
+    async fn forget(&self, gone: &Gone) -> Result<(), String> {
+        self.1.note(format!("forget {} of {}", self.0, gone.epochs.len()));
+        if self.0 == "hot cache" && once(&self.1.forget_failures) { Err("the disk is in the way".to_owned()) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl Recall for Rooms {
+    async fn recall(&self, guards: &[KeyGuard]) -> Result<u64, String> {
+        self.note(format!("recall {}", guards.len()));
+        if once(&self.recall_failures) { Err("not yet".to_owned()) } else { Ok(7) }
+    }
+}
+
+#[async_trait]
+impl Still for Rooms {
+    async fn still(&self, _: WorkspaceId) -> Box<dyn Any + Send> {
+        Box::new(())
+    }
+    fn flush(&self, _: WorkspaceId) {}
+}
+
+#[derive(Debug)]
+struct OneVault(MemoryVault);
+
+#[async_trait]
+impl Vaults for OneVault {
+    async fn validate(&self, _: &KekRef, _: Arc<ClusterIdentity>) -> Result<KeyFacts, ControlError> {
+        Ok(self.0.facts().await.map_err(KeyError::from)?)
+    }
+    async fn client(&self, _: &KekRef, _: Arc<ClusterIdentity>) -> Result<Arc<dyn KeyVault>, ControlError> {
+        Ok(Arc::new(self.0.clone()))
+    }
+}
+
+struct House {
+    sim: SimWorld,
+    catalog: Catalog,
+    objects: Arc<InMemory>,
+    root: [u8; 32],
+    vault: MemoryVault,
+    rooms: Rooms,
+    keys: Arc<KeyRing>,
+    watch: Arc<Watch>,
+    cluster: ClusterRow,
+}
+
+const STATES: StateConfig = StateConfig {
+    poll_interval: Duration::from_secs(10),
+    lease: Duration::from_mins(30),
+    call_timeout: Duration::from_secs(5),
+    confirm_after: Duration::from_secs(2),
+};
+
+impl House {
+    /// A cluster whose key is set and Active.
+    async fn new(seed: u64) -> Self {
+        let sim = SimWorld::new(seed);
+        let world = sim.world();
+        let catalog = Catalog::memory(world.clone()).await.unwrap();
+        let objects = Arc::new(InMemory::new());
+        let mut root = [0; 32];
+        world.rng.fill(&mut root);
+        let vault = MemoryVault::new(world.clone(), KekRef::new("https://vault.example/", "kek", None).unwrap());
+        let rooms = Rooms::default();
+        let (keys, watch) = open(&sim, &catalog, &objects, root, &vault, &rooms).await;
+        let desk = Desk(Arc::clone(&watch));
+        let id = ObjectId::from_bytes([5; 16]);
+        let mut cluster = ClusterRow {
+            id,
+            name: "shop".to_owned(),
+            subscription: "subscription".to_owned(),
+            resource_group: "default".to_owned(),
+            region: "local".to_owned(),
+            account: None,
+            state: ClusterState::Succeeded,
+            identity_type: IdentityType::SystemAssigned,
+            identity: Some(desk.new_identity(id).await.unwrap()),
+            sku_name: "CapacityReservation".to_owned(),
+            sku_capacity: 100,
+            billing: Billing::Cluster,
+            double: true,
+            tags: "{}".to_owned(),
+            key: None,
+            created_ms: 0,
+            modified_ms: 0,
+            deleted_ms: None,
+        };
+        cluster.account = Some(desk.open_account(id, "local", true).await.unwrap());
+        catalog.cluster_insert(&cluster).await.unwrap();
+        desk.set_key(&cluster, KekRef::new("https://vault.example/", "kek", None).unwrap()).await.unwrap();
+        let house = Self { sim, catalog, objects, root, vault, rooms, keys, watch, cluster };
+        assert_eq!(house.state(), KeyState::Active);
+        house
+    }
+
+    fn state(&self) -> KeyState {
+        self.watch.of(self.cluster.id).unwrap().machine.lock().state()
+    }
+
+    /// Lets time pass in small steps, everybody getting their turn.
+    async fn pass(&self, time: Duration) {
+        let steps = time.as_millis().div_ceil(500);
+        for _ in 0..steps {
+            self.sim.clock().advance(Duration::from_millis(500));
+            // The catalog works on a thread of its own: whoever does not sleep is still at it.
+            while self.sim.clock().sleeping() == 0 {
+                tokio::time::sleep(Duration::from_micros(100)).await;
+            }
+            settle().await;
+        }
+    }
+
+    async fn until(&self, state: KeyState, at_most: Duration) {
+        let start = self.sim.world().clock.boot();
+        while self.state() != state {
+            settle().await;
+            let waited = self.sim.world().clock.boot().since(start);
+            assert!(waited <= at_most, "still {} after {waited:?}", self.state());
+            self.pass(Duration::from_millis(500)).await;
+        }
+    }
+
+    /// Unwraps as the vault saw them.
+    fn unwraps(&self) -> Vec<BootTime> {
+        self.vault.calls().into_iter().filter(|(_, call)| *call == Call::Unwrap).map(|(at, _)| at).collect()
+    }
+
+    async fn pass_code(&self) -> Option<&'static str> {
+        let account = self.cluster.account.unwrap();
+        self.keys.pass(account).await.err().map(|error| error.code())
+    }
+}
+
+async fn settle() {
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_micros(100)).await;
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+async fn open(
+    sim: &SimWorld,
+    catalog: &Catalog,
+    objects: &Arc<InMemory>,
+    root: [u8; 32],
+    vault: &MemoryVault,
+    rooms: &Rooms,
+) -> (Arc<KeyRing>, Arc<Watch>) {
+    let world = sim.world();
+    let keys = KeyRing::open(world.clone(), catalog.clone(), Arc::clone(objects) as _, Arc::new(Mmk::from_bytes(root))).await.unwrap();
+    let step = |name| Arc::new(Step(name, rooms.clone())) as Arc<dyn Forget>;
+    let deps = WatchDeps {
+        world,
+        catalog: catalog.clone(),
+        keys: Arc::clone(&keys),
+        vaults: Arc::new(OneVault(vault.clone())),
+        cut: Arc::new(rooms.clone()),
+        forget: vec![step("caches"), step("memtables"), step("hot cache")],
+        recall: Arc::new(rooms.clone()),
+        still: Arc::new(rooms.clone()),
+    };
+    let watch = Watch::new(deps, STATES);
+    (keys, watch)
+}
+
+#[tokio::test]
+async fn a_disabled_key_is_taken_away_in_order_and_given_back_by_itself() {
+    let house = House::new(1).await;
+    house.pass(Duration::from_secs(30)).await;
+    assert_eq!((house.state(), house.pass_code().await), (KeyState::Active, None));
+    house.rooms.take();
+    house.vault.set(Mood::Denies("KeyDisabled"));
+    // Twelve seconds to the next poll, two to the confirming one.
+    house.until(KeyState::Revoked, Duration::from_secs(15)).await;
+    let expected = ["cut CustomerKeyRevoked", "forget caches of 1", "forget memtables of 1", "forget hot cache of 1"];
+    assert_eq!(house.rooms.take(), expected);
+    assert_eq!(house.pass_code().await, Some("CustomerKeyRevoked"));
+    let account = house.cluster.account.unwrap();
+    let epoch = house.keys.write_epoch(account).await.unwrap();
+    assert_eq!(house.keys.epoch_guard(epoch).await.unwrap_err().kind(), ErrorKind::KeyRevoked);
+    let row = house.catalog.key_state_get(house.cluster.id).await.unwrap().unwrap();
+    assert_eq!((row.state.as_str(), row.code.as_deref()), ("Revoked", Some("KeyDisabled")));
+
+    house.pass(Duration::from_hours(1)).await;
+    assert_eq!(house.state(), KeyState::Revoked, "however long it lasts");
+    house.vault.set(Mood::Well);
+    house.until(KeyState::Active, Duration::from_secs(15)).await;
+    assert_eq!(house.rooms.take(), ["recall 1"]);
+    assert!(house.keys.epoch_guard(epoch).await.is_ok());
+    assert_eq!(house.pass_code().await, None);
+}
+
+#[tokio::test]
+async fn what_a_vault_must_not_be_mistaken_in_never_revokes() {
+    for (at, code) in ["Status429", "Status500", "Timeout", "Reset", "Dns", "Tls"].into_iter().enumerate() {
+        let house = House::new(10 + at as u64).await;
+        house.vault.set(Mood::Silent(code));
+        house.pass(Duration::from_mins(25)).await;
+        assert_eq!((house.state(), house.pass_code().await), (KeyState::Degraded, None), "{code}: nothing is visible");
+        house.rooms.take();
+        house.until(KeyState::Unavailable, Duration::from_mins(6)).await;
+        assert_eq!(house.pass_code().await, Some("KeyVaultUnavailable"), "{code}");
+        house.vault.set(Mood::Well);
+        house.until(KeyState::Active, Duration::from_secs(15)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_hangs_keeps_no_key_beyond_the_lease() {
+    let house = House::new(20).await;
+    house.vault.set(Mood::Hangs);
+    let epoch = house.keys.write_epoch(house.cluster.account.unwrap()).await.unwrap();
+    let guard = house.keys.epoch_guard(epoch).await.unwrap();
+    house.pass(Duration::from_mins(31)).await;
+    assert_eq!(house.state(), KeyState::Unavailable);
+    assert!(guard.check(house.sim.world().clock.boot()).is_err());
+}
+
+#[tokio::test]
+async fn one_denial_alone_holds_requests_and_lets_them_go_on() {
+    let house = House::new(30).await;
+    house.vault.set(Mood::Denies("AccessDenied"));
+    house.until(KeyState::Suspect, Duration::from_secs(13)).await;
+    house.vault.set(Mood::Well);
+    let (keys, account) = (Arc::clone(&house.keys), house.cluster.account.unwrap());
+    let waiting = tokio::spawn(async move { keys.pass(account).await.map(drop) });
+    settle().await;
+    assert!(!waiting.is_finished(), "held while it is not clear");
+    house.until(KeyState::Active, Duration::from_secs(4)).await;
+    waiting.await.unwrap().unwrap();
+    assert_eq!(house.rooms.take(), Vec::<String>::new(), "nothing was taken away");
+}
+
+#[tokio::test]
+async fn every_interval_between_calls_lies_within_6_to_60_s_in_every_state() {
+    let house = House::new(40).await;
+    let mut seen = std::collections::BTreeSet::new();
+    let script = [
+        (Mood::Well, 300),
+        (Mood::Silent("Timeout"), 2_000),
+        (Mood::Denies("KeyDisabled"), 600),
+        (Mood::Well, 100),
+        (Mood::Refuses("ForbiddenByFirewall"), 300),
+        (Mood::Well, 100),
+        (Mood::Hangs, 400),
+        (Mood::Well, 100),
+    ];
+    for (mood, seconds) in script {
+        house.vault.set(mood);
+        for _ in 0..seconds * 2 {
+            house.pass(Duration::from_millis(500)).await;
+            seen.insert(house.state());
+        }
+    }
+    let all = [KeyState::Active, KeyState::Degraded, KeyState::Suspect, KeyState::Unavailable, KeyState::Held, KeyState::Revoked];
+    assert!(all.iter().all(|state| seen.contains(state)), "{seen:?}");
+    let calls = house.unwraps();
+    let gaps: Vec<Duration> = calls.windows(2).skip(2).map(|pair| pair[1].since(pair[0])).collect();
+    // A confirming call comes two seconds after a denial was answered.
+    let (confirming, polls): (Vec<_>, Vec<_>) = gaps.into_iter().partition(|gap| *gap < Duration::from_secs(6));
+    assert!(confirming.iter().all(|gap| *gap >= Duration::from_secs(2) && *gap <= Duration::from_secs(3)), "{confirming:?}");
+    assert!(confirming.len() <= 3, "one for each denial: {confirming:?}");
+    assert!(polls.iter().all(|gap| *gap <= Duration::from_secs(60)), "{polls:?}");
+}
+
+#[tokio::test]
+async fn a_versionless_key_is_followed_within_two_polls_and_no_data_is_touched() {
+    let house = House::new(50).await;
+    let account = house.cluster.account.unwrap();
+    let epoch = house.keys.write_epoch(account).await.unwrap();
+    house.vault.rotate();
+    house.pass(Duration::from_secs(24)).await;
+    let records = house.keys.customer_records(account).await.unwrap();
+    assert_eq!(records.iter().map(|record| record.key_version.as_str()).collect::<Vec<_>>(), ["v2"]);
+    assert_eq!(house.keys.write_epoch(account).await.unwrap(), epoch, "a new version is no new epoch");
+    assert_eq!(house.rooms.take(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_failed_half_way_is_tried_again() {
+    let house = House::new(60).await;
+    house.rooms.forget_failures.store(2, Ordering::Relaxed);
+    house.rooms.recall_failures.store(1, Ordering::Relaxed);
+    house.vault.set(Mood::Denies("KeyNotFound"));
+    house.until(KeyState::Revoked, Duration::from_secs(15)).await;
+    house.pass(Duration::from_secs(30)).await;
+    let erased = house.rooms.take().iter().filter(|step| step.starts_with("forget hot cache")).count();
+    assert_eq!(erased, 3, "until it worked, and no more");
+    house.vault.set(Mood::Well);
+    house.until(KeyState::Active, Duration::from_secs(30)).await;
+    assert_eq!(house.rooms.take(), ["recall 1", "recall 1"]);
+}
+
+#[tokio::test]
+async fn a_start_believes_the_vault_and_nothing_else() {
+    let house = House::new(70).await;
+    house.vault.set(Mood::Denies("KeyDisabled"));
+    // The catalog says Active. The vault says no: before any request is served it is Suspect at least.
+    let rooms = Rooms::default();
+    let (keys, watch) = open(&house.sim, &house.catalog, &house.objects, house.root, &house.vault, &rooms).await;
+    let epoch = keys.write_epoch(house.cluster.account.unwrap()).await.unwrap();
+    watch.start().await.unwrap();
+    assert!(keys.epoch_guard(epoch).await.is_err());
+    assert_ne!(watch.of(house.cluster.id).unwrap().machine.lock().state(), KeyState::Active);
+    // And with the vault silent: everything stays shut, nothing is erased.
+    house.vault.set(Mood::Silent("Refused"));
+    let (keys, watch) = open(&house.sim, &house.catalog, &house.objects, house.root, &house.vault, &rooms).await;
+    watch.start().await.unwrap();
+    assert_eq!(keys.epoch_guard(epoch).await.unwrap_err().code(), "KeyVaultUnavailable");
+    // Well again: served as soon as the start is over.
+    house.vault.set(Mood::Well);
+    let (keys, watch) = open(&house.sim, &house.catalog, &house.objects, house.root, &house.vault, &rooms).await;
+    let (clock, starting) = (house.sim.clock(), tokio::spawn(async move { watch.start().await }));
+    for _ in 0..20 {
+        clock.advance(Duration::from_millis(10));
+        settle().await;
+    }
+    starting.await.unwrap().unwrap();
+    assert!(keys.epoch_guard(epoch).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_vault_that_gives_another_key_is_put_in_quarantine() {
+    let house = House::new(80).await;
+    house.vault.set(Mood::Lies);
+    house.until(KeyState::Quarantined, Duration::from_secs(13)).await;
+    assert_eq!(house.pass_code().await, Some("KeyQuarantined"));
+    house.vault.set(Mood::Well);
+    house.pass(Duration::from_mins(5)).await;
+    assert_eq!(house.state(), KeyState::Quarantined, "only an operator ends it");
+}
+
+#[tokio::test]
+async fn a_thousand_flaps_of_a_vault_never_revoke() {
+    let house = House::new(90).await;
+    for flap in 0..1_000 {
+        house.vault.set(if flap % 2 == 0 { Mood::Silent("Reset") } else { Mood::Well });
+        house.pass(Duration::from_secs(10)).await;
+        assert!(matches!(house.state(), KeyState::Active | KeyState::Degraded), "{}", house.state());
+        assert_eq!(house.pass_code().await, None);
+    }
+}
