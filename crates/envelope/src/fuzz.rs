@@ -5,7 +5,7 @@ use strongroom_model::{AccountId, AekId, Epoch, KeyClass, ObjectId, TableId, Wor
 use strongroom_world::{BootTime, Rng};
 
 use crate::{
-    Aek, CacheKey, CellPlace, Header, InfrastructureKey, KeyGuard, Mmk, ObjectKind, ObjectOpener, PREFIX_LEN, SegmentCipher, SpillKey,
+    Aek, CacheKey, CellPlace, Header, InfrastructureKey, KeyGuard, Mmk, ObjectKind, ObjectOpener, SegmentCipher, SpillKey,
     WorkspaceSecret, WrappedAek, open, open_cell,
 };
 
@@ -82,10 +82,8 @@ pub fn fuzz_cell(bytes: &[u8]) {
 /// If a record opens.
 pub fn fuzz_wal(bytes: &[u8]) {
     let guard = guard();
-    if let Some(prefix) = bytes.first_chunk::<PREFIX_LEN>() {
-        assert!(SegmentCipher::reopen(&guard, NOW, EPOCH, prefix).is_err());
-    }
-    let header = Header { aek: EPOCH.aek, account: EPOCH.account, ..Header::blank(ObjectKind::Wal) };
+    assert!(SegmentCipher::reopen(&guard, NOW, EPOCH, bytes).is_err());
+    let header = Header { double: guard.is_double(), aek: EPOCH.aek, account: EPOCH.account, ..Header::blank(ObjectKind::Wal) };
     let (cipher, _) = SegmentCipher::create(&guard, NOW, &Fixed, &header).expect("the header fits");
     if let Some((record, tag)) = bytes.split_last_chunk::<16>() {
         assert!(cipher.open_record(&guard, NOW, 1, 0, &[0; 16], &mut record.to_vec(), tag).is_err());
