@@ -101,7 +101,8 @@ fn revoked_under_load_within_a_minute_and_back_with_every_acked_row() {
     let stop = AtomicBool::new(false);
     let clients: Vec<Mutex<Client>> = (0..samples).map(|_| Mutex::default()).collect();
     let bystanders = [Mutex::new(Client::default()), Mutex::new(Client::default())];
-    let mut denied_to_last = Vec::new();
+    let (mut denied_to_last, mut disabled_to_last) = (Vec::new(), Vec::new());
+    let mut disabled_at = Vec::new();
     let mut back = Vec::new();
     let mut taken_away = SystemTime::now();
     std::thread::scope(|scope| {
@@ -117,6 +118,7 @@ fn revoked_under_load_within_a_minute_and_back_with_every_acked_row() {
         taken_away = SystemTime::now();
         for (at, (cluster, key, _)) in clusters.iter().enumerate() {
             std::thread::sleep(Duration::from_millis(700));
+            disabled_at.push(SystemTime::now());
             if at % 2 == 0 { vault.enable(key, "", false) } else { vault.revoke(&cluster.principal) }
         }
         for (cluster, ..) in &clusters {
@@ -134,6 +136,7 @@ fn revoked_under_load_within_a_minute_and_back_with_every_acked_row() {
             let late = last.duration_since(denial).unwrap_or_default();
             assert!(late <= BOUND, "cluster {at}: data {late:?} after the vault's first denial");
             denied_to_last.push(late);
+            disabled_to_last.push(last.duration_since(disabled_at[at]).unwrap_or_default());
             // Not one request that was sent after the gate was shut was taken; held ones are answered, not taken.
             let taken = client.sent.iter().find(|seen| seen.status == 200 && seen.sent > gate + Duration::from_millis(1));
             assert!(taken.is_none(), "cluster {at}: taken after the gate was shut: {taken:?}");
@@ -174,9 +177,12 @@ fn revoked_under_load_within_a_minute_and_back_with_every_acked_row() {
         println!("{name}: 0 errors in {} requests; query p99 {:?} before, {:?} while others were revoked", all.len(), p99(true), p99(false));
     }
     denied_to_last.sort();
+    disabled_to_last.sort();
     back.sort();
     println!(
-        "{samples} revocations: vault's first denial to last data p50 {:?} p100 {:?}; enabled to served p50 {:?} p100 {:?}",
+        "{samples} revocations: taken away to last data p50 {:?} p100 {:?}; vault's first denial to last data p50 {:?} p100 {:?}; given back to served p50 {:?} p100 {:?}",
+        quantile(&disabled_to_last, 50),
+        disabled_to_last.last().unwrap(),
         quantile(&denied_to_last, 50),
         denied_to_last.last().unwrap(),
         quantile(&back, 50),
