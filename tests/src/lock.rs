@@ -87,8 +87,7 @@ impl VaultSite {
         self.base.trim_start_matches("https://").clone_into(&mut self.listen);
         let ca = std::fs::read(self.dir().join("ca.pem")).expect("its certificate");
         let ca = reqwest::Certificate::from_pem(&ca).expect("a certificate");
-        self.client =
-            Client::builder().add_root_certificate(ca).timeout(Duration::from_secs(30)).no_proxy().build().expect("a client");
+        self.client = Client::builder().add_root_certificate(ca).timeout(Duration::from_secs(30)).no_proxy().build().expect("a client");
     }
 
     /// `kill -9`: from now on nobody answers.
@@ -418,8 +417,7 @@ impl Site {
     /// If no JSON comes back.
     #[must_use]
     pub fn send(&self, workspace: &str, table: &str, body: String) -> (u16, Value) {
-        let reply =
-            self.request(Method::POST, &format!("/v1/workspaces/{workspace}/ingest/{table}")).body(body).send().expect("an answer");
+        let reply = self.request(Method::POST, &format!("/v1/workspaces/{workspace}/ingest/{table}")).body(body).send().expect("an answer");
         (reply.status().as_u16(), reply.json().expect("JSON"))
     }
 

@@ -5,8 +5,8 @@ use strongroom_model::{AccountId, AekId, Epoch, KeyClass, ObjectId, TableId, Wor
 use strongroom_world::{BootTime, Rng};
 
 use crate::{
-    Aek, CacheKey, CellPlace, Header, InfrastructureKey, KeyGuard, Mmk, ObjectKind, ObjectOpener, SegmentCipher, SpillKey,
-    WorkspaceSecret, WrappedAek, open, open_cell,
+    Aek, CacheKey, CellPlace, Header, InfrastructureKey, KeyGuard, Mmk, ObjectKind, ObjectOpener, SegmentCipher, SpillKey, WorkspaceSecret,
+    WrappedAek, open, open_cell,
 };
 
 const NOW: BootTime = BootTime(1);

@@ -257,7 +257,8 @@ fn after_revocation_nothing_on_disk_tells_anything_and_a_stolen_copy_opens_nothi
     let cluster = site.locked_cluster("secret", &vault, "kek");
     site.link("default", &cluster).unwrap();
     for part in 0..4 {
-        let body: String = (0..500).map(|n| json!({"n": part * 500 + n, "Message": canary.text(), canary.text(): n}).to_string() + "\n").collect();
+        let body: String =
+            (0..500).map(|n| json!({"n": part * 500 + n, "Message": canary.text(), canary.text(): n}).to_string() + "\n").collect();
         let (status, answer) = site.send("default", "App", body);
         assert_eq!(status, 200, "{answer}");
         if part < 3 {
@@ -267,7 +268,8 @@ fn after_revocation_nothing_on_disk_tells_anything_and_a_stolen_copy_opens_nothi
     let text = format!("App | where Message has '{}' | count", canary.text());
     let (status, body) = site.ask("default", &text);
     assert_eq!((status, &body["tables"][0]["rows"]), (200, &json!([[2000]])), "{body}");
-    let parts = || files(&site.data_dir().join("cache")).into_iter().filter(|(path, _)| path.file_name().unwrap() != "CACHEDIR.TAG").count();
+    let parts =
+        || files(&site.data_dir().join("cache")).into_iter().filter(|(path, _)| path.file_name().unwrap() != "CACHEDIR.TAG").count();
     assert!(parts() > 0, "the hot cache holds something to erase");
     // A thief was here before: the node as it lay, switched off.
     let stolen = tempfile::TempDir::new().unwrap();

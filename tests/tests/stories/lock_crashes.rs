@@ -128,7 +128,8 @@ fn dies_linking_at(point: &str) {
     let mut house = House::new(false);
     house.to_die_at(point);
     let (site, cluster) = (&house.site, &house.cluster);
-    let path = format!("{}/Microsoft.OperationalInsights/workspaces/default/linkedServices/cluster?api-version=2023-09-01", site.provider());
+    let path =
+        format!("{}/Microsoft.OperationalInsights/workspaces/default/linkedServices/cluster?api-version=2023-09-01", site.provider());
     let body = serde_json::json!({"properties": {"writeAccessResourceId": cluster.path}});
     // The answer may or may not come.
     drop(site.request(reqwest::Method::PUT, &path).json(&body).send());

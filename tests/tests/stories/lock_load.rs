@@ -144,7 +144,11 @@ fn revoked_under_load_within_a_minute_and_back_with_every_acked_row() {
             assert!(odd.is_none(), "cluster {at}: {odd:?}");
         }
         for (at, (cluster, key, workspace)) in clusters.iter().enumerate() {
-            if at % 2 == 0 { vault.enable(key, "", true) } else { vault.grant(&cluster.principal) }
+            if at % 2 == 0 {
+                vault.enable(key, "", true)
+            } else {
+                vault.grant(&cluster.principal)
+            }
             let _ = workspace;
         }
         let enabled = Instant::now();
@@ -156,7 +160,9 @@ fn revoked_under_load_within_a_minute_and_back_with_every_acked_row() {
         stop.store(true, Ordering::Release);
     });
     // Every acked row is there, once; what was refused is not.
-    for ((_, _, workspace), client) in clusters.iter().zip(&clients).chain([(&(other.clone(), String::new(), "other".to_owned()), &bystanders[0])]) {
+    for ((_, _, workspace), client) in
+        clusters.iter().zip(&clients).chain([(&(other.clone(), String::new(), "other".to_owned()), &bystanders[0])])
+    {
         let client = client.lock().unwrap();
         let (status, body) = site.ask(workspace, "App | project n | order by n asc");
         assert_eq!(status, 200, "{body}");
@@ -170,11 +176,17 @@ fn revoked_under_load_within_a_minute_and_back_with_every_acked_row() {
         let all: Vec<&Seen> = client.asked.iter().chain(&client.sent).collect();
         assert!(all.iter().all(|seen| seen.status == 200), "{name} was touched");
         let p99 = |before: bool| {
-            let mut took: Vec<Duration> = client.asked.iter().filter(|seen| (seen.sent < taken_away) == before).map(|seen| seen.took).collect();
+            let mut took: Vec<Duration> =
+                client.asked.iter().filter(|seen| (seen.sent < taken_away) == before).map(|seen| seen.took).collect();
             took.sort();
             quantile(&took, 99)
         };
-        println!("{name}: 0 errors in {} requests; query p99 {:?} before, {:?} while others were revoked", all.len(), p99(true), p99(false));
+        println!(
+            "{name}: 0 errors in {} requests; query p99 {:?} before, {:?} while others were revoked",
+            all.len(),
+            p99(true),
+            p99(false)
+        );
     }
     denied_to_last.sort();
     disabled_to_last.sort();
