@@ -8,7 +8,7 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use strongroom_world::{FsFile, World};
+use strongroom_world::{BootTime, FsFile, World};
 
 use crate::files;
 
@@ -30,7 +30,14 @@ pub(crate) struct Entry {
     pub(crate) status: u16,
     /// The error's finest code.
     pub(crate) code: Option<String>,
+    /// Calls of strangers that were left out just before this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) left_out: Option<u64>,
 }
+
+/// Calls of strangers a second that are kept, and how many may come at once: nobody without a token can flush the log.
+const STRANGERS_A_SECOND: u64 = 20;
+const STRANGERS_AT_ONCE: u64 = 200;
 
 #[derive(Debug)]
 pub(crate) struct AccessLog {
@@ -46,6 +53,10 @@ pub(crate) struct AccessLog {
     unsynced: bool,
     /// So that a full disk is told once.
     failing: bool,
+    /// How many calls of strangers may be kept now, as of when, and how many were not.
+    room: u64,
+    room_since: BootTime,
+    left_out: u64,
 }
 
 impl AccessLog {
@@ -79,7 +90,23 @@ impl AccessLog {
         };
         file.set_len(whole)?;
         let next = ring.back().map_or(1, |entry: &Entry| entry.seq + 1);
-        Ok(Self { world, path, before, ring, entries_max, bytes_max, next, file, len: whole, unsynced: true, failing: false })
+        let room_since = world.clock.boot();
+        Ok(Self {
+            world,
+            path,
+            before,
+            ring,
+            entries_max,
+            bytes_max,
+            next,
+            file,
+            len: whole,
+            unsynced: true,
+            failing: false,
+            room: STRANGERS_AT_ONCE,
+            room_since,
+            left_out: 0,
+        })
     }
 
     fn new_file(world: &World, path: &Path) -> io::Result<Box<dyn FsFile>> {
@@ -90,6 +117,11 @@ impl AccessLog {
 
     /// Keeps one call. A disk that takes no more is told of, and stops no call: memory still has it.
     pub(crate) fn append(&mut self, mut entry: Entry) {
+        if entry.principal_id.is_none() && entry.principal.is_none() && !self.has_room() {
+            self.left_out += 1;
+            return;
+        }
+        entry.left_out = Some(std::mem::take(&mut self.left_out)).filter(|left_out| *left_out > 0);
         entry.seq = self.next;
         self.next += 1;
         let at = chrono::DateTime::from_timestamp_millis(self.world.clock.wall().unix_ms()).unwrap_or_default();
@@ -108,6 +140,19 @@ impl AccessLog {
             }
             Err(_) => {}
         }
+    }
+
+    /// Whether one more stranger fits.
+    fn has_room(&mut self) -> bool {
+        let now = self.world.clock.boot();
+        let seconds = now.since(self.room_since).as_secs();
+        if seconds > 0 {
+            self.room = self.room.saturating_add(seconds.saturating_mul(STRANGERS_A_SECOND)).min(STRANGERS_AT_ONCE);
+            self.room_since = now;
+        }
+        let has_room = self.room > 0;
+        self.room = self.room.saturating_sub(1);
+        has_room
     }
 
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
@@ -144,7 +189,7 @@ mod tests {
     use super::*;
 
     fn entry(operation: &str) -> Entry {
-        Entry { operation: operation.to_owned(), status: 200, ..Entry::default() }
+        Entry { operation: operation.to_owned(), principal: Some("admin".to_owned()), status: 200, ..Entry::default() }
     }
 
     #[test]
@@ -169,6 +214,25 @@ mod tests {
         assert_eq!(log.after(4, 10).len(), 1);
         let text = String::from_utf8(sim.world().fs.read(&path, 1 << 20).unwrap()).unwrap();
         assert_eq!(text.lines().count(), 5, "{text}");
+    }
+
+    #[test]
+    fn strangers_cannot_flush_the_log() {
+        let sim = SimWorld::new(3);
+        let dir = Path::new("/vault");
+        sim.world().fs.create_dir_all(dir).unwrap();
+        let mut log = AccessLog::open(sim.world(), dir, 1_000, 1 << 20).unwrap();
+        log.append(entry("first"));
+        for _ in 0..5_000 {
+            log.append(Entry { principal: None, ..entry("KeyGet") });
+        }
+        log.append(entry("last"));
+        let kept = log.after(0, 1_000);
+        assert_eq!((kept.len(), kept[0].operation.as_str()), (202, "first"));
+        assert_eq!(kept.last().unwrap().left_out, Some(4_800));
+        sim.clock().advance(std::time::Duration::from_secs(1));
+        log.append(Entry { principal: None, ..entry("KeyGet") });
+        assert_eq!(log.after(0, 1_000).len(), 203);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use strongroom_world::{BootTime, Rng, WallTime};
 use uuid::Uuid;
 
-use crate::state::{Identity, State};
+use crate::state::State;
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// The longest that an assertion may be good for, and how far two clocks may differ. Seconds.
@@ -118,28 +118,20 @@ impl Logins {
         Self { started: now.wall.unix_secs(), tokens: HashMap::new(), seen: HashMap::new() }
     }
 
-    /// Checks an assertion and gives a token. `audience` is the token endpoint as the client named it.
-    pub(crate) fn login(
-        &mut self,
-        state: &State,
-        form: &LoginForm,
-        audience: &str,
-        (now, rng): (Now, &dyn Rng),
-        bounds: LoginBounds,
-    ) -> Result<(Uuid, String), (Option<Uuid>, LoginError)> {
-        let (principal, identity, claims) = check(state, form, audience, now.wall.unix_secs())?;
-        let failed = |error| (Some(principal), error);
+    /// Spends a checked assertion and gives a token.
+    pub(crate) fn admit(&mut self, checked: &Checked, now: Now, rng: &dyn Rng, bounds: LoginBounds) -> Result<String, LoginError> {
+        let Checked { principal, registration, claims } = checked;
         if claims.iat < self.started {
-            return Err(failed(LoginError::Later("the assertion is older than this vault's last start; make a new one")));
+            return Err(LoginError::Later("the assertion is older than this vault's last start; make a new one"));
         }
-        let seen = self.seen.entry(principal).or_default();
+        let seen = self.seen.entry(*principal).or_default();
         seen.spent.retain(|_, until| *until > now.boot);
         let id: [u8; 32] = Sha256::digest(claims.jti.as_bytes()).into();
         if seen.spent.contains_key(&id) {
-            return Err(failed(LoginError::Client("this assertion was used before")));
+            return Err(LoginError::Client("this assertion was used before"));
         }
         if seen.spent.len() >= bounds.logins_per_identity {
-            return Err(failed(LoginError::Later("too many logins of this identity; wait until earlier assertions have expired")));
+            return Err(LoginError::Later("too many logins of this identity; wait until earlier assertions have expired"));
         }
         let left = u64::try_from(claims.exp + LEEWAY_S - now.wall.unix_secs()).unwrap_or(0);
         seen.spent.insert(id, now.boot.after(Duration::from_secs(left + 1)));
@@ -153,8 +145,8 @@ impl Logins {
         }
         seen.tokens.push_back(hash);
         let until = now.boot.after(bounds.token_life);
-        self.tokens.insert(hash, Token { principal, registration: identity.registration, until });
-        Ok((principal, token))
+        self.tokens.insert(hash, Token { principal: *principal, registration: *registration, until });
+        Ok(token)
     }
 
     /// Who a token belongs to, if it still works.
@@ -178,13 +170,16 @@ impl Logins {
     }
 }
 
-/// All that can be said of an assertion without knowing which were spent.
-fn check<'a>(
-    state: &'a State,
-    form: &LoginForm,
-    audience: &str,
-    now: i64,
-) -> Result<(Uuid, &'a Identity, Claims), (Option<Uuid>, LoginError)> {
+/// An assertion that may be spent, if it was not.
+pub(crate) struct Checked {
+    pub(crate) principal: Uuid,
+    registration: Uuid,
+    claims: Claims,
+}
+
+/// All that can be said of an assertion without knowing which were spent. `audience` is the token endpoint as the client
+/// named it, `now` seconds since 1970.
+pub(crate) fn check(state: &State, form: &LoginForm, audience: &str, now: i64) -> Result<Checked, (Option<Uuid>, LoginError)> {
     let wrong = |text| (None, LoginError::Request(text));
     if form.grant_type.as_deref() != Some("client_credentials") {
         return Err((None, LoginError::Request("grant_type must be client_credentials")));
@@ -229,7 +224,7 @@ fn check<'a>(
     if claims.iat > now + LEEWAY_S || claims.nbf.is_some_and(|nbf| nbf > now + LEEWAY_S) {
         return failed("the assertion is not valid yet");
     }
-    Ok((principal, identity, claims))
+    Ok(Checked { principal, registration: identity.registration, claims })
 }
 
 /// Reads a P-256 public key (PEM, SubjectPublicKeyInfo).

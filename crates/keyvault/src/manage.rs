@@ -43,7 +43,7 @@ impl Vault {
             Manage::Show => ok(self.properties(&state, base)),
             Manage::Update => {
                 let changes: PropertyChanges = wire::read(body)?;
-                self.change(move |state, _| Ok((state.properties.change(changes)?, Vec::new()))).await?;
+                self.change(move |state, _| state.properties.change(changes)).await?;
                 ok(self.properties(&self.state(), base))
             }
             Manage::Identities => {
@@ -65,7 +65,7 @@ impl Vault {
                 let mut random = [0; 16];
                 self.world.rng.fill(&mut random);
                 let new = Identity { name, public_key_pem, registration: Uuid::from_bytes(random) };
-                self.change(move |state, vault| Ok((state.put_identity(id, new, &vault.config)?, Vec::new()))).await?;
+                self.change(move |state, vault| state.put_identity(id, new, &vault.config)).await?;
                 let state = self.state();
                 let known = state.identities.get(&id).ok_or_else(|| Refusal::conflict(None, "The identity was removed meanwhile."))?;
                 ok(identity(id, known))
@@ -73,7 +73,7 @@ impl Vault {
             Manage::RemoveIdentity(id) => {
                 self.change(move |state, _| {
                     let id = state.principal(&id)?;
-                    Ok((state.remove_identity(id)?, Vec::new()))
+                    state.remove_identity(id)
                 })
                 .await?;
                 let state = self.state();
@@ -97,14 +97,14 @@ impl Vault {
                             state.policies.insert(id, permissions);
                         }
                     }
-                    Ok((grants(state, id), Vec::new()))
+                    Ok(grants(state, id))
                 });
                 ok(json!({"value": granted.await?}))
             }
             Manage::Revoke(principal) => {
                 self.change(move |state, _| {
                     let id = state.principal(&principal)?;
-                    Ok((state.revoke(id)?, Vec::new()))
+                    state.revoke(id)
                 })
                 .await?;
                 Ok((axum::http::StatusCode::NO_CONTENT, Value::Null))

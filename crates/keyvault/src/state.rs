@@ -186,6 +186,8 @@ pub(crate) struct State {
     /// By [`key_of`] their names.
     pub(crate) keys: BTreeMap<String, Key>,
     pub(crate) deleted: BTreeMap<String, Deleted>,
+    /// Versions that are gone for good; their private keys are to be destroyed, or were.
+    pub(crate) doomed: BTreeSet<VersionId>,
 }
 
 impl State {
@@ -203,6 +205,7 @@ impl State {
             policies: BTreeMap::new(),
             keys: BTreeMap::new(),
             deleted: BTreeMap::new(),
+            doomed: BTreeSet::new(),
         }
     }
 
@@ -307,17 +310,17 @@ impl State {
         key.versions.iter_mut().find(|version| version.id == id).expect("it was just found").change(now, changes)
     }
 
-    /// Deletes a key: recoverable if soft delete is on, else for good. Gives the versions to destroy.
-    pub(crate) fn delete(&mut self, name: &str, now: i64) -> Result<(Key, Vec<VersionId>), Refusal> {
+    /// Deletes a key: recoverable if soft delete is on, else for good.
+    pub(crate) fn delete(&mut self, name: &str, now: i64) -> Result<Key, Refusal> {
         let id = key_of(name)?;
         let key = self.keys.remove(&id).ok_or_else(|| Refusal::no_key(name, None))?;
         if !self.properties.soft_delete {
-            let gone = key.versions.iter().map(|version| version.id).collect();
-            return Ok((key, gone));
+            self.doom(&key);
+            return Ok(key);
         }
         let purge = now + i64::from(self.properties.retention_days) * DAY_S;
         self.deleted.insert(id, Deleted { key: key.clone(), at: now, purge });
-        Ok((key, Vec::new()))
+        Ok(key)
     }
 
     pub(crate) fn recover(&mut self, name: &str) -> Result<&Key, Refusal> {
@@ -328,7 +331,7 @@ impl State {
     }
 
     /// Destroys a deleted key at its owner's word.
-    pub(crate) fn purge(&mut self, name: &str) -> Result<Vec<VersionId>, Refusal> {
+    pub(crate) fn purge(&mut self, name: &str) -> Result<(), Refusal> {
         self.deleted_key(name)?;
         if self.properties.purge_protection {
             return Err(Refusal::forbidden(
@@ -338,14 +341,22 @@ impl State {
             ));
         }
         let deleted = self.deleted.remove(&key_of(name)?).expect("it was just found");
-        Ok(deleted.key.versions.iter().map(|version| version.id).collect())
+        self.doom(&deleted.key);
+        Ok(())
     }
 
     /// Destroys what was deleted long enough ago.
-    pub(crate) fn purge_due(&mut self, now: i64) -> Vec<VersionId> {
+    pub(crate) fn purge_due(&mut self, now: i64) {
         let due: Vec<String> = self.deleted.iter().filter(|(_, deleted)| deleted.purge <= now).map(|(id, _)| id.clone()).collect();
-        let gone = due.iter().filter_map(|id| self.deleted.remove(id));
-        gone.flat_map(|deleted| deleted.key.versions).map(|version| version.id).collect()
+        for id in due {
+            if let Some(deleted) = self.deleted.remove(&id) {
+                self.doom(&deleted.key);
+            }
+        }
+    }
+
+    fn doom(&mut self, key: &Key) {
+        self.doomed.extend(key.versions.iter().map(|version| version.id));
     }
 
     /// Every version there is.

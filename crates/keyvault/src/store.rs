@@ -1,7 +1,8 @@
 //! A vault's directory: one sealed file that says everything, one sealed file per private key.
 //!
-//! The order makes crashes harmless: a private key is on disk before the state names it, and the state has forgotten it
-//! before it is destroyed. What no state names is destroyed at the next start.
+//! The order makes crashes harmless: a private key is on disk before the state names it, and the state calls it doomed
+//! before it is destroyed. Only what is doomed is destroyed: a key file that no state knows may be all that is left of a key
+//! after somebody put back an old state, so it stays and is told of.
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -90,8 +91,11 @@ impl Store {
         self.world.fs.sync_dir(&files::keys(&self.dir))
     }
 
-    /// Destroys private keys that no state names: what a crash left between two steps.
-    pub(crate) fn sweep(&self, state: &State) -> io::Result<()> {
+    /// Ends what a crash broke off: destroys what is doomed, removes what was half written.
+    pub(crate) fn sweep(&self, state: &mut State) -> io::Result<()> {
+        for version in std::mem::take(&mut state.doomed) {
+            self.erase(&self.key_path(version))?;
+        }
         let dir = files::keys(&self.dir);
         let entries = match self.world.fs.read_dir(&dir) {
             Ok(entries) => entries,
@@ -101,10 +105,13 @@ impl Store {
         let named: std::collections::HashSet<VersionId> = state.versions().map(|version| version.id).collect();
         for entry in entries {
             let id = entry.name.strip_suffix(SUFFIX).and_then(VersionId::parse);
-            let left_over = entry.name.strip_suffix(".tmp").is_some() || id.is_some_and(|id| !named.contains(&id));
-            if left_over {
-                tracing::info!(file = entry.name, "a private key that no key names was destroyed");
+            if entry.name.strip_suffix(".tmp").is_some() {
                 self.erase(&dir.join(&entry.name))?;
+            } else if !id.is_some_and(|id| named.contains(&id)) {
+                tracing::warn!(
+                    file = entry.name,
+                    "no key names this private key: a creation that a crash broke off, or an old state was put back"
+                );
             }
         }
         self.world.fs.sync_dir(&dir)
@@ -183,10 +190,10 @@ mod tests {
             state.add(name, new, &config).unwrap();
             store.save(&state)?;
         }
-        let (_, gone) = state.delete("a", 10).unwrap();
-        assert_eq!(gone.len(), 2, "soft delete is off");
+        state.delete("a", 10).unwrap();
+        assert_eq!(state.doomed.len(), 2, "soft delete is off");
         store.save(&state)?;
-        for version in gone {
+        for version in std::mem::take(&mut state.doomed) {
             store.destroy(version)?;
         }
         let next = version(4, 11);
@@ -212,16 +219,20 @@ mod tests {
             script(&store(&sim.world())).unwrap_err();
             sim.fs().power_cut();
             let store = store(&sim.world());
-            let Some(state) = store.load().unwrap() else {
+            let Some(mut state) = store.load().unwrap() else {
                 seen.insert("nothing".to_owned());
                 continue;
             };
-            store.sweep(&state).unwrap();
+            let doomed = state.doomed.clone();
+            store.sweep(&mut state).unwrap();
             for version in state.versions() {
                 assert_eq!(*store.key(version.id).unwrap(), secret(version), "cut {cut}");
             }
-            let left = sim.world().fs.read_dir(&files::keys(Path::new(DIR))).map_or(0, |entries| entries.len());
-            assert_eq!(left, state.versions().count(), "cut {cut}: what no state names is swept");
+            let left = sim.world().fs.read_dir(&files::keys(Path::new(DIR))).unwrap_or_default();
+            let left: Vec<VersionId> =
+                left.iter().map(|entry| VersionId::parse(entry.name.strip_suffix(SUFFIX).unwrap()).unwrap()).collect();
+            assert!(left.iter().all(|id| !doomed.contains(id)), "cut {cut}: what was doomed is destroyed");
+            assert!(left.len() <= state.versions().count() + 1, "cut {cut}: at most one key whose creation was broken off");
             seen.insert(state.keys.keys().cloned().collect::<Vec<_>>().join(" "));
         }
         assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["", "a", "a b", "b", "b c", "nothing"], "each step was cut");

@@ -18,7 +18,6 @@ use crate::auth::{self, LoginBounds, Logins, Now};
 use crate::config::VaultConfig;
 use crate::error::VaultServerError;
 use crate::files;
-use crate::key::VersionId;
 use crate::listen;
 use crate::refusal::Refusal;
 use crate::root::{self, DirLock};
@@ -94,7 +93,7 @@ impl Vault {
         if token.is_some() {
             store.save(&state).map_err(VaultServerError::directory(&dir))?;
         }
-        store.sweep(&state).map_err(VaultServerError::directory(&files::keys(&dir)))?;
+        store.sweep(&mut state).map_err(VaultServerError::directory(&files::keys(&dir)))?;
         let log = AccessLog::open(world.clone(), &dir, config.log_entries, config.log_file_bytes)
             .map_err(VaultServerError::directory(&files::log(&dir)))?;
         let tls = Tls::open(&world, &dir, &store, state.tenant, certified(&config))?;
@@ -164,7 +163,12 @@ impl Vault {
                 self.logins.lock().tidy(&state, self.world.clock.boot());
                 self.tls.renew(self.now());
                 if state.deleted.values().any(|deleted| deleted.purge <= self.now())
-                    && let Err(refusal) = self.change(|state, vault| Ok(((), state.purge_due(vault.now())))).await
+                    && let Err(refusal) = self
+                        .change(|state, vault| {
+                            state.purge_due(vault.now());
+                            Ok(())
+                        })
+                        .await
                 {
                     tracing::error!(code = refusal.code, "keys whose time to be recovered is over could not be destroyed");
                 }
@@ -209,24 +213,22 @@ impl Vault {
         self.hosts.get().is_some_and(|hosts| hosts.iter().any(|(known, at)| known.eq_ignore_ascii_case(name) && *at == port))
     }
 
-    /// Changes the state: on disk first, then for all to see. `change` gives what the caller wants to know and the versions
-    /// whose private keys go. It finishes even if the caller goes away.
+    /// Changes the state: on disk first, then for all to see; then private keys that are doomed by it are destroyed. It
+    /// finishes even if the caller goes away.
     pub(crate) async fn change<T: Send + 'static>(
         self: &Arc<Self>,
-        change: impl FnOnce(&mut State, &Self) -> Result<(T, Vec<VersionId>), Refusal> + Send + 'static,
+        change: impl FnOnce(&mut State, &Self) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
         let vault = Arc::clone(self);
         let changed = tokio::task::spawn_blocking(move || {
             let _turn = vault.changing.lock();
             let mut next = State::clone(&vault.state());
-            let (told, gone) = change(&mut next, &vault)?;
+            let told = change(&mut next, &vault)?;
             vault.store.save(&next).map_err(|error| disk(&error))?;
-            *vault.state.write() = Arc::new(next);
-            for version in gone {
-                // It is forgotten already; what cannot be erased now is erased at the next start.
-                if let Err(error) = vault.store.destroy(version) {
-                    tracing::error!(%version, kind = %error.kind(), "a private key could not be destroyed yet");
-                }
+            *vault.state.write() = Arc::new(next.clone());
+            if !next.doomed.is_empty() {
+                vault.destroy(&mut next);
+                *vault.state.write() = Arc::new(next);
             }
             Ok(told)
         });
@@ -234,10 +236,24 @@ impl Vault {
     }
 }
 
+impl Vault {
+    /// Destroys what is doomed. What cannot be destroyed now stays doomed: the next change or the next start tries again.
+    /// That it is done goes to disk with the next change; until then a start does it once more.
+    fn destroy(&self, state: &mut State) {
+        state.doomed.retain(|version| match self.store.destroy(*version) {
+            Ok(()) => false,
+            Err(error) => {
+                tracing::error!(%version, kind = %error.kind(), "a private key could not be destroyed yet");
+                true
+            }
+        });
+    }
+}
+
 /// What a disk that fails is told as.
 pub(crate) fn disk(error: &std::io::Error) -> Refusal {
     tracing::error!(kind = %error.kind(), "the vault's directory cannot be written");
-    Refusal::internal("The vault could not write to its disk; nothing was changed.")
+    Refusal::internal("The vault could not write to its disk. Ask for it again; until then it is not said whether it was done.")
 }
 
 fn tenant(world: &World) -> Uuid {
