@@ -4,7 +4,8 @@
 //! Nothing here waits for a time to pass: it waits for things to happen, up to a bound.
 
 pub mod lock;
-pub mod scan;
+
+pub use strongroom_cli::scan;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};

@@ -64,6 +64,10 @@ impl From<CallError> for Failure {
 }
 
 impl Target {
+    pub(crate) fn at(server: &str, token: &str) -> Self {
+        Self { server: server.to_owned(), token: Some(token.to_owned()) }
+    }
+
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         let base = Url::parse(&self.server).map_err(|error| Failure::Usage(format!("--server {}: {error}", self.server)))?;
         if base.scheme() != "http" || base.host_str().is_none() {

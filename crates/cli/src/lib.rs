@@ -6,12 +6,14 @@
 //! ```text
 //! serve │ ingest query tables workspace cluster token flush compact cache load ─▶ HTTP │ verify doctor ─▶ data directory
 //! vault key ─▶ a key vault, over TLS by its own CA; `vault serve` is one
+//! demo ─▶ starts both and runs the others
 //! ```
 
 mod arm;
 mod cache;
 mod client;
 mod cluster;
+mod demo;
 mod doctor;
 mod exit;
 mod ingest;
@@ -21,6 +23,7 @@ pub mod load;
 mod maintain;
 mod output;
 mod query;
+pub mod scan;
 mod serve;
 mod tables;
 mod token;
@@ -85,6 +88,8 @@ enum Command {
     Vault(vault::Vault),
     /// Makes, shows, rotates, disables and deletes the keys of a key vault
     Key(key::Key),
+    /// Shows the lock in 90 seconds, in a directory of its own
+    Demo(demo::Demo),
     /// Puts a server under load with generated service logs, and measures
     Load(load::Load),
 }
@@ -135,6 +140,7 @@ fn runtime(command: Command) -> Result<(), Failure> {
             Command::Doctor(command) => command.run().await,
             Command::Vault(command) => command.run().await,
             Command::Key(command) => command.run().await,
+            Command::Demo(command) => command.run().await,
             Command::Load(command) => command.run().await,
         }
     });
