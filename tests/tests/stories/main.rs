@@ -5,6 +5,7 @@
 mod access;
 mod bad_input;
 mod canary;
+mod demo;
 mod docs;
 mod durability;
 mod lifecycle;

@@ -161,7 +161,8 @@ impl Stage {
         };
         let ran = tokio::task::spawn_blocking(run).await.map_err(|error| Failure::Failed(format!("a command was lost: {error}")))?;
         let output = ran.map_err(|error| Failure::Failed(format!("this program cannot be run: {error}")))?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        // CSV ends its lines as its RFC says.
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace('\r', "");
         Ok(Said { out: text(&output.stdout), err: text(&output.stderr), code: output.status.code() })
     }
 
@@ -305,7 +306,7 @@ impl Drop for Service {
         }
         // Not waited for yet, so the number is still its own.
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw) {
-            drop(rustix::process::kill_process(pid, rustix::process::Signal::TERM));
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok();
         }
         let began = Instant::now();
         while began.elapsed() < STOP_MAX {

@@ -13,7 +13,7 @@ use crate::load::Generator;
 use crate::scan::{Marker, files, scan};
 
 const BATCH: u64 = 8_000;
-const LAST_BATCH: u64 = 1_000;
+const SMALL_BATCH: u64 = 1_000;
 const SEED: u64 = 7;
 const KEY: &str = "demo-key";
 const CLUSTER: &str = "demo-cluster";
@@ -50,7 +50,7 @@ pub(super) async fn tell(stage: &mut Stage) -> Result<(), Failure> {
     story.vault().await?;
     story.cluster(&vault).await?;
     let epoch = story.under_the_key().await?;
-    story.cached(&epoch)?;
+    story.cached(&epoch).await?;
     story.disable(&client).await?;
     story.nothing_left(&epoch).await?;
     story.enable(&client).await?;
@@ -71,8 +71,9 @@ impl Story<'_> {
              size_bytes = 268435456\nfree_min_bytes = 134217728\n"
         );
         let file = stage.path("config/strongroom.toml");
-        std::fs::write(&file, settings).map_err(|error| Failure::Failed(format!("{file}: {error}")))?;
-        stage.say(&format!("   $ printf '[outbound]\\nallow = [\"{address}\"]\\n' > $DEMO/config/strongroom.toml"))?;
+        std::fs::write(&file, &settings).map_err(|error| Failure::Failed(format!("{file}: {error}")))?;
+        stage.say("   $ cat > $DEMO/config/strongroom.toml")?;
+        stage.show(&settings)?;
         let (data, config) = (stage.path("data"), stage.path("config"));
         let serve = ["serve", "--no-vault", "--listen", "127.0.0.1:0", "--data-dir", &data, "--config-dir", &config];
         let address = stage.start("server", &serve, "serving address=").await?;
@@ -98,7 +99,8 @@ impl Story<'_> {
         self.stage.run(&["flush"]).await?;
         self.same_numbers().await?;
         let found = self.stage.quiet(&["query", &self.marked(), "--output", "csv"]).await?;
-        self.stage.check("marked rows, by which the demo looks for leaks later", &format!("Count\n{}\n", self.sent.marked), &found.out)
+        let what = format!("{} of them are marked, in a column of their own: what the demo looks for on the disks later", self.sent.marked);
+        self.stage.check(&what, &format!("Count\n{}\n", self.sent.marked), &found.out)
     }
 
     async fn vault(&mut self) -> Result<(), Failure> {
@@ -127,7 +129,7 @@ impl Story<'_> {
         stage.run(&["cluster", "set-key", CLUSTER, "--vault-uri", vault, "--key-name", KEY]).await?;
         stage.run(&["workspace", "link", "default", "--cluster", CLUSTER]).await?;
         let status = json_of(&stage.quiet(&["key", "status", "--cluster", CLUSTER, "--output", "json"]).await?.out)?;
-        stage.check("the key works", &json!("Active"), &status["state"])
+        stage.check("the key is Active", &json!("Active"), &status["state"])
     }
 
     /// Gives back the epoch under the customer's key.
@@ -139,21 +141,20 @@ impl Story<'_> {
         // What was read is kept on SSD from the first time.
         let blocks = self.explain().await?;
         let rows = |class: &str| blocks.iter().filter(|block| block.class == class).map(|block| block.rows).sum::<u64>();
-        self.stage.check(
-            "rows in blocks under the provider's key, and under the customer's",
-            &(BATCH, BATCH),
-            &(rows("MMK"), rows("CMK")),
-        )?;
+        let what = format!("{BATCH} rows in blocks under the provider's key, {BATCH} under the customer's");
+        self.stage.check(&what, &(BATCH, BATCH), &(rows("MMK"), rows("CMK")))?;
         let customers = blocks.iter().find(|block| block.class == "CMK").expect("it has rows");
         Ok(customers.epoch.clone())
     }
 
-    fn cached(&self, epoch: &str) -> Result<(), Failure> {
-        let stage = &*self.stage;
+    async fn cached(&mut self, epoch: &str) -> Result<(), Failure> {
         let files = self.cache_files(epoch);
-        stage.holds(&format!("the hot cache holds {} files of the customer's epoch", files.len()), files.len() > 1, || {
+        self.stage.holds(&format!("the hot cache holds {} files of the customer's epoch", files.len()), files.len() > 1, || {
             ("a key record and at least one part".into(), format!("{files:?}"))
-        })
+        })?;
+        self.stage.say("   (and some rows that are in no block yet, only in memory and in the write-ahead log)")?;
+        self.ingest(SMALL_BATCH, Duration::from_mins(1)).await?;
+        self.same_numbers().await
     }
 
     async fn disable(&mut self, client: &Client) -> Result<(), Failure> {
@@ -191,7 +192,10 @@ impl Story<'_> {
         )?;
 
         // By hand: the command would wait and try again, as it should.
-        self.stage.say("   $ curl --data-binary '{\"level\":\"INFO\"}' $STRONGROOM_SERVER/v1/workspaces/default/ingest/ServiceLogs …")?;
+        self.stage.say(
+            "   $ curl -i -H \"Authorization: Bearer $(cat $DEMO/config/admin-token)\" -d '{\"level\":\"INFO\"}' \
+             $STRONGROOM_SERVER/v1/workspaces/default/ingest/ServiceLogs",
+        )?;
         let request = client.request(Method::POST, &["v1", "workspaces", "default", "ingest", "ServiceLogs"]);
         let answer = client.json(request.body("{\"level\":\"INFO\"}")).await;
         let refused = match answer {
@@ -256,13 +260,14 @@ impl Story<'_> {
     async fn unlink(&mut self) -> Result<(), Failure> {
         self.stage.chapter("And the way back: unlinked, new rows are under the provider's key again; old ones stay locked")?;
         self.stage.run(&["workspace", "unlink", "default"]).await?;
-        self.ingest(LAST_BATCH, Duration::ZERO).await?;
+        self.ingest(SMALL_BATCH, Duration::ZERO).await?;
         self.stage.run(&["flush"]).await?;
         self.same_numbers().await?;
         let blocks = self.explain().await?;
         let rows = |class: &str| blocks.iter().filter(|block| block.class == class).map(|block| block.rows).sum::<u64>();
-        let expected = (BATCH + LAST_BATCH, BATCH);
-        self.stage.check("rows in blocks under the provider's key, and under the customer's", &expected, &(rows("MMK"), rows("CMK")))?;
+        let expected = (BATCH + SMALL_BATCH, BATCH + SMALL_BATCH);
+        let what = format!("{} rows in blocks under the provider's key, {} under the customer's", expected.0, expected.1);
+        self.stage.check(&what, &expected, &(rows("MMK"), rows("CMK")))?;
         let log = json_of(&self.stage.quiet(&["vault", "log", "--output", "json"]).await?.out)?;
         let unwraps = log["value"].as_array().into_iter().flatten().filter(|call| call["operation"] == "KeyUnwrap");
         let (good, refused): (Vec<&Value>, Vec<&Value>) = unwraps.partition(|call| call["status"] == 200);
