@@ -78,15 +78,7 @@ impl Target {
         if !loopback {
             eprintln!("strongroom: warning: {host} is spoken to without TLS; token and rows can be read on the way");
         }
-        // Without a choice of ciphers no HTTP client comes up. Of two choices the first counts.
-        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .user_agent(concat!("strongroom/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| Failure::Failed(format!("no HTTP client: {error}")))?;
+        let http = plain().build().map_err(|error| Failure::Failed(format!("no HTTP client: {error}")))?;
         Ok(Client { http, base, token: self.token()? })
     }
 
@@ -107,6 +99,17 @@ impl Target {
             ))),
         }
     }
+}
+
+/// What all our HTTP clients have in common: no redirects, no proxies, a bounded time to connect.
+pub(crate) fn plain() -> reqwest::ClientBuilder {
+    // Without a choice of ciphers no HTTP client comes up. Of two choices the first counts.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    reqwest::Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .user_agent(concat!("strongroom/", env!("CARGO_PKG_VERSION")))
 }
 
 impl Client {

@@ -16,6 +16,7 @@ mod cluster;
 mod demo;
 mod doctor;
 mod exit;
+mod health;
 mod ingest;
 mod key;
 mod key_status;
@@ -84,6 +85,8 @@ enum Command {
     Verify(verify::Verify),
     /// Looks at what an operator should know of before trouble comes
     Doctor(doctor::Doctor),
+    /// Asks a server or a vault whether it is well
+    Health(health::Health),
     /// Runs the embedded key vault, and says who may use its keys
     Vault(vault::Vault),
     /// Makes, shows, rotates, disables and deletes the keys of a key vault
@@ -138,6 +141,7 @@ fn runtime(command: Command) -> Result<(), Failure> {
             Command::Cache(command) => command.run().await,
             Command::Verify(command) => command.run().await,
             Command::Doctor(command) => command.run().await,
+            Command::Health(command) => command.run().await,
             Command::Vault(command) => command.run().await,
             Command::Key(command) => command.run().await,
             Command::Demo(command) => command.run().await,

@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-pub(crate) use target::{VaultClient, VaultTarget};
+pub(crate) use target::{VaultClient, VaultTarget, trusting};
 
 use crate::Failure;
 use crate::output::{self, Field, Format};

@@ -3,6 +3,7 @@
 //! Open loop if a rate is given: a batch is due at its time whether or not the server keeps up, so waiting shows. The
 //! latency of an ack is that of the request that was acknowledged; requests turned away are counted as busy.
 
+mod classes;
 mod generate;
 mod histogram;
 mod questions;
@@ -27,6 +28,7 @@ use crate::Failure;
 use crate::client::{Client, InWorkspace, Target, backoff};
 use crate::output::Format;
 use crate::token::duration;
+use crate::vault::VaultTarget;
 
 /// About what a row takes, to cut batches by rows.
 const ROW_BYTES: u64 = 420;
@@ -71,6 +73,13 @@ pub(crate) struct Load {
     /// The same seed generates the same rows
     #[arg(long, default_value_t = 7)]
     seed: u64,
+    /// Does it once for each of these kinds of keys, in workspaces of its own (load-mmk, load-cmk, load-cmk-double), with
+    /// questions afterwards, and compares. Makes what it needs: clusters, a key `load-key` in the vault, their grants; switches
+    /// on the vault's soft delete and purge protection
+    #[arg(long, value_delimiter = ',', value_name = "LIST", conflicts_with_all = ["workspace", "write", "queries_per_second"])]
+    keys: Vec<classes::Keys>,
+    #[command(flatten)]
+    vault: VaultTarget,
     /// Questions a second beside it: counts, filters, newest rows, needles
     #[arg(long, default_value_t = 0.0)]
     queries_per_second: f64,
@@ -111,11 +120,21 @@ impl Load {
         }
         let client = self.target.client()?;
         client.send(client.request(Method::GET, &["readyz"])).await?;
+        if !self.keys.is_empty() {
+            return classes::compare(&self, &client).await;
+        }
+        let (run, outcome) = self.load(client, self.within.workspace.clone()).await;
+        run.figures.show(self.output)?;
+        run.figures.verdict(outcome)
+    }
+
+    /// Sends rows to one workspace: what happened, and how it ended.
+    async fn load(&self, client: Client, workspace: String) -> (Arc<Run>, Result<(), Failure>) {
         let start = Instant::now();
         let duration = if self.rows.is_some() { None } else { Some(self.duration.unwrap_or(DURATION)) };
         let run = Arc::new(Run {
             client,
-            workspace: self.within.workspace.clone(),
+            workspace,
             table: self.table.clone(),
             time_field: self.time_field.clone(),
             id: hex::encode(rand::rng().random::<[u8; 8]>()),
@@ -145,8 +164,7 @@ impl Load {
             asking.abort();
         }
         showing.abort();
-        run.figures.show(self.output)?;
-        run.figures.verdict(outcome)
+        (run, outcome)
     }
 
     fn write_file(&self, path: &PathBuf) -> Result<(), Failure> {

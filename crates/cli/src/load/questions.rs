@@ -11,6 +11,7 @@ use tokio::time::MissedTickBehavior;
 use super::generate::Generator;
 use super::words::SERVICES;
 use super::{REQUEST_TIMEOUT, Run};
+use crate::client::CallError;
 
 /// Questions under way at the same time, at most; one that is due while all are busy is not asked, and counted.
 const AT_ONCE: usize = 8;
@@ -63,6 +64,18 @@ pub(super) async fn ask(run: Arc<Run>, per_second: f64, mut generator: Generator
             drop(permit);
         });
     }
+}
+
+/// Asks every question so many times, one after the other.
+pub(super) async fn rounds(run: &Run, rounds: usize, generator: &mut Generator) -> Result<(), CallError> {
+    for number in 0..rounds * MIX.len() {
+        let question = text(number, &run.table, generator);
+        let start = Instant::now();
+        let request = run.client.request(Method::POST, &["v1", "workspaces", &run.workspace, "query"]);
+        run.client.json(request.timeout(REQUEST_TIMEOUT).json(&json!({"query": question}))).await?;
+        run.figures.answered(start.elapsed());
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -84,7 +84,12 @@ impl Figures {
         self.sums().not_asked += 1;
     }
 
-    fn as_json(&self) -> Value {
+    /// Forgets the answers so far: they warmed things up.
+    pub(super) fn forget_answers(&self) {
+        self.sums().answers = Histogram::new();
+    }
+
+    pub(super) fn as_json(&self) -> Value {
         let sums = self.sums();
         // Until the last ack: what comes after it is not the server's doing.
         let seconds = sums.last_ack.duration_since(self.start).as_secs_f64().max(1e-3);

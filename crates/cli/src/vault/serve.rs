@@ -25,6 +25,9 @@ pub(crate) struct Serve {
     /// What the vault is called
     #[arg(long, default_value = "vault")]
     name: String,
+    /// Writes the certificate to trust to this file, too: for a place that others can read
+    #[arg(long, value_name = "FILE")]
+    ca_out: Option<PathBuf>,
     /// A name (with or without port) by which clients reach it, besides localhost, 127.0.0.1 and ::1; may be repeated
     #[arg(long, value_name = "HOST")]
     host_name: Vec<String>,
@@ -52,6 +55,9 @@ impl Serve {
         let (vault, minted) = opened.map_err(|error| failed(&error))?;
         if let Some(token) = minted {
             eprintln!("vault admin token (shown once, kept in {}): {token}", admin_token_path(&dir).display());
+        }
+        if let Some(path) = &self.ca_out {
+            std::fs::write(path, vault.ca_pem()).map_err(|error| Failure::Failed(format!("--ca-out {}: {error}", path.display())))?;
         }
         let host = if address.ip().is_unspecified() { format!("127.0.0.1:{}", address.port()) } else { address.to_string() };
         output::print(&format!("vault: https://{host}\ncertificate to trust: {}", ca_path(&dir).display()))?;

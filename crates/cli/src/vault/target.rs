@@ -1,8 +1,7 @@
 //! Which vault, as whom, and whose word is trusted that it is the one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
 use reqwest::{Method, RequestBuilder, Url};
@@ -12,11 +11,10 @@ use serde_json::{Value, json};
 use strongroom_keyvault::{admin_token_path, ca_path};
 
 use crate::Failure;
-use crate::client::Client;
+use crate::client::{Client, plain};
 
 /// The version of Key Vault's interface that is asked for.
 const API_VERSION: (&str, &str) = ("api-version", "7.6");
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pages of one list; a list without end is an error of the other side.
 const PAGES_MAX: usize = 10_000;
 
@@ -78,33 +76,22 @@ impl VaultTarget {
         if base.scheme() != "https" || base.host_str().is_none() || base.path() != "/" || base.query().is_some() {
             return Err(wrong());
         }
-        let ca = self.ca.clone().unwrap_or_else(|| ca_path(&self.dir()));
-        let pem = std::fs::read(&ca).map_err(|error| {
-            Failure::Usage(format!("the vault's certificate {} cannot be read ({error}); give --vault-dir or --vault-ca", ca.display()))
-        })?;
-        let unusable = |error: &dyn std::fmt::Display| Failure::Usage(format!("{} is not a certificate: {error}", ca.display()));
-        let mut roots = rustls::RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(&pem) {
-            roots.add(certificate.map_err(|error| unusable(&error))?).map_err(|error| unusable(&error))?;
-        }
-        if roots.is_empty() {
-            return Err(unusable(&"there is none in it"));
-        }
-        let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| Failure::Failed(format!("no TLS: {error}")))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let http = reqwest::Client::builder()
-            .use_preconfigured_tls(tls)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .user_agent(concat!("strongroom/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| Failure::Failed(format!("no HTTP client: {error}")))?;
+        let http =
+            trusting(&self.ca_file(), &self.ca_pem()?)?.build().map_err(|error| Failure::Failed(format!("no HTTP client: {error}")))?;
         let uri = base.as_str().trim_end_matches('/').to_owned();
         Ok(VaultClient { client: Client::over(http, base, self.token()?), uri })
+    }
+
+    fn ca_file(&self) -> PathBuf {
+        self.ca.clone().unwrap_or_else(|| ca_path(&self.dir()))
+    }
+
+    /// The certificate to trust.
+    pub(crate) fn ca_pem(&self) -> Result<String, Failure> {
+        let ca = self.ca_file();
+        std::fs::read_to_string(&ca).map_err(|error| {
+            Failure::Usage(format!("the vault's certificate {} cannot be read ({error}); give --vault-dir or --vault-ca", ca.display()))
+        })
     }
 
     fn token(&self) -> Result<String, Failure> {
@@ -119,6 +106,24 @@ impl VaultTarget {
             ))
         })
     }
+}
+
+/// A client that trusts the certificates in `pem`, read from `file`, and no others.
+pub(crate) fn trusting(file: &Path, pem: &str) -> Result<reqwest::ClientBuilder, Failure> {
+    let unusable = |error: &dyn std::fmt::Display| Failure::Usage(format!("{} is not a certificate: {error}", file.display()));
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        roots.add(certificate.map_err(|error| unusable(&error))?).map_err(|error| unusable(&error))?;
+    }
+    if roots.is_empty() {
+        return Err(unusable(&"there is none in it"));
+    }
+    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Failure::Failed(format!("no TLS: {error}")))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(plain().use_preconfigured_tls(tls))
 }
 
 impl VaultClient {
