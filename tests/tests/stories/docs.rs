@@ -51,8 +51,11 @@ fn shown() -> Vec<Shown> {
 
 /// Commands that are the whole set-up: the first is started below as the binary it builds, the others are what runs this test or
 /// are run by hand, with the reason.
-const ELSEWHERE: &[(&str, &str)] =
-    &[("cargo run --release", "started below as the binary that it builds"), ("cargo xtask ci", "it runs this test")];
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("cargo run --release", "started below as the binary that it builds"),
+    ("cargo xtask ci", "it runs this test"),
+    ("docker compose up -d\ndocker compose run --rm load", "run without Docker by the story `compose`, with it by tests/compose.sh"),
+];
 
 fn path_with_binary() -> String {
     format!("{}:{}", binary().parent().unwrap().display(), std::env::var("PATH").unwrap_or_default())

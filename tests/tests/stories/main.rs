@@ -5,6 +5,7 @@
 mod access;
 mod bad_input;
 mod canary;
+mod compose;
 mod demo;
 mod docs;
 mod durability;
