@@ -11,14 +11,14 @@ binary=$(realpath "${1:-target/release/strongroom}")
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)
 export DOCKER_HOST="unix://$work/docker.sock" DOCKER_BUILDKIT=0 COMPOSE_PROJECT_NAME=strongroom-check
-compose=(docker-compose)
+compose=(docker-compose --ansi never)
 engine=
 
 finish() {
   status=$?
   set +e
   if [ -n "$engine" ]; then
-    [ "$status" = 0 ] || "${compose[@]}" --no-ansi logs --tail 20 2>/dev/null
+    [ "$status" = 0 ] || "${compose[@]}" logs --tail 20 2>/dev/null
     "${compose[@]}" --profile load down --volumes --timeout 10 >/dev/null 2>&1
     kill "$engine"
     for _ in $(seq 150); do kill -0 "$engine" 2>/dev/null || break; sleep 0.2; done
@@ -45,10 +45,11 @@ tar -C "$work/root" -c . | docker import - debian:bookworm-slim >/dev/null
 rm -rf "$work/root"
 mkdir "$work/context"
 cp "$binary" "$work/context/strongroom"
-docker build --quiet --file Dockerfile --target prebuilt --tag strongroom:local "$work/context" >/dev/null || fail "the image"
+docker build --quiet --file Dockerfile --target prebuilt --tag strongroom:local "$work/context" >"$work/build.log" 2>&1 ||
+  { tail -5 "$work/build.log" >&2; fail "the image"; }
 
 echo "== docker compose up -d"
-"${compose[@]}" --no-ansi up -d --no-build 2>&1 | sed 's/^/   /'
+"${compose[@]}" up -d --no-build 2>&1 | sed 's/^/   /'
 healthy() { [ "$(docker inspect -f '{{.State.Health.Status}}' "$("${compose[@]}" ps -q "$1")")" = healthy ]; }
 for _ in $(seq 120); do healthy vault && healthy server && break; sleep 0.5; done
 healthy vault && healthy server || fail "vault and server do not become healthy"
@@ -70,7 +71,7 @@ docker port "$server" | grep -q '^7700/tcp -> 127.0.0.1:7700$' || fail "the serv
 "$binary" health --url http://127.0.0.1:7700/readyz || fail "the published port"
 
 echo "== docker compose run --rm load"
-"${compose[@]}" --no-ansi run --rm load --keys mmk,cmk,cmk-double --rows "${ROWS:-200000}" 2>"$work/load.err" | tee "$work/load.out" ||
+"${compose[@]}" run --rm load 2>"$work/load.err" | tee "$work/load.out" ||
   { tail -5 "$work/load.err" >&2; fail "load"; }
 [ "$(grep -cE '^(MMK|CMK|CMK, double encryption) +[0-9]+ +[0-9.]+ [kMG]?B/s' "$work/load.out")" = 3 ] || fail "three lines of figures"
 
