@@ -27,7 +27,8 @@ const STAGES: &[Stage] = &[
     Stage { name: "layers", budget_minutes: 1, work: |_| crate::layers::check() },
     Stage { name: "build", budget_minutes: 12, work: |_| cargo(&["build", "--workspace", "--all-targets", "--locked"]) },
     Stage { name: "unit", budget_minutes: 10, work: |counts| tests(counts, "not package(strongroom-tests)") },
-    Stage { name: "stories", budget_minutes: 16, work: |counts| tests(counts, "package(strongroom-tests)") },
+    Stage { name: "stories", budget_minutes: 16, work: |counts| tests(counts, "package(strongroom-tests) and not test(/^lock/)") },
+    Stage { name: "lock", budget_minutes: 8, work: |counts| tests(counts, "package(strongroom-tests) and test(/^lock/)") },
     Stage { name: "docs", budget_minutes: 4, work: doc_tests },
     Stage {
         name: "clippy",

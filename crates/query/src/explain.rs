@@ -58,8 +58,8 @@ pub(crate) enum Fate {
         bytes: u64,
         /// What ruled it out, if anything did.
         pruned: Option<Pruned>,
-        /// Who can take its key away; `None` if the key is away.
-        class: Option<KeyClass>,
+        /// Who can take its key away, and whether it is sealed in two layers; `None` if the key is away.
+        key: Option<(KeyClass, bool)>,
         /// Its epoch.
         epoch: Epoch,
         /// How much of it is on SSD.
@@ -119,7 +119,7 @@ fn line(fate: &Fate) -> Line {
             rows: long(*rows),
             bytes: None,
         },
-        Fate::Block { table, object, window, rows, bytes, pruned, class, epoch, hotness } => {
+        Fate::Block { table, object, window, rows, bytes, pruned, key, epoch, hotness } => {
             let length = match window.length {
                 WindowLength::Hour => "PT1H",
                 WindowLength::Day => "P1D",
@@ -131,10 +131,10 @@ fn line(fate: &Fate) -> Line {
                     Some(object.to_string()),
                     Some(format!("{}/{length}", format_datetime(window.range().start))),
                     Some(pruned.map_or("read", Pruned::as_str).into()),
-                    Some(class.map_or("unavailable", KeyClass::as_str).into()),
+                    Some(key.map_or("unavailable", |(class, _)| class.as_str()).into()),
                     Some(epoch.aek.to_string()),
                     Some(hotness.as_str().into()),
-                    None,
+                    key.map(|(_, double)| if double { "two layers" } else { "one layer" }.into()),
                 ],
                 rows: long(*rows),
                 bytes: long(*bytes),

@@ -178,7 +178,7 @@ impl LogTable {
         let shared = &self.shared;
         let mut told = Vec::with_capacity(fates.len());
         for (row, pruned) in self.blocks.iter().zip(fates) {
-            let class = shared.lineage.guard(&shared.context, row.epoch).await.ok().map(|guard| guard.class());
+            let key = shared.lineage.guard(&shared.context, row.epoch).await.ok().map(|guard| (guard.class(), guard.is_double()));
             told.push(Fate::Block {
                 table: self.name.to_string(),
                 object: row.object,
@@ -186,7 +186,7 @@ impl LogTable {
                 rows: row.rows,
                 bytes: row.sealed_len,
                 pruned: *pruned,
-                class,
+                key,
                 epoch: row.epoch,
                 hotness: shared.blocks.cache().contains(&stored(row)),
             });

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use strongroom_tests::{ADMIN, Site, binary, choose_ciphers};
+use strongroom_tests::{ADMIN, Site, Start, binary, choose_ciphers};
 
 /// A fenced `sh` block and the mark in the comment above it.
 struct Shown {
@@ -61,6 +61,13 @@ fn path_with_binary() -> String {
     format!("{}:{}", binary().parent().unwrap().display(), std::env::var("PATH").unwrap_or_default())
 }
 
+/// Where the embedded vault answers.
+fn vault(site: &Site) -> String {
+    let output = site.output();
+    let address = output.rsplit_once("embedded key vault address=").and_then(|(_, rest)| rest.split_whitespace().next());
+    format!("https://{}", address.expect("the embedded vault says where it is"))
+}
+
 fn run(site: &Site, shown: &Shown) {
     let work = site.root().join("work");
     std::fs::create_dir_all(&work).unwrap();
@@ -72,6 +79,8 @@ fn run(site: &Site, shown: &Shown) {
         .env("STRONGROOM_TOKEN", ADMIN)
         .env("STRONGROOM_DATA_DIR", site.data_dir())
         .env("STRONGROOM_CONFIG_DIR", site.config_dir())
+        .env("STRONGROOM_VAULT", vault(site))
+        .env("STRONGROOM_VAULT_DIR", site.vault_dir())
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -90,7 +99,7 @@ fn run(site: &Site, shown: &Shown) {
 fn every_command_shown_works() {
     let all = shown();
     assert!(all.len() >= 5, "the pages show commands");
-    let mut site = Site::start();
+    let mut site = Site::start_with(Start { vault: true, ..Start::default() });
     for one in all.iter().filter(|one| one.mark == "with a server") {
         run(&site, one);
     }
@@ -127,6 +136,7 @@ fn the_bare_binary_serves_from_an_empty_home() {
         .env("HOME", home.path())
         .env("PATH", path_with_binary())
         .env("STRONGROOM_LISTEN", format!("127.0.0.1:{port}"))
+        .env("STRONGROOM_VAULT__LISTEN", "127.0.0.1:0")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -156,8 +156,12 @@ async fn one_workspace_cannot_name_another_ones_table() {
     let rig = Rig::new().await;
     rig.send_many("App", 5, 5, 0).await;
     let (ms, random) = rig.deps.world.id_seed();
+    let own = rig.deps.catalog.workspace(rig.workspace).await.unwrap().unwrap();
+    let other =
+        strongroom_catalog::WorkspaceRow { id: strongroom_model::WorkspaceId::mint(ms, random), name: "other".parse().unwrap(), ..own };
+    rig.deps.catalog.workspace_insert(&other).await.unwrap();
     let mut request = rig.request("select * from App", crate::Language::Sql);
-    request.workspace = strongroom_model::WorkspaceId::mint(ms, random);
+    request.workspace = other.id;
     request.principal = PrincipalId::NIL;
     let error = rig.told(request).await.unwrap_err();
     assert!(error.message().contains("no table App"), "{error}");
