@@ -205,19 +205,21 @@ fn a_crash_at_each_step_of_log_flush_and_compaction_loses_nothing() {
         site.kill();
         // Armed for the second pass through the point, so that there is something on both sides of it.
         site.options().environment.push(("STRONGROOM_CRASH_AT".to_owned(), format!("{point}:{}", 1 + at % 2)));
-        site.restart();
-        for n in 0..200 {
-            if !send(&site, &format!("during{n}")) && !site.is_running() {
-                break;
+        // Compaction may come to the point before anybody was served.
+        if site.try_restart().is_ok() {
+            for n in 0..200 {
+                if !send(&site, &format!("during{n}")) && !site.is_running() {
+                    break;
+                }
+                drop(site.request(reqwest::Method::POST, "/v1/workspaces/default/flush").send());
+                drop(site.request(reqwest::Method::POST, "/v1/workspaces/default/compact").send());
+                if !site.is_running() {
+                    break;
+                }
             }
-            drop(site.request(reqwest::Method::POST, "/v1/workspaces/default/flush").send());
-            drop(site.request(reqwest::Method::POST, "/v1/workspaces/default/compact").send());
-            if !site.is_running() {
-                break;
-            }
+            assert!(!site.is_running(), "{point} was never reached");
+            assert!(!site.wait().success());
         }
-        assert!(!site.is_running(), "{point} was never reached");
-        assert!(!site.wait().success());
         site.options().environment.retain(|(name, _)| name != "STRONGROOM_CRASH_AT");
         site.restart();
         check(&site, &ledger);
