@@ -8,15 +8,19 @@ use std::sync::Arc;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use strongroom_catalog::{BlockRow, Catalog};
+use strongroom_control::ControlError;
+use strongroom_control::watch::fetch_keys;
 use strongroom_envelope::{CellPlace, Header, ObjectKind, open, open_cell};
+use strongroom_keys::outbound::Outbound;
 use strongroom_keys::{KeyRing, Purpose};
 use strongroom_model::{PrincipalId, TimeRange};
 use strongroom_store::{BlockStore, HotCache, LocalObjects, ObjectKey, Reader, StoredBlock};
 use strongroom_world::World;
 
 use crate::config::{Config, ServeOptions, admin_token_path, load, mmk_path};
+use crate::lock_steps::VaultClients;
 use crate::wiring::{Layout, root_key};
-use crate::{ServeError, lock};
+use crate::{ServeError, embedded, lock};
 
 /// What `verify` found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -83,6 +87,26 @@ impl Offline {
         Ok(Self { blocks: BlockStore::new(world.clone(), objects, cache), world, catalog, keys })
     }
 
+    /// Blocks under customers' keys need their vaults.
+    async fn fetch_keys(&self, config: &Config) -> Result<Vec<(String, ControlError)>, ServeError> {
+        let mut outbound = config.outbound.clone();
+        if config.vault.embedded {
+            // Where the embedded vault was when the server last ran.
+            let known = self.catalog.vault_ref_list().await.map_err(ServeError::start("catalog"))?;
+            let own = known.into_iter().filter(|row| row.name == embedded::NAME);
+            outbound.allow.extend(own.filter_map(|row| row.uri.strip_prefix("https://").map(str::to_owned)));
+        }
+        let states = config.keys.states();
+        let vaults = VaultClients {
+            world: self.world.clone(),
+            catalog: self.catalog.clone(),
+            outbound: Outbound::open(&self.world, &outbound, &[]).map_err(ServeError::start("outbound client"))?,
+            lease: states.lease,
+            call_timeout: states.call_timeout,
+        };
+        fetch_keys(&self.catalog, &self.keys, &vaults, states.lease).await.map_err(ServeError::start("keys"))
+    }
+
     async fn check_block(&self, row: &BlockRow) -> Result<(), String> {
         let key = ObjectKey {
             account: row.epoch.account,
@@ -142,6 +166,9 @@ pub async fn verify(options: &ServeOptions, mut progress: impl FnMut(u64, u64)) 
         }
     }
     let mut report = VerifyReport::default();
+    for (cluster, error) in site.fetch_keys(&config).await? {
+        report.problems.push(format!("cluster {cluster}: its key did not come, so its blocks cannot be checked: {error}"));
+    }
     for row in &rows {
         if let Err(problem) = site.check_block(row).await {
             report.problems.push(format!("block {} of table {}: {problem}", row.object, row.table));

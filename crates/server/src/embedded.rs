@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use crate::{Config, ServeError};
 
 /// The name of its reference object.
-const NAME: &str = "embedded";
+pub(crate) const NAME: &str = "embedded";
 
 /// The embedded vault, listening and not yet serving.
 pub(crate) struct Embedded {

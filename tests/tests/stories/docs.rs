@@ -103,10 +103,27 @@ fn every_command_shown_works() {
     for one in all.iter().filter(|one| one.mark == "with a server") {
         run(&site, one);
     }
+    let address = vault(&site).replace("https://", "");
     site.terminate();
+    // The server is stopped; the customer's vault, which came along with it, is not.
+    let mut vault = Command::new(binary())
+        .args(["vault", "--vault-dir"])
+        .arg(site.vault_dir())
+        .args(["serve", "--listen", &address])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while std::net::TcpStream::connect(&address).is_err() {
+        assert!(Instant::now() < deadline, "the vault does not come up");
+        std::thread::sleep(Duration::from_millis(50));
+    }
     for one in all.iter().filter(|one| one.mark == "stopped") {
         run(&site, one);
     }
+    drop(vault.kill());
+    vault.wait().unwrap();
     for one in &all {
         match one.mark.as_str() {
             "with a server" | "stopped" => {}

@@ -12,7 +12,7 @@ use strongroom_keys::state::{KeyState, Moment};
 use strongroom_keys::{Shut, Standing};
 use strongroom_model::{AccountId, ObjectId, WorkspaceId};
 
-use super::{Watch, Watched};
+use super::{Watch, Watched, identity};
 use crate::ControlError;
 use crate::Refusal;
 use crate::desk::{AekStatus, IdentityParts, KekStatus, KeyDesk, KeyStatus};
@@ -44,7 +44,7 @@ impl KeyDesk for Desk {
     }
 
     async fn probe(&self, cluster: &ClusterRow, kek: &KekRef) -> Result<KeyFacts, ControlError> {
-        self.0.deps.vaults.validate(kek, self.0.identity(cluster)?).await
+        self.0.deps.vaults.validate(kek, identity(&self.0.deps.keys, cluster)?).await
     }
 
     async fn set_key(&self, cluster: &ClusterRow, kek: KekRef) -> Result<KeyFacts, ControlError> {
@@ -84,7 +84,7 @@ impl KeyDesk for Desk {
 impl Watch {
     async fn set_key(self: &Arc<Self>, cluster: &ClusterRow, kek: KekRef) -> Result<KeyFacts, ControlError> {
         let account = cluster.account.ok_or(ControlError::Damaged { what: "a cluster without an account" })?;
-        let identity = self.identity(cluster)?;
+        let identity = identity(&self.deps.keys, cluster)?;
         let facts = self.deps.vaults.validate(&kek, Arc::clone(&identity)).await?;
         let client = self.deps.vaults.client(&kek, identity).await?;
         let records = self.deps.keys.customer_records(account).await?;

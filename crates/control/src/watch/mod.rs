@@ -123,8 +123,8 @@ impl Watch {
     pub async fn start(self: &Arc<Self>) -> Result<(), ControlError> {
         for cluster in self.deps.catalog.cluster_list().await? {
             let Some(account) = cluster.account else { continue };
-            if let Some(kek) = self.kek_of(&cluster, account).await? {
-                let client = self.deps.vaults.client(&kek, self.identity(&cluster)?).await;
+            if let Some(kek) = kek_of(&self.deps.keys, &cluster, account).await? {
+                let client = self.deps.vaults.client(&kek, identity(&self.deps.keys, &cluster)?).await;
                 let client = match client {
                     Ok(client) => client,
                     Err(error) => {
@@ -173,27 +173,6 @@ impl Watch {
         }
     }
 
-    /// The key of a cluster: as its row says, unless the records beside the data say it is another (a crash came between).
-    async fn kek_of(&self, cluster: &ClusterRow, account: AccountId) -> Result<Option<KekRef>, ControlError> {
-        let records = self.deps.keys.customer_records(account).await?;
-        let Some(newest) = records.iter().max_by_key(|record| record.ids.generation) else { return Ok(None) };
-        if let Some(key) = &cluster.key
-            && let Ok(kek) = KekRef::new(&key.vault_uri, &key.name, key.version.as_deref())
-            && kek.key_uri() == newest.key_uri
-        {
-            return Ok(Some(kek));
-        }
-        KekRef::from_key_id(&newest.key_uri).map(Some).map_err(|_| ControlError::Damaged { what: "a key record's address" })
-    }
-
-    fn identity(&self, cluster: &ClusterRow) -> Result<Arc<ClusterIdentity>, ControlError> {
-        let damaged = ControlError::Damaged { what: "a cluster's identity" };
-        let Some(row) = &cluster.identity else { return Err(damaged) };
-        let Ok(plain) = self.deps.keys.mmk().open_cell(cluster.id, &row.cell) else { return Err(damaged) };
-        let plain = zeroize::Zeroizing::new(plain);
-        ClusterIdentity::from_secret_bytes(&plain).map(Arc::new).map_err(|_| damaged)
-    }
-
     /// Puts a cluster under watch without asking its vault yet.
     async fn take_up(
         &self,
@@ -239,6 +218,53 @@ impl Watch {
         let states: Vec<KeyState> = self.watched.read().values().map(|watched| watched.machine.lock().state()).collect();
         KeyState::ALL.into_iter().map(|state| (state, states.iter().filter(|other| **other == state).count())).collect()
     }
+}
+
+/// The key of a cluster: as its row says, unless the records beside the data say it is another (a crash came between).
+async fn kek_of(keys: &KeyRing, cluster: &ClusterRow, account: AccountId) -> Result<Option<KekRef>, ControlError> {
+    let records = keys.customer_records(account).await?;
+    let Some(newest) = records.iter().max_by_key(|record| record.ids.generation) else { return Ok(None) };
+    if let Some(key) = &cluster.key
+        && let Ok(kek) = KekRef::new(&key.vault_uri, &key.name, key.version.as_deref())
+        && kek.key_uri() == newest.key_uri
+    {
+        return Ok(Some(kek));
+    }
+    KekRef::from_key_id(&newest.key_uri).map(Some).map_err(|_| ControlError::Damaged { what: "a key record's address" })
+}
+
+fn identity(keys: &KeyRing, cluster: &ClusterRow) -> Result<Arc<ClusterIdentity>, ControlError> {
+    let damaged = ControlError::Damaged { what: "a cluster's identity" };
+    let Some(row) = &cluster.identity else { return Err(damaged) };
+    let Ok(plain) = keys.mmk().open_cell(cluster.id, &row.cell) else { return Err(damaged) };
+    let plain = zeroize::Zeroizing::new(plain);
+    ClusterIdentity::from_secret_bytes(&plain).map(Arc::new).map_err(|_| damaged)
+}
+
+/// Asks every cluster's vault once, for a command that reads a stopped server's blocks and ends: no gate, no watch. Clusters whose
+/// key did not come, by name, and why.
+///
+/// # Errors
+/// What the catalog says.
+pub async fn fetch_keys(
+    catalog: &Catalog,
+    keys: &KeyRing,
+    vaults: &dyn Vaults,
+    lease: Duration,
+) -> Result<Vec<(String, ControlError)>, ControlError> {
+    let mut missing = Vec::new();
+    for cluster in catalog.cluster_list().await? {
+        let Some(account) = cluster.account else { continue };
+        let Some(kek) = kek_of(keys, &cluster, account).await? else { continue };
+        let asked = async {
+            let client = vaults.client(&kek, identity(keys, &cluster)?).await?;
+            Ok::<_, ControlError>(keys.poll(account, client.as_ref(), 0, lease).await.map(drop)?)
+        };
+        if let Err(error) = asked.await {
+            missing.push((cluster.name, error));
+        }
+    }
+    Ok(missing)
 }
 
 /// Why a gate is shut in a state; `None` if it is not.
