@@ -182,9 +182,9 @@ pub struct GatewayConfig {
     pub max_body_bytes: usize,
     /// Time given to requests under way when the server is told to stop, in milliseconds.
     pub drain_ms: u64,
-    /// Where clients reach this server, like `https://logs.example`: URLs that it hands out begin so. Without it, they name
-    /// the host that the request came for.
-    pub external_url: Option<String>,
+    /// Where clients reach this server, like `https://logs.example`: URLs that it hands out begin so. Empty: they name the
+    /// host that the request came for.
+    pub external_url: String,
 }
 
 impl Default for GatewayConfig {
@@ -196,7 +196,7 @@ impl Default for GatewayConfig {
             body_min_bytes_per_second: 1_024,
             max_body_bytes: 32 << 20,
             drain_ms: 6_000,
-            external_url: None,
+            external_url: String::new(),
         }
     }
 }

@@ -190,8 +190,9 @@ async fn request_ids(request: Request, next: Next) -> Response {
 
 /// Where this server is reached from outside: as configured, else as this request found it.
 fn external_url(app: &App, headers: &HeaderMap) -> String {
-    if let Some(url) = &app.site.config.gateway.external_url {
-        return url.trim_end_matches('/').to_owned();
+    let set = app.site.config.gateway.external_url.trim_end_matches('/');
+    if !set.is_empty() {
+        return set.to_owned();
     }
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     host.map_or_else(|| format!("http://{}", app.site.config.listen), |host| format!("http://{host}"))

@@ -309,7 +309,7 @@ async fn every_request_needs_a_version_a_token_and_a_role_and_is_named() {
 
 #[tokio::test]
 async fn addresses_are_those_that_the_outside_knows() {
-    let door = Door::open_with(|config| config.gateway.external_url = Some("https://logs.contoso.example/".to_owned())).await;
+    let door = Door::open_with(|config| config.gateway.external_url = "https://logs.contoso.example/".to_owned()).await;
     let made = door.insights(Method::PUT, "clusters/contoso", &json!({"identity": {"type": "SystemAssigned"}})).await;
     let url = made.headers["azure-asyncoperation"].to_str().unwrap();
     assert!(url.starts_with("https://logs.contoso.example/subscriptions/"), "{url}");
