@@ -13,15 +13,17 @@ use crate::output::{self, Field, Format};
 
 const KEY_VAULT: &str = "Microsoft.KeyVault";
 
+const ORDER: &str = "\
+Order: a key vault with soft delete and purge protection, and a key in it; a cluster (create); its identity registered in
+the vault and granted get, wrapKey and unwrapKey (identity); the vault made known here (register-vault); the key set
+(set-key); workspaces linked (strongroom workspace link). strongroom doctor --cluster tells what is missing.
+
+Revoking: to revoke access to the data, disable the key in the vault (strongroom key disable NAME) or remove the identity's
+permission there. To give it back, enable the key or grant the permission again.";
+
 /// Makes, shows and deletes dedicated clusters, and sets the key that their data is under.
-///
-/// The order is: a key vault with soft delete and purge protection and a key in it; a cluster (`create`); the cluster's
-/// identity registered in the vault and granted get, wrapKey and unwrapKey on the key (`identity`); the vault made known
-/// here (`register-vault`); the key set (`set-key`); workspaces linked (`strongroom workspace link`).
-///
-/// To revoke access to the data, disable the key in the vault (`strongroom key disable`) or remove the identity's
-/// permission there. To give it back, enable it again.
 #[derive(Debug, Args)]
+#[command(after_help = ORDER, after_long_help = ORDER)]
 pub(crate) struct Cluster {
     #[command(flatten)]
     target: Target,
