@@ -48,14 +48,13 @@ pub(crate) struct Begun {
 
 impl Arm {
     pub(crate) async fn new(client: Client, place: &Where) -> Result<Self, Failure> {
-        let subscription = match &place.subscription {
-            Some(given) => given.clone(),
-            None => {
-                let all = client.json(client.request(Method::GET, &["v1", "workspaces"])).await?;
-                let own = all["value"][0]["subscription"].as_str();
-                own.ok_or_else(|| Failure::Usage("this token sees no workspace to take the subscription from: give --subscription".into()))?
-                    .to_owned()
-            }
+        let subscription = if let Some(given) = &place.subscription {
+            given.clone()
+        } else {
+            let all = client.json(client.request(Method::GET, &["v1", "workspaces"])).await?;
+            let own = all["value"][0]["subscription"].as_str();
+            own.ok_or_else(|| Failure::Usage("this token sees no workspace to take the subscription from: give --subscription".into()))?
+                .to_owned()
         };
         Ok(Self { client, subscription, group: place.resource_group.clone() })
     }

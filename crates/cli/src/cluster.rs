@@ -1,6 +1,6 @@
 //! `strongroom cluster`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use reqwest::Method;
@@ -193,7 +193,7 @@ impl Cluster {
                     (Format::Table, None) => Ok(()),
                 }
             }
-            What::Identity { name, out } => identity(&get(&arm, &name).await?, out, format),
+            What::Identity { name, out } => identity(&get(&arm, &name).await?, out.as_deref(), format),
             What::RegisterVault { name, vault_uri, ca, location, tenant } => {
                 let ca = match ca {
                     Some(path) => {
@@ -250,11 +250,11 @@ fn list(answer: &Value, fields: &[Field], format: Format) -> Result<(), Failure>
     }
 }
 
-fn identity(cluster: &Value, out: Option<PathBuf>, format: Format) -> Result<(), Failure> {
+fn identity(cluster: &Value, out: Option<&Path>, format: Format) -> Result<(), Failure> {
     let missing = || Failure::Failed("the cluster has no identity yet: wait until it is Succeeded".into());
     let principal = cluster["identity"]["principalId"].as_str().ok_or_else(missing)?;
     let public_key = cluster["properties"]["identityPublicKey"].as_str().ok_or_else(missing)?;
-    if let Some(path) = &out {
+    if let Some(path) = out {
         std::fs::write(path, public_key).map_err(|error| Failure::Failed(format!("--out {}: {error}", path.display())))?;
     }
     match format {

@@ -72,29 +72,33 @@ fn page(status: &Value) -> String {
         page.push_str("\ndata under them\n");
         page.push_str(&output::objects(&serde_json::json!({"value": status["holdings"]}), HOLDINGS));
     }
-    page.push_str("\nprovider's keys\n");
     let infrastructure =
         if status["providerKeys"]["infrastructure"] == true { "seals everything a second time" } else { "none: data is sealed once" };
-    page.push_str(&format!(
-        "root            {}\ninfrastructure  {infrastructure}\ncache           {}\n",
-        text(&status["providerKeys"]["root"]),
-        text(&status["providerKeys"]["cache"])
-    ));
+    let providers = [
+        String::new(),
+        "provider's keys".to_owned(),
+        format!("root            {}", text(&status["providerKeys"]["root"])),
+        format!("infrastructure  {infrastructure}"),
+        format!("cache           {}", text(&status["providerKeys"]["cache"])),
+    ];
+    page.push_str(&providers.join("\n"));
+    page.push('\n');
+    let evidence = status["evidence"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if !evidence.is_empty() {
+        let steps: Vec<String> = evidence.iter().map(|step| format!("{} {} µs", text(&step[0]), step[1])).collect();
+        page.extend(["\nlast taken away: ", &steps.join(", "), "\n"]);
+    }
     for advice in status["advice"].as_array().into_iter().flatten() {
-        page.push_str(&format!("\nadvice: {}\n", text(advice)));
+        page.extend(["\nadvice: ", &text(advice), "\n"]);
     }
     page
 }
 
 fn state(status: &Value) -> String {
-    let mut text = status["state"].as_str().unwrap_or_default().to_owned();
-    if let Some(since) = output::date(&status["sinceMs"]).as_str() {
-        text.push_str(&format!(" since {since}"));
-    }
-    if let Some(code) = status["code"].as_str() {
-        text.push_str(&format!(" ({code})"));
-    }
-    text
+    let state = status["state"].as_str().unwrap_or_default();
+    let since = output::date(&status["sinceMs"]).as_str().map(|since| format!(" since {since}")).unwrap_or_default();
+    let code = status["code"].as_str().map(|code| format!(" ({code})")).unwrap_or_default();
+    format!("{state}{since}{code}")
 }
 
 const AEKS: &[Field] = &[
@@ -134,7 +138,7 @@ mod tests {
             "aeks": [{"id": "a-1", "class": "CMK", "generation": 3, "current": true, "createdMs": 1_700_000_000_000_i64,
                 "wrappedBy": "https://v/keys/kek", "wrappedVersion": "v1"}],
             "holdings": [{"workspace": "w", "workspaceName": "shop", "linked": true, "aek": "a-1", "blocks": 2, "rows": 9, "bytes": 5_000}],
-            "providerKeys": {"root": "wraps", "infrastructure": true, "cache": "one each"}, "advice": ["pin less"],
+            "providerKeys": {"root": "wraps", "infrastructure": true, "cache": "one each"}, "advice": ["pin less"], "evidence": [["guards killed", 7]],
         });
         let page = page(&status);
         for part in [
@@ -146,6 +150,7 @@ mod tests {
             "5.0 kB",
             "seals everything a second time",
             "advice: pin less",
+            "last taken away: guards killed 7 µs",
         ] {
             assert!(page.contains(part), "{part}:\n{page}");
         }

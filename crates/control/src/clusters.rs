@@ -340,9 +340,8 @@ impl Clusters {
                 CatalogError::Conflict { .. } => Refusal::ReplaceWhileBusy.into(),
                 other => ControlError::from(other),
             };
-            let outcome = Err(error);
-            self.operations.finish(&operation, &outcome).await?;
-            return Err(outcome.expect_err("set the line before"));
+            self.operations.finish(&operation, Some(&error)).await?;
+            return Err(error);
         }
         tracing::info!(cluster = %row.id, "cluster is being created");
         self.spawn(operation.clone(), Change::Create { cluster: row.id });
@@ -401,9 +400,9 @@ impl Clusters {
         let operation = self.begin(&row, &change, busy.running).await?;
         let fresh = self.catalog.cluster_get(row.id).await?.filter(|row| row.deleted_ms.is_none());
         let Some(mut fresh) = fresh else {
-            let outcome = Err(Refusal::ClusterAbsent.into());
-            self.operations.finish(&operation, &outcome).await?;
-            return Err(outcome.expect_err("set the line before"));
+            let error = Refusal::ClusterAbsent.into();
+            self.operations.finish(&operation, Some(&error)).await?;
+            return Err(error);
         };
         apply(&mut fresh, &ask)?;
         fresh.state = ClusterState::Updating;

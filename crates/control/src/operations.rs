@@ -74,16 +74,16 @@ impl Operations {
         }
     }
 
-    /// Writes down how it went.
-    pub(crate) async fn finish(&self, row: &OperationRow, outcome: &Result<(), ControlError>) -> Result<(), ControlError> {
-        let error = outcome.as_ref().err().map(failure);
+    /// Writes down how it went: `None`, well.
+    pub(crate) async fn finish(&self, row: &OperationRow, error: Option<&ControlError>) -> Result<(), ControlError> {
+        let error = error.map(failure);
         match &error {
             None => tracing::info!(operation = %row.id, kind = row.kind, "operation done"),
             Some(error) => tracing::warn!(operation = %row.id, kind = row.kind, code = error.code, "operation failed"),
         }
         let end_ms = self.world.clock.wall().unix_ms();
         match self.catalog.operation_finish(row.id, end_ms, error.as_ref()).await {
-            // Somebody told its end before: a commit whose answer was lost.
+            // Its end was told before: a commit whose answer was lost.
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             other => Ok(other?),
         }

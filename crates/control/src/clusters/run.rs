@@ -25,7 +25,7 @@ impl Clusters {
         for (operation, change) in self.operations.running().await? {
             if let Change::Update { cluster, key } = change {
                 let outcome = self.settle_update(cluster, key.as_ref()).await;
-                self.operations.finish(&operation, &outcome).await?;
+                self.operations.finish(&operation, outcome.as_ref().err()).await?;
             }
         }
         Ok(())
@@ -66,7 +66,7 @@ impl Clusters {
         while tasks.try_join_next().is_some() {}
         tasks.spawn(async move {
             let outcome = this.run(&change).await;
-            if let Err(error) = this.operations.finish(&operation, &outcome).await {
+            if let Err(error) = this.operations.finish(&operation, outcome.as_ref().err()).await {
                 tracing::error!(operation = %operation.id, code = error.code(), "the end of an operation was not written down; a restart will");
             }
         });

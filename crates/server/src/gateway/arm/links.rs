@@ -22,14 +22,15 @@ pub(super) struct Service {
     subscription: String,
     group: String,
     name: String,
-    service: String,
+    #[serde(rename = "service")]
+    kind: String,
 }
 
 impl Service {
     /// The workspace meant, if the service is the cluster's: there are no others.
     async fn workspace(self, app: &App, who: &Who, action: &str) -> Result<WorkspaceRow, ApiError> {
-        if !self.service.eq_ignore_ascii_case("cluster") {
-            let text = format!("The linked service {} is not known; the one to a cluster is named cluster.", self.service);
+        if !self.kind.eq_ignore_ascii_case("cluster") {
+            let text = format!("The linked service {} is not known; the one to a cluster is named cluster.", self.kind);
             return Err(ApiError::new(ErrorKind::NotFound, "ResourceNotFound", text));
         }
         let place = Place { subscription: self.subscription, resource_group: self.group, name: self.name };
