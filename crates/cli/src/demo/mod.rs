@@ -21,7 +21,7 @@ use std::time::Instant;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::stage::Stage;
+use self::stage::{Stage, say};
 use crate::Failure;
 use crate::output;
 
@@ -52,13 +52,13 @@ impl Demo {
             _ = interrupt.recv() => Err(Failure::Failed("stopped half-way".into())),
         };
         if outcome.is_ok() {
-            stage.say(&format!("\nAll of it in {:.0} s.", began.elapsed().as_secs_f64()))?;
+            say(&format!("\nAll of it in {:.0} s.", began.elapsed().as_secs_f64()))?;
         } else {
             // Where nobody reads any more there is nobody to tell.
-            drop(stage.say(&stage.last_words()));
+            drop(say(&stage.last_words()));
         }
         if self.keep && outcome.is_ok() {
-            stage.say(&stage.kept())?;
+            say(&stage.kept())?;
             tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
             stage.keep();
         }

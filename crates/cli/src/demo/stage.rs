@@ -1,5 +1,6 @@
 //! The directory, the two processes, and commands run and shown.
 
+use std::fmt::Write as _;
 use std::fs::{DirBuilder, File};
 use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -18,6 +19,7 @@ const STOP_MAX: Duration = Duration::from_secs(12);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// A message printed is cut after so many lines.
 const LINES_MAX: usize = 12;
+const TAKES: &str = "a string takes everything";
 
 /// A process that was started here. Ends with it.
 #[derive(Debug)]
@@ -32,6 +34,22 @@ pub(super) struct Said {
     pub(super) out: String,
     pub(super) err: String,
     pub(super) code: Option<i32>,
+}
+
+pub(super) fn say(text: &str) -> Result<(), Failure> {
+    output::print(text)
+}
+
+/// Shows text below a command.
+pub(super) fn show(text: &str) -> Result<(), Failure> {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    for line in lines.iter().take(LINES_MAX) {
+        say(&format!("     {line}"))?;
+    }
+    if lines.len() > LINES_MAX {
+        say(&format!("     … {} more lines", lines.len() - LINES_MAX))?;
+    }
+    Ok(())
 }
 
 /// Where the demo happens.
@@ -69,13 +87,9 @@ impl Stage {
         self.dir.join(below).display().to_string()
     }
 
-    pub(super) fn say(&self, text: &str) -> Result<(), Failure> {
-        output::print(text)
-    }
-
     pub(super) fn chapter(&mut self, title: &str) -> Result<(), Failure> {
         self.chapter += 1;
-        self.say(&format!("\n{}. {title}", self.chapter))
+        say(&format!("\n{}. {title}", self.chapter))
     }
 
     /// One thing that was checked.
@@ -86,7 +100,7 @@ impl Stage {
     /// Likewise, where it is more than a comparison; the second says what was expected and what was seen.
     pub(super) fn holds(&self, what: &str, good: bool, told: impl FnOnce() -> (String, String)) -> Result<(), Failure> {
         if good {
-            return self.say(&format!("   ok  {what}"));
+            return say(&format!("   ok  {what}"));
         }
         let (expected, seen) = told();
         Err(Failure::Failed(format!("the demo failed at step {}: {what}\n  expected: {expected}\n  seen:     {seen}", self.chapter)))
@@ -96,12 +110,12 @@ impl Stage {
     pub(super) fn export(&mut self, variables: &[(&'static str, String)]) -> Result<(), Failure> {
         let shown: Vec<String> = variables.iter().map(|(name, value)| format!("{name}={}", self.shorten(value))).collect();
         self.environment.extend_from_slice(variables);
-        self.say(&format!("   $ export {}", shown.join(" ")))
+        say(&format!("   $ export {}", shown.join(" ")))
     }
 
     /// Says where the directory is called what.
     pub(super) fn introduce(&self) -> Result<(), Failure> {
-        self.say(&format!("   $ export DEMO={}", self.dir.display()))
+        say(&format!("   $ export DEMO={}", self.dir.display()))
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -118,7 +132,7 @@ impl Stage {
 
     /// Starts a process and waits until its output holds `sign`; gives back the word behind it.
     pub(super) async fn start(&mut self, name: &str, arguments: &[&str], sign: &str) -> Result<String, Failure> {
-        self.say(&format!("   $ strongroom {} &", self.shown(arguments)))?;
+        say(&format!("   $ strongroom {} &", self.shown(arguments)))?;
         let log = self.dir.join("logs").join(format!("{name}.log"));
         let cannot = |error: std::io::Error| Failure::Failed(format!("the {name} cannot be started: {error}"));
         let file = File::create(&log).map_err(cannot)?;
@@ -147,7 +161,7 @@ impl Stage {
     /// Runs a command as a user would, with `input` on its stdin, shows both and gives back what it said.
     async fn spawn(&self, arguments: &[&str], input: Option<(&str, Vec<u8>)>) -> Result<Said, Failure> {
         let before = input.as_ref().map_or_else(String::new, |(from, _)| format!("{from} | "));
-        self.say(&format!("   $ {before}strongroom {}", self.shown(arguments)))?;
+        say(&format!("   $ {before}strongroom {}", self.shown(arguments)))?;
         let mut command = self.command(arguments);
         command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::piped()).stderr(Stdio::piped());
         let bytes = input.map(|(_, bytes)| bytes);
@@ -169,7 +183,7 @@ impl Stage {
     /// Runs a command that must succeed, and shows what it prints.
     pub(super) async fn run(&self, arguments: &[&str]) -> Result<Said, Failure> {
         let said = self.quiet(arguments).await?;
-        self.show(&said.out)?;
+        show(&said.out)?;
         Ok(said)
     }
 
@@ -183,14 +197,14 @@ impl Stage {
     pub(super) async fn feed(&self, from: &str, bytes: Vec<u8>, arguments: &[&str]) -> Result<Said, Failure> {
         let said = self.spawn(arguments, Some((from, bytes))).await?;
         let said = self.succeeded(said)?;
-        self.show(&said.out)?;
+        show(&said.out)?;
         Ok(said)
     }
 
     /// Runs a command that must be refused.
     pub(super) async fn refused(&self, arguments: &[&str], code: &str) -> Result<(), Failure> {
         let said = self.spawn(arguments, None).await?;
-        self.show(&said.err)?;
+        show(&said.err)?;
         self.holds(&format!("refused with {code}"), said.code == Some(3) && said.err.contains(code) && said.out.is_empty(), || {
             (format!("exit code 3 and {code}"), format!("exit code {:?}, {}{}", said.code, said.err.trim(), said.out))
         })
@@ -206,18 +220,6 @@ impl Stage {
             self.chapter,
             said.err.trim()
         )))
-    }
-
-    /// Shows text below a command.
-    pub(super) fn show(&self, text: &str) -> Result<(), Failure> {
-        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-        for line in lines.iter().take(LINES_MAX) {
-            self.say(&format!("     {line}"))?;
-        }
-        if lines.len() > LINES_MAX {
-            self.say(&format!("     … {} more lines", lines.len() - LINES_MAX))?;
-        }
-        Ok(())
     }
 
     /// The server, for questions whose moment counts.
@@ -243,9 +245,9 @@ impl Stage {
         for service in &self.services {
             let log = std::fs::read_to_string(&service.log).unwrap_or_default();
             let lines: Vec<&str> = log.lines().filter(|line| !line.contains("admin token")).collect();
-            text.push_str(&format!("\nlast lines of {}:\n", service.log.display()));
+            writeln!(text, "\nlast lines of {}:", service.log.display()).expect(TAKES);
             for line in &lines[lines.len().saturating_sub(8)..] {
-                text.push_str(&format!("  {line}\n"));
+                writeln!(text, "  {line}").expect(TAKES);
             }
         }
         text
@@ -255,16 +257,18 @@ impl Stage {
     pub(super) fn kept(&self) -> String {
         let mut text = "\nVault and server go on serving. In another terminal:\n".to_owned();
         for (name, value) in &self.environment {
-            text.push_str(&format!("   export {name}={value}\n"));
+            writeln!(text, "   export {name}={value}").expect(TAKES);
         }
-        text.push_str(&format!(
+        writeln!(
+            text,
             "   strongroom query 'ServiceLogs | count'\n\
              The server's admin token is in {}, the vault's in {}; the commands find them there.\n\
-             Ctrl-C stops both; their directory {} stays. Remove it when you are done.\n",
+             Ctrl-C stops both; their directory {} stays. Remove it when you are done.",
             self.path("config/admin-token"),
             self.path("vault/admin-token"),
             self.dir.display()
-        ));
+        )
+        .expect(TAKES);
         text
     }
 

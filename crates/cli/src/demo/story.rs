@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::rows::{Marks, QUESTION, Sent};
-use super::stage::Stage;
+use super::stage::{Stage, say, show};
 use crate::Failure;
 use crate::client::{CallError, Client};
 use crate::load::Generator;
@@ -18,7 +18,7 @@ const SEED: u64 = 7;
 const KEY: &str = "demo-key";
 const CLUSTER: &str = "demo-cluster";
 /// What is promised: from the key's disabling to the last byte, and from its enabling to the first.
-const PROMISED: Duration = Duration::from_secs(60);
+const PROMISED: Duration = Duration::from_mins(1);
 /// Erased files go in the background.
 const TIDY: Duration = Duration::from_secs(15);
 const ASK_EVERY: Duration = Duration::from_millis(250);
@@ -43,7 +43,7 @@ struct Block {
 
 /// Tells it from the beginning to the end.
 pub(super) async fn tell(stage: &mut Stage) -> Result<(), Failure> {
-    stage.say("The lock: whose key it is, whose data it is. Every command is shown as you would type it.")?;
+    say("The lock: whose key it is, whose data it is. Every command is shown as you would type it.")?;
     let mut story = Story { stage, generator: Generator::new(SEED, "TimeGenerated"), marks: Marks::new(), sent: Sent::default() };
     let (client, vault) = story.start().await?;
     story.before_the_key().await?;
@@ -72,8 +72,8 @@ impl Story<'_> {
         );
         let file = stage.path("config/strongroom.toml");
         std::fs::write(&file, &settings).map_err(|error| Failure::Failed(format!("{file}: {error}")))?;
-        stage.say("   $ cat > $DEMO/config/strongroom.toml")?;
-        stage.show(&settings)?;
+        say("   $ cat > $DEMO/config/strongroom.toml")?;
+        show(&settings)?;
         let (data, config) = (stage.path("data"), stage.path("config"));
         let serve = ["serve", "--no-vault", "--listen", "127.0.0.1:0", "--data-dir", &data, "--config-dir", &config];
         let address = stage.start("server", &serve, "serving address=").await?;
@@ -88,7 +88,7 @@ impl Story<'_> {
         until(Duration::from_secs(30), async || client.send(client.request(Method::GET, &["readyz"])).await.is_ok().then_some(()))
             .await
             .ok_or_else(|| Failure::Failed("the demo failed: the server did not become ready within 30 s".into()))?;
-        stage.say(&format!("   ok  the vault answers at {vault}, the server at {server}"))?;
+        say(&format!("   ok  the vault answers at {vault}, the server at {server}"))?;
         Ok((client, vault))
     }
 
@@ -152,7 +152,7 @@ impl Story<'_> {
         self.stage.holds(&format!("the hot cache holds {} files of the customer's epoch", files.len()), files.len() > 1, || {
             ("a key record and at least one part".into(), format!("{files:?}"))
         })?;
-        self.stage.say("   (and some rows that are in no block yet, only in memory and in the write-ahead log)")?;
+        say("   (and some rows that are in no block yet, only in memory and in the write-ahead log)")?;
         self.ingest(SMALL_BATCH, Duration::from_mins(1)).await?;
         self.same_numbers().await
     }
@@ -161,7 +161,7 @@ impl Story<'_> {
         self.stage.chapter("The customer takes the key away, and the server finds out by itself")?;
         self.stage.run(&["key", "disable", KEY]).await?;
         let began = Instant::now();
-        self.stage.say("   (asking the same question again and again: the right numbers, or an error that says why; never less)")?;
+        say("   (asking the same question again and again: the right numbers, or an error that says why; never less)")?;
         let right = self.sent.json();
         let (mut wrong, mut good) = (None, 0_u32);
         let told = until(PROMISED, async || match ask(client).await {
@@ -192,10 +192,8 @@ impl Story<'_> {
         )?;
 
         // By hand: the command would wait and try again, as it should.
-        self.stage.say(
-            "   $ curl -i -H \"Authorization: Bearer $(cat $DEMO/config/admin-token)\" -d '{\"level\":\"INFO\"}' \
-             $STRONGROOM_SERVER/v1/workspaces/default/ingest/ServiceLogs",
-        )?;
+        say("   $ curl -i -H \"Authorization: Bearer $(cat $DEMO/config/admin-token)\" -d '{\"level\":\"INFO\"}' \
+             $STRONGROOM_SERVER/v1/workspaces/default/ingest/ServiceLogs")?;
         let request = client.request(Method::POST, &["v1", "workspaces", "default", "ingest", "ServiceLogs"]);
         let answer = client.json(request.body("{\"level\":\"INFO\"}")).await;
         let refused = match answer {
@@ -206,7 +204,7 @@ impl Story<'_> {
                 format!("{status}{retry} {}", error.failure)
             }
         };
-        self.stage.show(&refused)?;
+        show(&refused)?;
         let good = refused.starts_with("503 (Retry-After") && refused.contains("CustomerKeyRevoked") && refused.contains("not accepted");
         self.stage.holds("new rows are not taken, and the answer says so", good, || {
             ("503 with Retry-After, CustomerKeyRevoked, \"not accepted\"".into(), refused.clone())
@@ -308,7 +306,7 @@ impl Story<'_> {
             })
             .collect();
         for block in &blocks {
-            self.stage.show(&format!("block of {:>5} rows  {}  epoch {}  {}", block.rows, block.class, block.epoch, block.cache))?;
+            show(&format!("block of {:>5} rows  {}  epoch {}  {}", block.rows, block.class, block.epoch, block.cache))?;
         }
         Ok(blocks)
     }
