@@ -273,10 +273,14 @@ impl Clusters {
     /// # Errors
     /// [`Refusal`], or what catalog and keys say.
     pub async fn put(self: &Arc<Self>, place: &Place, ask: ClusterAsk) -> Result<Accepted, ControlError> {
-        match self.find(place).await? {
-            Some(row) => self.change(row, ask, Busy::REPLACE).await,
-            None => self.create(place, ask).await,
-        }
+        let (this, place) = (Arc::clone(self), place.clone());
+        whole(async move {
+            match this.find(&place).await? {
+                Some(row) => this.change(row, ask, Busy::REPLACE).await,
+                None => this.create(&place, ask).await,
+            }
+        })
+        .await
     }
 
     /// Changes a cluster.
@@ -284,8 +288,12 @@ impl Clusters {
     /// # Errors
     /// [`Refusal`], or what catalog and keys say.
     pub async fn patch(self: &Arc<Self>, place: &Place, ask: ClusterAsk) -> Result<Accepted, ControlError> {
-        let row = self.get(place).await?;
-        self.change(row, ask, Busy::UPDATE).await
+        let (this, place) = (Arc::clone(self), place.clone());
+        whole(async move {
+            let row = this.get(&place).await?;
+            this.change(row, ask, Busy::UPDATE).await
+        })
+        .await
     }
 
     async fn create(self: &Arc<Self>, place: &Place, ask: ClusterAsk) -> Result<Accepted, ControlError> {
@@ -398,18 +406,27 @@ impl Clusters {
         }
         let change = Change::Update { cluster: row.id, key: ask.key.clone().filter(|_| kek.is_some()) };
         let operation = self.begin(&row, &change, busy.running).await?;
-        let fresh = self.catalog.cluster_get(row.id).await?.filter(|row| row.deleted_ms.is_none());
-        let Some(mut fresh) = fresh else {
-            let error = Refusal::ClusterAbsent.into();
-            self.operations.finish(&operation, Some(&error)).await?;
-            return Err(error);
-        };
-        apply(&mut fresh, &ask)?;
-        fresh.state = ClusterState::Updating;
-        fresh.modified_ms = self.now_ms();
-        self.catalog.cluster_update(&fresh).await?;
-        self.spawn(operation.clone(), change);
-        Ok(Accepted { cluster: fresh, operation: Some(operation) })
+        match self.mark(row.id, ClusterState::Updating, &ask).await {
+            Ok(cluster) => {
+                self.spawn(operation.clone(), change);
+                Ok(Accepted { cluster, operation: Some(operation) })
+            }
+            Err(error) => {
+                self.operations.finish(&operation, Some(&error)).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// The cluster as it is by now, with what needs no vault and the state of a change that begins.
+    async fn mark(&self, cluster: ObjectId, state: ClusterState, ask: &ClusterAsk) -> Result<ClusterRow, ControlError> {
+        let row = self.catalog.cluster_get(cluster).await?.filter(|row| row.deleted_ms.is_none());
+        let mut row = row.ok_or(Refusal::ClusterAbsent)?;
+        apply(&mut row, ask)?;
+        row.state = state;
+        row.modified_ms = self.now_ms();
+        self.catalog.cluster_update(&row).await?;
+        Ok(row)
     }
 
     /// A vault that the control plane was told of.
@@ -427,8 +444,13 @@ impl Clusters {
     /// # Errors
     /// [`Refusal`], or what catalog and keys say.
     pub async fn delete(self: &Arc<Self>, place: &Place, force: bool) -> Result<Accepted, ControlError> {
-        let mut row = self.get(place).await?;
-        let running = self.operations.running_on(&place.cluster_path()).await?;
+        let (this, place) = (Arc::clone(self), place.clone());
+        whole(async move { this.begin_deletion(&place, force).await }).await
+    }
+
+    async fn begin_deletion(self: &Arc<Self>, place: &Place, force: bool) -> Result<Accepted, ControlError> {
+        let row = self.get(place).await?;
+        let running = self.operations.running_on(&Place::of_cluster(&row).cluster_path()).await?;
         match (row.state, running) {
             (ClusterState::Deleting, Some(operation)) => return Ok(Accepted { cluster: row, operation: Some(operation) }),
             (_, Some(_)) => return Err(Refusal::DeleteWhileBusy.into()),
@@ -439,12 +461,17 @@ impl Clusters {
         }
         let change = Change::Delete { cluster: row.id };
         let operation = self.begin(&row, &change, || Refusal::DeleteWhileBusy).await?;
-        row.state = ClusterState::Deleting;
-        row.modified_ms = self.now_ms();
-        self.catalog.cluster_update(&row).await?;
-        tracing::info!(cluster = %row.id, force, "cluster is being deleted");
-        self.spawn(operation.clone(), change);
-        Ok(Accepted { cluster: row, operation: Some(operation) })
+        match self.mark(row.id, ClusterState::Deleting, &ClusterAsk::default()).await {
+            Ok(cluster) => {
+                tracing::info!(cluster = %row.id, force, "cluster is being deleted");
+                self.spawn(operation.clone(), change);
+                Ok(Accepted { cluster, operation: Some(operation) })
+            }
+            Err(error) => {
+                self.operations.finish(&operation, Some(&error)).await?;
+                Err(error)
+            }
+        }
     }
 
     async fn check_holds_nothing(&self, row: &ClusterRow) -> Result<(), ControlError> {
@@ -477,6 +504,18 @@ impl Clusters {
 
     fn now_ms(&self) -> i64 {
         self.world.clock.wall().unix_ms()
+    }
+}
+
+/// Does all of it, even if whoever asked has gone: a change that was written down and then let go of would block its
+/// resource until the next start.
+async fn whole<T: Send + 'static>(work: impl Future<Output = Result<T, ControlError>> + Send + 'static) -> Result<T, ControlError> {
+    match tokio::spawn(work).await {
+        Ok(outcome) => outcome,
+        Err(ended) => match ended.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(ControlError::Conflict { why: "the server is stopping" }),
+        },
     }
 }
 

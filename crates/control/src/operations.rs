@@ -70,6 +70,11 @@ impl Operations {
         match self.catalog.operation_insert(&row).await {
             Ok(()) => Ok(Some(row)),
             Err(CatalogError::Conflict { .. }) => Ok(None),
+            // Nobody can say whether it was written: looked up, for one that was would block its resource.
+            Err(error @ CatalogError::CommitUnknown { .. }) => match self.catalog.operation_get(row.id).await? {
+                Some(row) => Ok(Some(row)),
+                None => Err(error.into()),
+            },
             Err(error) => Err(error.into()),
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use strongroom_catalog::{ClusterRow, ClusterState, OperationRow, WorkspaceRow};
 
-use super::{Clusters, Place};
+use super::{Clusters, Place, whole};
 use crate::operations::Change;
 use crate::{ControlError, Refusal};
 
@@ -32,6 +32,11 @@ impl Clusters {
     /// # Errors
     /// ER23, ER24, and the rules of links.
     pub async fn link(self: &Arc<Self>, workspace: WorkspaceRow, target: &str) -> Result<LinkAccepted, ControlError> {
+        let (this, target) = (Arc::clone(self), target.to_owned());
+        whole(async move { this.begin_link(workspace, &target).await }).await
+    }
+
+    async fn begin_link(self: &Arc<Self>, workspace: WorkspaceRow, target: &str) -> Result<LinkAccepted, ControlError> {
         let place = Place::read_cluster_path(target).ok_or(Refusal::LinkTargetAbsent)?;
         let cluster = self.find(&place).await?.ok_or(Refusal::LinkTargetAbsent)?;
         let path = link_path(&workspace);
@@ -69,6 +74,11 @@ impl Clusters {
     /// # Errors
     /// ER26.
     pub async fn unlink(self: &Arc<Self>, workspace: WorkspaceRow) -> Result<LinkAccepted, ControlError> {
+        let this = Arc::clone(self);
+        whole(async move { this.begin_unlink(workspace).await }).await
+    }
+
+    async fn begin_unlink(self: &Arc<Self>, workspace: WorkspaceRow) -> Result<LinkAccepted, ControlError> {
         if self.operations.running_on(&link_path(&workspace)).await?.is_some() {
             return Err(Refusal::LinkBusy.into());
         }

@@ -148,7 +148,9 @@ impl Clusters {
     async fn settle_update(&self, cluster: ObjectId, key: Option<&KeyProperties>) -> Result<(), ControlError> {
         let mut row = self.fresh(cluster).await?;
         let outcome = match key {
-            None => Ok(()),
+            // All of it was written along with the state.
+            None if row.state == ClusterState::Updating => Ok(()),
+            None => Err(ControlError::Conflict { why: "the server stopped before the change began: send it again" }),
             Some(key) => {
                 let kek = key.kek()?;
                 if self.is_under(&row, &kek).await? {

@@ -273,6 +273,64 @@ async fn a_stop_in_mid_change_of_key_leaves_the_key_that_the_records_name() {
 }
 
 #[tokio::test]
+async fn a_change_goes_on_when_whoever_asked_for_it_has_gone() {
+    let works = Works::new().await;
+    works.cluster("contoso").await;
+    for polls in 0..12 {
+        let billing = if polls % 2 == 0 { Billing::Workspaces } else { Billing::Cluster };
+        let ask = ClusterAsk { billing: Some(billing), ..ClusterAsk::default() };
+        let place = place("contoso");
+        let mut attempt = Box::pin(works.clusters.patch(&place, ask));
+        let mut begun = false;
+        for _ in 0..=polls {
+            tokio::select! {
+                biased;
+                done = &mut attempt => { done.unwrap(); break; }
+                () = tokio::task::yield_now() => begun = true,
+            }
+        }
+        drop(attempt);
+        assert!(begun || polls == 0, "it never waited");
+        // It is done all the same, and nothing is left that would block the next one.
+        while works.clusters.get(&place).await.unwrap().billing != billing {
+            tokio::task::yield_now().await;
+        }
+        while !works.site.catalog.operation_list_running().await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_was_written_down_but_not_begun_is_told_as_failed() {
+    let mut works = Works::new().await;
+    works.cluster("contoso").await;
+    works.desk.hold();
+    let ask = ClusterAsk { billing: Some(Billing::Workspaces), ..with_key("kek", None) };
+    let accepted = works.clusters.patch(&place("contoso"), ask).await.unwrap();
+    works.clusters.stop().await;
+    works.desk.go_on();
+    works.restart().await;
+    assert_eq!(works.end(&accepted).await, Err("OperationInterrupted".to_owned()));
+    // As a stop between the operation's row and the cluster's leaves it.
+    let row = works.clusters.get(&place("contoso")).await.unwrap();
+    let operation = strongroom_catalog::OperationRow {
+        id: works.site.object(),
+        kind: "Update".to_owned(),
+        input: format!(r#"{{"kind":"Update","cluster":"{}","key":null}}"#, row.id),
+        status: strongroom_catalog::OperationStatus::InProgress,
+        end_ms: None,
+        error: None,
+        ..accepted.operation.unwrap()
+    };
+    works.site.catalog.operation_insert(&operation).await.unwrap();
+    works.restart().await;
+    let ended = works.clusters.operation(operation.id).await.unwrap().unwrap();
+    assert_eq!(ended.error.unwrap().code, "Conflict");
+    assert_eq!(works.clusters.get(&place("contoso")).await.unwrap().state, ClusterState::Succeeded);
+}
+
+#[tokio::test]
 async fn a_failed_creation_says_failed_and_frees_the_name_once_deleted() {
     let works = Works::new().await;
     *works.desk.change_fails.lock() = Some(ControlError::Conflict { why: "no room" });
