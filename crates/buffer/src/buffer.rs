@@ -27,6 +27,8 @@ pub struct Buffer {
     streams: Mutex<Streams>,
     /// Each table's latest schema as its message, so that it is encoded once and not per record.
     schemas: Mutex<HashMap<TableId, (SchemaRef, SchemaMessage)>>,
+    /// Held while an epoch is dropped or read back: never both at once.
+    changing: Mutex<()>,
     driver: Driver,
 }
 
@@ -95,7 +97,7 @@ impl Buffer {
             grown: Notify::new(),
             refusing: AtomicBool::new(false),
         });
-        let buffer = Self { shared, streams: Mutex::default(), schemas: Mutex::default(), driver };
+        let buffer = Self { shared, streams: Mutex::default(), schemas: Mutex::default(), changing: Mutex::default(), driver };
         let mut recovery = Recovery::default();
         for ((table, epoch), through) in flushed {
             buffer.shared.trail.set_flushed(*table, *epoch, *through);
@@ -320,6 +322,9 @@ impl Buffer {
     /// Drops an epoch's memtables and stops writing in it: its rows are in the log, under its key. Blocking.
     /// Appends to it are refused until [`Buffer::restore`].
     pub fn forget(&self, epoch: Epoch) {
+        let _alone = self.changing.lock();
+        // Which tables are of the epoch is not known here; they are encoded again when they are next written to.
+        self.schemas.lock().clear();
         let (live, was_read) = {
             let mut streams = self.streams.lock();
             let was_read = !streams.away.contains_key(&epoch);
@@ -354,6 +359,7 @@ impl Buffer {
     /// # Errors
     /// As [`Buffer::recover`]; nothing of the epoch is in memory then.
     pub fn restore(&self, guard: &KeyGuard, flushed: &HashMap<(TableId, Epoch), Position>) -> Result<Recovery, BufferError> {
+        let _alone = self.changing.lock();
         let epoch = guard.epoch();
         let mut recovery = Recovery::default();
         if !self.streams.lock().away.contains_key(&epoch) {
@@ -369,7 +375,14 @@ impl Buffer {
             drop(self.shared.memtables.forget(epoch));
             return Err(error);
         }
-        self.streams.lock().away.remove(&epoch);
+        let mut streams = self.streams.lock();
+        if let Err(error) = guard.check(self.shared.world.clock.boot()) {
+            // Gone again since the last record was opened: whoever took it away comes next and finds nothing to drop.
+            drop(streams);
+            drop(self.shared.memtables.forget(epoch));
+            return Err(error.into());
+        }
+        streams.away.remove(&epoch);
         Ok(recovery)
     }
 

@@ -136,6 +136,10 @@ impl Intake {
     /// [`IngestError`]; then nothing of the request is in its table, unless the log's disk failed at the last moment:
     /// send it again with the same batch id.
     pub async fn ingest(self: &Arc<Self>, request: IngestRequest) -> Result<IngestReply, IngestError> {
+        // Whoever waits while a denial is looked into waits outside the budget that all share.
+        if let Some(account) = self.known_account(&request) {
+            self.deps.keys.pass(account).await?;
+        }
         let share = self.budget.enter()?;
         let intake = self.clone();
         tokio::spawn(async move { intake.take(request, share).await })
@@ -167,6 +171,11 @@ impl Intake {
             turn.answer(bytes, arrival_ms);
         }
         Ok(reply)
+    }
+
+    /// The account of a place that is known already.
+    fn known_account(&self, request: &IngestRequest) -> Option<AccountId> {
+        self.places.lock().get(&(request.workspace, request.table.clone())).map(|(place, _)| place.account)
     }
 
     async fn batch_key(&self, request: &IngestRequest, id: &str) -> Result<BatchKey, IngestError> {
@@ -324,6 +333,9 @@ impl Intake {
 
     /// The answer that a batch got the first time: in clear while it comes from the log's memory, a cell once it was flushed.
     async fn again(&self, request: &IngestRequest, id_sha256: &[u8; 32], reply: &[u8]) -> Result<IngestReply, IngestError> {
+        // An answer is data, too: it names columns.
+        let home = self.deps.catalog.workspace(request.workspace).await?.ok_or(IngestError::NoWorkspace)?;
+        self.deps.keys.pass(home.account).await?;
         metrics::counter!("ingest_requests_total", "outcome" => "duplicate").increment(1);
         let corrupt = || IngestError::Corrupt { what: "the answer to a batch" };
         let opened;
@@ -350,6 +362,25 @@ impl Intake {
 
     fn barrier_of(&self, workspace: WorkspaceId) -> Arc<RwLock<()>> {
         Arc::clone(self.barriers.lock().entry(workspace).or_default())
+    }
+
+    /// Waits for a flush under way; none begins until the value is dropped. While a log is read back, what is flushed must stand
+    /// still.
+    pub async fn no_flush(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.flushing.lock().await
+    }
+
+    /// Makes blocks of everything in memory under an account's keys.
+    ///
+    /// # Errors
+    /// [`IngestError`]; rows that could not be written stay in memory and in the log.
+    pub async fn flush_account(&self, account: AccountId) -> Result<(), IngestError> {
+        for memtable in self.deps.buffer.pressure().tables.iter().filter(|memtable| memtable.epoch.account == account) {
+            for _ in 0..=usize::from(memtable.frozen) {
+                self.flush_memtable(memtable.table, memtable.epoch).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Drops the columns it knows of an epoch whose key was taken away.

@@ -65,6 +65,8 @@ impl Schemas {
             None => Versioned { version: 0, schema: self.inherit(workspace, rows).await?.unwrap_or_default() },
         };
         let found = Arc::new(found);
+        // Not kept behind the back of who has just taken the key away.
+        guard.check(self.world.clock.boot()).map_err(strongroom_envelope::OpenError::from)?;
         self.keep((table, epoch), found.clone());
         Ok(found)
     }

@@ -89,13 +89,12 @@ impl KeyError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Catalog(error) => error.kind(),
-            Self::Objects(_) => ErrorKind::Unavailable,
             Self::Vault(error) => error.kind(),
             Self::Guard(error) => error.kind(),
             Self::Open(error) => error.kind(),
             Self::Seal(error) => error.kind(),
             Self::Shut { why: Shut::Revoked | Shut::AccessLost, .. } => ErrorKind::KeyRevoked,
-            Self::Shut { .. } | Self::NotLoaded { .. } => ErrorKind::Unavailable,
+            Self::Objects(_) | Self::Shut { .. } | Self::NotLoaded { .. } => ErrorKind::Unavailable,
             Self::NoAccount { .. } | Self::NoSecret { .. } => ErrorKind::NotFound,
             Self::NoKey { .. } | Self::Stale { .. } | Self::WrongRecord { .. } => ErrorKind::Corrupt,
         }

@@ -77,10 +77,11 @@ impl Gate {
 
     /// Opens it, or holds whoever comes. Passes that were given out stay good.
     pub fn set(&self, standing: Standing) {
+        // What is said comes first: whoever still reads it open has read the old generation, which is void in a moment.
+        self.standing.send_replace(standing);
         if let Standing::Shut(..) = standing {
             self.generation.fetch_add(1, Ordering::AcqRel);
         }
-        self.standing.send_replace(standing);
     }
 
     /// The error of a shut gate.

@@ -138,6 +138,10 @@ impl KeyRing {
         principal: PrincipalId,
         purpose: Purpose,
     ) -> Result<KeyGuard, KeyError> {
+        // Work in the background does not wait while a denial is looked into: others wait for it.
+        if purpose == Purpose::Maintain && self.standing(epoch.account) == Some(Standing::Held) {
+            return Err(KeyError::NotLoaded { epoch });
+        }
         let guard = self.epoch_guard(epoch).await?;
         if guard.has_workspace(workspace) {
             return Ok(guard);
@@ -268,10 +272,15 @@ impl KeyRing {
     async fn keep_aek(&self, record: &WrappedAek, class: KeyClass) -> Result<(), KeyError> {
         let RecordIds { account, aek, generation, .. } = record.ids;
         let created_ms = self.world.clock.wall().unix_ms();
-        self.catalog.aek_insert(&AekRow { aek, account, class, generation, record: record.to_bytes(), current: true, created_ms }).await?;
-        self.reigning.lock().insert(account, Epoch { account, aek });
-        self.generations.admit(&record.ids)?;
-        self.copies.reconcile(record).await?;
+        let epoch = Epoch { account, aek };
+        let row = AekRow { aek, account, class, generation, record: record.to_bytes(), current: true, created_ms };
+        if let Err(error) = self.catalog.aek_insert(&row).await
+            && !self.reigns(epoch).await
+        {
+            return Err(error.into());
+        }
+        self.reigning.lock().insert(account, epoch);
+        self.kept_record(record).await;
         tracing::info!(%aek, %account, generation, class = class.as_str(), "key created");
         Ok(())
     }

@@ -205,8 +205,9 @@ impl Engine {
                 (Some(parsed), explain)
             }
         };
-        let place = self.place().await?;
+        // First: whoever waits while a denial is looked into takes nobody's place.
         let pass = self.pass(workspace).await?;
+        let place = self.place().await?;
         let context = self.context(workspace, principal, pass, timespan, explain);
         let shared = self.shared(&context);
         let spill = SpillFiles::new(self.deps.world.clone(), self.deps.spill_dir.clone(), Arc::clone(&self.quota));

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use strongroom_buffer::{Buffer, MemSnapshot};
 use strongroom_catalog::{Catalog, TableRow, TableSnapshot};
-use strongroom_model::{Epoch, Position, TableName, TimeRange};
+use strongroom_model::{Epoch, ErrorKind, Position, TableName, TimeRange};
 
 use crate::QueryError;
 use crate::error::catalog_error;
@@ -55,16 +55,18 @@ impl Pins {
         Ok(rows)
     }
 
-    /// Rows that were dropped from memory with their key are in the log: without that key the answer would lack them.
-    async fn miss_nothing(&self, row: &TableRow, range: TimeRange) -> Result<(), QueryError> {
+    /// Rows that were dropped from memory with their key are in the log: an answer would lack them until they are read back.
+    async fn miss_nothing(&self, row: &TableRow, away: impl IntoIterator<Item = (Epoch, bool)>) -> Result<(), QueryError> {
         let context = &self.shared.context;
-        for (epoch, never_read) in self.buffer.away(row.id, range) {
+        for (epoch, never_read) in away {
             // Of a log that was never read back it is known only who could have written to it.
             let may_hold = !never_read
                 || self.catalog.workspace_secret(context.workspace, epoch.aek).await.map_err(|error| catalog_error(&error))?.is_some();
             if may_hold {
                 let hint = format!("rows of table {} that came last are under that key", row.name);
                 self.shared.lineage.guard(context, epoch).await.map_err(|error| error.with_hint(hint))?;
+                let message = format!("rows of table {} are being read back since their key returned; try again in a moment", row.name);
+                return Err(QueryError::new(ErrorKind::Unavailable, "KeyVaultUnavailable", message));
             }
         }
         Ok(())
@@ -75,10 +77,13 @@ impl Pins {
         // EXPLAIN tells of the blocks outside the timespan, too.
         let range = if context.explain { TimeRange::ALL } else { context.timespan.unwrap_or(TimeRange::ALL) };
         // This order and no other: rows that are flushed in between are then in both, and dropped from one.
+        let asked = context.timespan.unwrap_or(TimeRange::ALL);
+        let away = self.buffer.away(row.id, asked);
         let memory = self.buffer.snapshot(row.id);
         let snapshot = self.catalog.snapshot(row.id, range).await.map_err(|error| catalog_error(&error))?;
         let memory = unflushed(memory, &snapshot);
-        self.miss_nothing(row, context.timespan.unwrap_or(TimeRange::ALL)).await?;
+        // Asked on both sides of the snapshot: rows may have gone, or come back, in between.
+        self.miss_nothing(row, away.into_iter().chain(self.buffer.away(row.id, asked))).await?;
         // After both: a column is in the catalog before any row that has it.
         let columns = self.shared.lineage.schema(context.workspace, context.principal, row.id).await?;
         let stats = &context.stats;

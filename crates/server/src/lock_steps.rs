@@ -93,6 +93,7 @@ pub(crate) struct Log {
 #[async_trait]
 impl Recall for Log {
     async fn recall(&self, guards: &[KeyGuard]) -> Result<u64, String> {
+        let _still = self.intake.no_flush().await;
         let flushed = self.catalog.flushed_all().await.map_err(|error| error.code().to_owned())?;
         let flushed: HashMap<_, _> = flushed.into_iter().map(|(table, epoch, through)| ((table, epoch), through)).collect();
         let (buffer, guards) = (Arc::clone(&self.buffer), guards.to_vec());
@@ -117,6 +118,9 @@ pub(crate) struct Writes(pub(crate) Arc<Intake>);
 impl Still for Writes {
     async fn still(&self, workspace: WorkspaceId) -> Box<dyn Any + Send> {
         Box::new(self.0.barrier(workspace).await)
+    }
+    async fn flush_account(&self, account: AccountId) -> Result<(), String> {
+        self.0.flush_account(account).await.map_err(|error| error.code().to_owned())
     }
     fn flush(&self, workspace: WorkspaceId) {
         let intake = Arc::clone(&self.0);

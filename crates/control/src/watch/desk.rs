@@ -1,24 +1,22 @@
 //! The desk: what clusters ask of keys. Every call may be repeated after a crash.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use strongroom_catalog::{ClusterRow, IdentityRow};
 use strongroom_envelope::WrappedAek;
+use strongroom_keys::Standing;
 use strongroom_keys::identity::ClusterIdentity;
-use strongroom_keys::provider::{Answer, KekRef, KeyFacts};
+use strongroom_keys::provider::{KekRef, KeyFacts, KeyVault};
 use strongroom_keys::state::{KeyState, Moment};
-use strongroom_keys::{Shut, Standing};
-use strongroom_model::{AccountId, ObjectId, WorkspaceId};
+use strongroom_model::{AccountId, Epoch, ObjectId, WorkspaceId};
 
 use super::{Watch, Watched, identity};
 use crate::ControlError;
 use crate::Refusal;
 use crate::desk::{AekStatus, IdentityParts, KekStatus, KeyDesk, KeyStatus};
-
-/// Validating a key and wrapping under it take a handful of calls; all of them together no longer than this.
-const SET_KEY_MAX: Duration = Duration::from_secs(60);
 
 /// The desk over a watch.
 #[derive(Clone, Debug)]
@@ -48,11 +46,10 @@ impl KeyDesk for Desk {
     }
 
     async fn set_key(&self, cluster: &ClusterRow, kek: KekRef) -> Result<KeyFacts, ControlError> {
-        let set = self.0.set_key(cluster, kek);
-        tokio::select! {
-            set = set => set,
-            () = self.0.deps.world.clock.sleep(SET_KEY_MAX) => Err(not_valid("VaultUnreachable", "the vault took too long")),
-        }
+        // A task of its own: nobody who stops waiting leaves it half done. Each call of the vault has a bound.
+        let (watch, cluster) = (Arc::clone(&self.0), cluster.clone());
+        let set = tokio::spawn(async move { watch.set_key(&cluster, kek).await });
+        set.await.unwrap_or(Err(ControlError::Damaged { what: "the task that sets a key" }))
     }
 
     async fn link(&self, workspace: WorkspaceId, cluster: &ClusterRow) -> Result<(), ControlError> {
@@ -69,11 +66,14 @@ impl KeyDesk for Desk {
     }
 
     async fn close_cluster(&self, cluster: &ClusterRow) -> Result<(), ControlError> {
-        let Some(watched) = self.0.watched.write().remove(&cluster.id) else { return Ok(()) };
-        watched.stop.send_replace(true);
-        // Nobody asks the vault any more, so nothing under the key may be used either.
-        self.0.shut(&watched, Shut::Unavailable).await;
-        Ok(())
+        let Some(account) = cluster.account else { return Ok(()) };
+        // The watch goes on: what is under the key stays readable for who may read it, while the name is reserved.
+        self.0.deps.still.flush_account(account).await.map_err(|code| {
+            tracing::warn!(cluster = %cluster.id, code, "rows of a cluster that is to be deleted could not be written as blocks");
+            ControlError::Conflict {
+                why: "the cluster has rows that could not be written as blocks yet; give its key back, then delete it",
+            }
+        })
     }
 
     async fn status(&self, cluster: &ClusterRow) -> Result<KeyStatus, ControlError> {
@@ -87,47 +87,31 @@ impl Watch {
         let identity = identity(&self.deps.keys, cluster)?;
         let facts = self.deps.vaults.validate(&kek, Arc::clone(&identity)).await?;
         let client = self.deps.vaults.client(&kek, identity).await?;
-        let records = self.deps.keys.customer_records(account).await?;
-        let watched = match self.of(cluster.id) {
-            Some(watched) => watched,
-            None => {
-                let fresh = records.is_empty();
-                self.take_up(cluster, account, kek.clone(), Arc::clone(&client), fresh).await?
-            }
+        let first = self.deps.keys.customer_records(account).await?.is_empty();
+        let watched = if let Some(watched) = self.of(cluster.id) {
+            watched
+        } else {
+            self.take_up(cluster, account, kek.clone(), Arc::clone(&client), first).await?
         };
-        let _alone = watched.busy.lock().await;
-        let lease = self.config.lease;
-        let asked = Moment::now(&self.deps.world);
-        let (_, from) = watched.vault.read().clone();
-        let mut begun = false;
-        if records.is_empty() {
-            let epoch = self.deps.keys.begin_customer_epoch(account, cluster.id, client.as_ref(), lease).await;
-            if epoch.is_err() {
+        let begun = {
+            let _alone = watched.busy.lock().await;
+            let wrapped = self.wrap_under(&watched, &kek, &client, &facts).await;
+            if wrapped.is_ok() {
+                fail::fail_point!("link.key_set");
+                *watched.vault.write() = (kek, client);
+                watched.version.lock().clone_from(&facts.used);
+                *watched.facts.lock() = Some(facts.clone());
+            } else if first && self.deps.keys.customer_records(account).await?.is_empty() {
                 // Nothing is under the key: the cluster is as it was before.
                 self.watched.write().remove(&cluster.id);
             }
-            let epoch = epoch.map_err(key_refused)?;
-            watched.epochs.lock().push(epoch);
-            begun = true;
-        } else {
-            let uri = kek.key_uri();
-            if records.iter().any(|record| record.key_uri == uri) {
-                self.deps.keys.rewrap(account, from.as_ref(), client.as_ref(), &uri, &facts.used).await.map_err(key_refused)?;
-            } else {
-                let epoch = self.deps.keys.supersede(account, cluster.id, from.as_ref(), client.as_ref(), lease).await;
-                let epoch = epoch.map_err(key_refused)?;
-                watched.epochs.lock().push(epoch);
-                begun = true;
-            }
-        }
-        fail::fail_point!("link.key_set");
-        *watched.vault.write() = (kek, client);
-        watched.version.lock().clone_from(&facts.used);
-        *watched.facts.lock() = Some(facts.clone());
-        let step = watched.machine.lock().on_answer(asked, Moment::now(&self.deps.world), &Answer::Good);
-        self.act(&watched, step).await;
+            self.recount(&watched).await?;
+            wrapped?
+        };
+        // What follows from the key being there is for a real unwrap to say, as at any other time.
+        self.turn(&watched, true).await;
         self.settle(&watched).await;
-        if !watched.spawned.swap(true, std::sync::atomic::Ordering::AcqRel) {
+        if !watched.spawned.swap(true, Ordering::AcqRel) {
             self.spawn(Arc::clone(&watched));
         }
         watched.wake.notify_one();
@@ -139,6 +123,37 @@ impl Watch {
             }
         }
         Ok(facts)
+    }
+
+    /// Wraps what the account has under a key, and starts an epoch if it is another key than before. Whether it did.
+    async fn wrap_under(
+        &self,
+        watched: &Watched,
+        kek: &KekRef,
+        client: &Arc<dyn KeyVault>,
+        facts: &KeyFacts,
+    ) -> Result<bool, ControlError> {
+        let (keys, account, lease) = (&self.deps.keys, watched.account, self.config.lease);
+        let records = keys.customer_records(account).await?;
+        let uri = kek.key_uri();
+        if records.is_empty() {
+            keys.begin_customer_epoch(account, watched.cluster, client.as_ref(), lease).await.map_err(key_refused)?;
+            return Ok(true);
+        }
+        let (_, from) = watched.vault.read().clone();
+        if records.iter().any(|record| record.key_uri == uri) {
+            keys.rewrap(account, from.as_ref(), client.as_ref(), &uri, &facts.used).await.map_err(key_refused)?;
+            return Ok(false);
+        }
+        keys.supersede(account, watched.cluster, from.as_ref(), client.as_ref(), lease).await.map_err(key_refused)?;
+        Ok(true)
+    }
+
+    /// Reads anew which epochs the account has under the customer's key.
+    async fn recount(&self, watched: &Watched) -> Result<(), ControlError> {
+        let records = self.deps.keys.customer_records(watched.account).await?;
+        *watched.epochs.lock() = records.iter().map(|record| Epoch { account: watched.account, aek: record.ids.aek }).collect();
+        Ok(())
     }
 
     async fn relocate(&self, workspace: WorkspaceId, account: AccountId, cluster: Option<ObjectId>) -> Result<(), ControlError> {

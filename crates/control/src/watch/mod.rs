@@ -33,7 +33,7 @@ use strongroom_model::{AccountId, Epoch, ObjectId};
 use strongroom_world::World;
 use tokio::sync::{Notify, watch};
 
-use crate::ControlError;
+use crate::{ControlError, RESERVED_DAYS};
 pub use desk::Desk;
 pub use ports::{Cut, Forget, Gone, Recall, Still, Vaults};
 
@@ -77,6 +77,8 @@ struct Watched {
     turn: AtomicUsize,
     wake: Notify,
     recalling: AtomicBool,
+    /// Guards came back whose log is not in memory.
+    recall_due: AtomicBool,
     /// Whether it has a task of its own yet.
     spawned: AtomicBool,
     /// A step of forgetting failed: again at the next turn.
@@ -121,7 +123,12 @@ impl Watch {
     /// # Errors
     /// What the catalog says; a record or identity that does not open.
     pub async fn start(self: &Arc<Self>) -> Result<(), ControlError> {
-        for cluster in self.deps.catalog.cluster_list().await? {
+        let mut clusters = self.deps.catalog.cluster_list().await?;
+        // What a deleted cluster's key holds stays readable while its name is reserved.
+        let reserved_ms = self.deps.world.clock.wall().unix_ms() - i64::from(RESERVED_DAYS) * 86_400_000;
+        let deleted = self.deps.catalog.cluster_list_deleted().await?;
+        clusters.extend(deleted.into_iter().filter(|cluster| cluster.deleted_ms.is_some_and(|at| at > reserved_ms)));
+        for cluster in clusters {
             let Some(account) = cluster.account else { continue };
             if let Some(kek) = kek_of(&self.deps.keys, &cluster, account).await? {
                 let client = self.deps.vaults.client(&kek, identity(&self.deps.keys, &cluster)?).await;
@@ -142,7 +149,7 @@ impl Watch {
         let first = all.iter().map(|watched| {
             let (this, watched) = (Arc::clone(self), Arc::clone(watched));
             tokio::spawn(async move {
-                this.turn(&watched).await;
+                this.turn(&watched, false).await;
                 this.settle(&watched).await;
             })
         });
@@ -197,6 +204,7 @@ impl Watch {
             turn: AtomicUsize::new(0),
             wake: Notify::new(),
             recalling: AtomicBool::new(false),
+            recall_due: AtomicBool::new(false),
             spawned: AtomicBool::new(false),
             unfinished: AtomicBool::new(false),
             version: Mutex::default(),

@@ -57,6 +57,11 @@ pub trait Recall: fmt::Debug + Send + Sync {
 pub trait Still: fmt::Debug + Send + Sync {
     /// Waits for requests under way; later ones wait until the value is dropped.
     async fn still(&self, workspace: WorkspaceId) -> Box<dyn Any + Send>;
+    /// Makes blocks of everything in memory under an account's keys.
+    ///
+    /// # Errors
+    /// A code, if rows had to stay in memory and log.
+    async fn flush_account(&self, account: AccountId) -> Result<(), String>;
     /// Makes blocks of what a workspace has in memory, in the background.
     fn flush(&self, workspace: WorkspaceId);
 }

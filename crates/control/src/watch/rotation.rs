@@ -7,20 +7,22 @@ use strongroom_keys::provider::{KekRef, KeyVault};
 use super::{Watch, Watched};
 
 impl Watch {
-    /// After a good poll: asks what versions the key has. A key that is not pinned is followed to its newest one, by wrapping the
+    /// After a good poll: asks for the key's newest version. A key that is not pinned is followed to its newest one, by wrapping the
     /// AEKs once more; data and guards are not touched.
     pub(super) async fn follow(&self, watched: &Arc<Watched>, kek: &KekRef, vault: &dyn KeyVault) {
-        let facts = match vault.facts().await {
-            Ok(facts) => facts,
+        if kek.key_version.is_some() {
+            return;
+        }
+        let newest = match vault.newest().await {
+            Ok(newest) => newest,
             Err(error) => {
-                tracing::debug!(cluster = %watched.cluster, code = error.vault_code(), "the vault did not tell about the key's versions");
+                tracing::debug!(cluster = %watched.cluster, code = error.vault_code(), "the vault did not tell the key's newest version");
                 return;
             }
         };
-        let newest = facts.newest.clone();
-        *watched.facts.lock() = Some(facts);
-        if kek.key_version.is_some() {
-            return;
+        let known = watched.facts.lock().as_ref().is_some_and(|facts| facts.newest == newest);
+        if !known && let Ok(facts) = vault.facts().await {
+            *watched.facts.lock() = Some(facts);
         }
         match self.deps.keys.rewrap(watched.account, vault, vault, &kek.key_uri(), &newest).await {
             Ok(0) => {}

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use strongroom_catalog::KeyStateRow;
 use strongroom_keys::provider::Answer;
@@ -10,6 +11,9 @@ use strongroom_keys::{KeyError, Shut, Standing};
 use tokio::sync::watch;
 
 use super::{Gone, Watch, Watched, shut_in};
+
+/// How long following a key to a newer version may keep the next poll waiting: polls stay within 60 s of each other.
+const FOLLOW_MAX: Duration = Duration::from_secs(20);
 
 impl Watch {
     pub(super) fn spawn(self: &Arc<Self>, watched: Arc<Watched>) {
@@ -31,17 +35,17 @@ impl Watch {
                 () = clock.sleep(until.since(clock.boot())) => {}
             }
             if clock.boot() >= call {
-                self.turn(watched).await;
+                self.turn(watched, true).await;
             } else {
-                let step = watched.machine.lock().on_tick(Moment::now(&self.deps.world));
-                self.act(watched, step).await;
+                let ticked = watched.machine.lock().on_tick(Moment::now(&self.deps.world));
+                self.act(watched, ticked).await;
             }
             self.settle(watched).await;
         }
     }
 
-    /// Asks the vault once and acts on the answer.
-    pub(super) async fn turn(self: &Arc<Self>, watched: &Arc<Watched>) {
+    /// Asks the vault once and acts on the answer; with `follow`, also after newer versions of the key.
+    pub(super) async fn turn(self: &Arc<Self>, watched: &Arc<Watched>, follow: bool) {
         let _alone = watched.busy.lock().await;
         let (kek, vault) = watched.vault.read().clone();
         if watched.machine.lock().wants_fresh() {
@@ -56,6 +60,9 @@ impl Watch {
         let (answer, retry_after) = match &polled {
             Some(Ok(polled)) => {
                 watched.version.lock().clone_from(&polled.version);
+                if !polled.returned.is_empty() {
+                    watched.recall_due.store(true, Ordering::Release);
+                }
                 (Answer::Good, None)
             }
             Some(Err(KeyError::Vault(error))) => (error.answer(), error.retry_after()),
@@ -86,8 +93,14 @@ impl Watch {
             self.deps.keys.renew(watched.account, deadline);
         }
         self.act(watched, step).await;
-        if matches!(answer, Answer::Good) {
-            self.follow(watched, &kek, vault.as_ref()).await;
+        if shut_in(watched.machine.lock().state()).is_some() {
+            // Whatever this call brought in is not for use.
+            self.deps.keys.kill(watched.account);
+        } else if follow && matches!(answer, Answer::Good) {
+            tokio::select! {
+                () = self.follow(watched, &kek, vault.as_ref()) => {}
+                () = self.deps.world.clock.sleep(FOLLOW_MAX) => tracing::warn!(cluster = %watched.cluster, "following the key took too long"),
+            }
         }
     }
 
@@ -133,9 +146,12 @@ impl Watch {
         self.deps.cut.cut(watched.account, &watched.gate.error(why, since_ms));
         note("queries");
         fail::fail_point!("key.zeroize");
-        self.deps.keys.kill(watched.account);
+        let mut epochs = self.deps.keys.kill(watched.account);
         note("keys");
-        let gone = Gone { account: watched.account, epochs: watched.epochs.lock().clone(), why };
+        epochs.extend(watched.epochs.lock().iter().copied());
+        epochs.sort();
+        epochs.dedup();
+        let gone = Gone { account: watched.account, epochs, why };
         let mut unfinished = false;
         for step in &self.deps.forget {
             crash_point(step.name());
@@ -156,7 +172,7 @@ impl Watch {
     /// What is due besides polling: a log to be read back, a step of taking away that failed.
     pub(super) async fn settle(self: &Arc<Self>, watched: &Arc<Watched>) {
         let state = watched.machine.lock().state();
-        if state == KeyState::Restoring {
+        if state == KeyState::Restoring || (state.uses_keys() && watched.recall_due.load(Ordering::Acquire)) {
             self.recall(watched);
         }
         if watched.unfinished.load(Ordering::Acquire)
@@ -174,8 +190,13 @@ impl Watch {
         let (this, watched) = (Arc::clone(self), Arc::clone(watched));
         tokio::spawn(async move {
             fail::fail_point!("restore.replay", |_| ());
+            watched.recall_due.store(false, Ordering::Release);
             let guards = this.deps.keys.customer_guards(watched.account);
-            let recalled = this.deps.recall.recall(&guards).await;
+            let missing = watched.epochs.lock().iter().any(|epoch| guards.iter().all(|guard| guard.epoch() != *epoch));
+            let recalled = if missing { Err("a key of it has not come yet".to_owned()) } else { this.deps.recall.recall(&guards).await };
+            if recalled.is_err() {
+                watched.recall_due.store(true, Ordering::Release);
+            }
             watched.recalling.store(false, Ordering::Release);
             match recalled {
                 Ok(rows) => {

@@ -64,7 +64,7 @@ fn written() -> BTreeMap<&'static str, Vec<u8>> {
     files.insert("workspace-secret", seal_workspace_secret(&guard(false), NOW, &rng, WORKSPACE, OBJECT, &secret).unwrap());
     // Prefix, then two records as `ciphertext ‖ tag` at positions 1 and 2.
     let (cipher, prefix) = SegmentCipher::create(&guard(false), NOW, &rng, &wal_header()).unwrap();
-    let mut segment = prefix.to_vec();
+    let mut segment = prefix.clone();
     let mut previous = [0; 16];
     for seq in [1, 2] {
         let start = segment.len();

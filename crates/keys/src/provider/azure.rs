@@ -284,6 +284,9 @@ impl KeyVault for AzureKeyVault {
     async fn facts(&self) -> Result<KeyFacts, VaultError> {
         self.in_time(self.read_facts()).await
     }
+    async fn newest(&self) -> Result<String, VaultError> {
+        self.in_time(async { Ok(self.bundle(None).await?.version) }).await
+    }
     async fn fresh(&self) {
         *self.token.lock() = None;
         self.outbound.forget_connections();

@@ -151,5 +151,9 @@ impl KeyVault for MemoryVault {
             versions_listed: true,
         })
     }
+    async fn newest(&self) -> Result<String, VaultError> {
+        self.answer(Call::Facts).await?;
+        Ok(format!("v{}", self.inner.newest.lock()))
+    }
     async fn fresh(&self) {}
 }

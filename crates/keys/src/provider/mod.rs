@@ -54,6 +54,11 @@ pub trait KeyVault: fmt::Debug + Send + Sync {
     /// # Errors
     /// As [`wrap_key`](Self::wrap_key); [`VaultError::Unsupported`] from a vault that keeps no such facts.
     async fn facts(&self) -> Result<KeyFacts, VaultError>;
+    /// The newest version of the wrapping key.
+    ///
+    /// # Errors
+    /// As [`facts`](Self::facts).
+    async fn newest(&self) -> Result<String, VaultError>;
     /// Forgets the login and every open connection, so that the next call makes both anew: before a confirming call.
     async fn fresh(&self);
 }
@@ -98,6 +103,9 @@ impl KeyVault for MmkVault {
     }
     async fn facts(&self) -> Result<KeyFacts, VaultError> {
         Err(VaultError::Unsupported { provider: self.provider(), what: "facts about its key" })
+    }
+    async fn newest(&self) -> Result<String, VaultError> {
+        Err(VaultError::Unsupported { provider: self.provider(), what: "versions of its key" })
     }
     async fn fresh(&self) {}
 }

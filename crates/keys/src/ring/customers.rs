@@ -101,41 +101,47 @@ impl KeyRing {
         Ok(epoch)
     }
 
-    /// One real unwrap, its check value verified, of the AEK whose `turn` it is; then every guard of the account holds until
-    /// the lease counted from before the call. AEKs without a guard are unwrapped too.
+    /// One real unwrap, its check value verified, for each version of the key that AEKs of the account are wrapped under (one,
+    /// but for a rotation that came half-way), of the AEK whose `turn` it is; then every guard of the account holds until the lease
+    /// counted from before the calls. AEKs without a guard are unwrapped too. One AEK denied is the account denied.
     ///
     /// # Errors
-    /// [`KeyError::Vault`] as the vault answered; [`KeyError::NoKey`] if the account has no AEK of this class.
+    /// [`KeyError::Vault`] as the vault answered, and then no guard was made or renewed; [`KeyError::NoKey`] if the account has
+    /// no AEK of this class.
     pub async fn poll(&self, account: AccountId, vault: &dyn KeyVault, turn: usize, lease: Duration) -> Result<Polled, KeyError> {
-        let records = self.customer_records(account).await?;
-        let nil = Epoch { account, aek: AekId::NIL };
-        let first = records.get(turn % records.len().max(1)).ok_or(KeyError::NoKey { epoch: nil })?;
+        let mut records = self.customer_records(account).await?;
+        if records.is_empty() {
+            return Err(KeyError::NoKey { epoch: Epoch { account, aek: AekId::NIL } });
+        }
+        let first = turn % records.len();
+        records.rotate_left(first);
         let asked = self.now();
-        let aek = vault.unwrap_key(first).await?;
-        metrics::counter!("keys_unwraps_total", "provider" => vault.provider()).increment(1);
-        let deadline = asked.after(lease);
-        let mut returned = Vec::new();
-        let mut unwrapped = Some((first.ids.aek, aek));
+        let mut versions: Vec<(&str, &str)> = Vec::new();
+        let mut unwrapped = Vec::new();
         for record in &records {
             let epoch = Epoch { account, aek: record.ids.aek };
-            let there = self.guards.read().get(&epoch).cloned();
-            if let Some(guard) = there {
-                guard.renew(deadline);
+            let version = (record.key_uri.as_str(), record.key_version.as_str());
+            let guarded = self.guards.read().contains_key(&epoch);
+            if guarded && versions.contains(&version) {
                 continue;
             }
-            let aek = match unwrapped.take() {
-                Some((id, aek)) if id == record.ids.aek => aek,
-                other => {
-                    unwrapped = other;
-                    vault.unwrap_key(record).await?
-                }
-            };
+            versions.push(version);
+            let aek = vault.unwrap_key(record).await?;
+            metrics::counter!("keys_unwraps_total", "provider" => vault.provider()).increment(1);
+            if !guarded {
+                unwrapped.push((epoch, aek));
+            }
+        }
+        let deadline = asked.after(lease);
+        self.renew(account, deadline);
+        let mut returned = Vec::new();
+        for (epoch, aek) in unwrapped {
             let guard = KeyGuard::new(epoch, KeyClass::Cmk, aek, self.infrastructure(account).await?, deadline);
             self.guards.write().insert(epoch, guard.clone());
             tracing::info!(aek = %epoch.aek, %account, class = "CMK", "key unwrapped");
             returned.push(guard);
         }
-        Ok(Polled { returned, version: first.key_version.clone() })
+        Ok(Polled { returned, version: records[0].key_version.clone() })
     }
 
     /// Kills the guards of an account's customer epochs, wiping their keys for all holders. Which they were.
@@ -195,7 +201,7 @@ impl KeyRing {
             fail::fail_point!("rotate.verify");
             self.catalog.aek_rewrap(&AekRow { generation, record: record.to_bytes(), ..row }).await?;
             fail::fail_point!("rotate.swap");
-            self.kept_record(&record).await?;
+            self.kept_record(&record).await;
             done += 1;
         }
         Ok(done)
@@ -234,7 +240,9 @@ impl KeyRing {
         self.guards.write().insert(epoch, guard.clone());
         let created_ms = self.world.clock.wall().unix_ms();
         let row = AekRow { aek: epoch.aek, account, class: KeyClass::Cmk, generation, record: next.to_bytes(), current: true, created_ms };
-        if let Err(error) = self.catalog.aek_supersede(&rows, &row).await {
+        if let Err(error) = self.catalog.aek_supersede(&rows, &row).await
+            && !self.reigns(epoch).await
+        {
             self.guards.write().remove(&epoch);
             guard.kill();
             return Err(error.into());
@@ -242,22 +250,32 @@ impl KeyRing {
         fail::fail_point!("rotate.swap");
         self.reigning.lock().insert(account, epoch);
         for record in records.iter().chain([&next]) {
-            self.kept_record(record).await?;
+            self.kept_record(record).await;
         }
         Ok(epoch)
+    }
+
+    /// Whether an epoch is what the catalog says reigns: for a commit of which only the answer was lost.
+    pub(super) async fn reigns(&self, epoch: Epoch) -> bool {
+        self.catalog.aek_current(epoch.account).await.is_ok_and(|row| row.is_some_and(|row| row.aek == epoch.aek))
     }
 
     async fn next_generation(&self, account: AccountId) -> Result<u64, KeyError> {
         Ok(self.catalog.aeks(account).await?.iter().map(|row| row.generation).max().unwrap_or(0) + 1)
     }
 
-    /// After the catalog has it: the copy beside the data, and no older one from now on.
-    async fn kept_record(&self, record: &WrappedAek) -> Result<(), KeyError> {
+    /// After the catalog has it: the copy beside the data, and no older one from now on. What is committed is not taken back for
+    /// a copy: the next start makes it.
+    pub(super) async fn kept_record(&self, record: &WrappedAek) {
         let RecordIds { account, aek, generation, .. } = record.ids;
-        self.generations.admit(&record.ids)?;
-        self.copies.reconcile(record).await?;
-        tracing::info!(%aek, %account, generation, version = record.key_version, "key wrapped again");
-        Ok(())
+        let copied = match self.generations.admit(&record.ids) {
+            Ok(()) => self.copies.reconcile(record).await,
+            stale => stale,
+        };
+        match copied {
+            Ok(()) => tracing::info!(%aek, %account, generation, version = record.key_version, "key record kept"),
+            Err(error) => tracing::error!(%aek, %account, generation, code = error.code(), "a key record has no copy beside the data yet"),
+        }
     }
 
     /// Whether an account's newest epoch is the customer's.
