@@ -36,6 +36,7 @@ pub(crate) async fn ingest(
     let workspace = who.workspace(&app, &workspace, "workspaces/ingest/action").await?;
     let table: TableName = table.parse().map_err(|error| ApiError::new(ErrorKind::Invalid, "InvalidTableName", error).target("table"))?;
     let encoding = encoding(&headers)?;
+    app.site.intake.ready(workspace, &table).await.map_err(|error| ingest_error(&error))?;
     let mut share = app.site.intake.enter().map_err(|error| ingest_error(&error))?;
     let gateway = &app.site.config.gateway;
     let request = IngestRequest {
