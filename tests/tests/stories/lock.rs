@@ -169,6 +169,65 @@ fn a_customer_locks_and_unlocks_as_the_seeds_tell() {
     }
 }
 
+/// Setting the key anew before the next poll has brought anything back must not open the gate to half of the data.
+#[test]
+fn a_key_set_again_while_it_was_away_brings_every_row_back_or_answers_none() {
+    let (site, vault) = (Site::start_with(brisk()), VaultSite::start());
+    vault.create_key("kek");
+    site.know_vault("customers", &vault);
+    let cluster = site.locked_cluster("again", &vault, "kek");
+    site.link("default", &cluster).unwrap();
+    let batch = || {
+        let request = site.request(Method::POST, "/v1/workspaces/default/ingest/App").header("x-batch-id", "first");
+        request.body(rows(0, 20)).send().unwrap()
+    };
+    assert_eq!(batch().status(), 200);
+    site.flush_of("default");
+    // These lie in the log alone while the key is away.
+    take(&site, "default", 20, 20);
+    vault.enable("kek", "", false);
+    site.until_key(&cluster, "Revoked");
+    // An answer that was given before is data, too.
+    let reply = batch();
+    assert_eq!(reply.status(), 503, "{}", reply.text().unwrap());
+    vault.enable("kek", "", true);
+    site.set_key(&cluster, &vault, "kek", &vault.newest("kek")).unwrap();
+    until("every row is back", || {
+        let (status, body) = site.ask("default", "App | count");
+        assert!(status != 200 || body["tables"][0]["rows"] == json!([[40]]), "fewer rows: {body}");
+        status == 200
+    });
+    take(&site, "default", 40, 5);
+    check(&site, "default", 45);
+}
+
+/// A deleted cluster's key goes on being watched while the name is reserved: nothing acked is lost, nothing is served without it.
+#[test]
+fn a_deleted_cluster_loses_no_row_and_keeps_its_lock() {
+    let (mut site, vault) = (Site::start_with(brisk()), VaultSite::start());
+    vault.create_key("kek");
+    site.know_vault("customers", &vault);
+    let cluster = site.locked_cluster("leaving", &vault, "kek");
+    site.link("default", &cluster).unwrap();
+    take(&site, "default", 0, 20);
+    let deleted = site.request(Method::DELETE, &format!("{}?api-version=2023-09-01&force=true", cluster.path)).send().unwrap();
+    assert!(deleted.status().is_success(), "{}", deleted.text().unwrap());
+    until("the workspace is unlinked", || {
+        let (status, _) = site.send("default", "Fresh", rows(0, 1));
+        status == 200 && site.arm(Method::GET, &cluster.path, None).0 == 404
+    });
+    check(&site, "default", 20);
+    site.kill();
+    site.restart();
+    check(&site, "default", 20);
+    vault.enable("kek", "", false);
+    let refused = || site.ask("default", "App | count");
+    until("the blocks under the key are gone", || refused().0 == 403);
+    assert_eq!(code(&refused().1), "CustomerKeyRevoked");
+    let (status, body) = site.ask("default", "Fresh | count");
+    assert_eq!(status, 200, "what never was under the key: {body}");
+}
+
 #[test]
 fn a_key_that_could_be_lost_is_refused_and_so_is_one_without_all_three_rights() {
     let (site, vault) = (Site::start_with(brisk()), VaultSite::bare());

@@ -165,7 +165,10 @@ impl House {
         for _ in 0..steps {
             self.sim.clock().advance(step);
             // The catalog works on a thread of its own: whoever does not sleep is still at it.
-            while self.sim.clock().sleeping() == 0 {
+            // A call that hangs is the one thing that only the clock ends.
+            let watched = self.watch.of(self.cluster.id).unwrap();
+            let busy = || self.vault.mood() != Mood::Hangs && watched.busy.try_lock().is_err();
+            while self.sim.clock().sleeping() == 0 || busy() {
                 tokio::time::sleep(Duration::from_micros(100)).await;
             }
             settle().await;
