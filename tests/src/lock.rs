@@ -134,8 +134,8 @@ impl VaultSite {
     /// If it does not.
     #[expect(clippy::must_use_candidate, reason = "called for what it does")]
     pub fn call(&self, method: Method, path: &str, body: Option<Value>) -> Value {
-        let (status, body) = self.try_call(method.clone(), path, body);
-        assert!((200..300).contains(&status), "{method} {path}: {status} {body}");
+        let (status, body) = self.try_call(method, path, body);
+        assert!((200..300).contains(&status), "{path}: {status} {body}");
         body
     }
 
@@ -258,12 +258,15 @@ impl Site {
         (status, reply.json().unwrap_or(Value::Null))
     }
 
-    /// A change that is waited for; gives the operation's last word: `Succeeded`, or `Failed` with its error.
+    /// A change that is waited for.
+    ///
+    /// # Errors
+    /// The refusal, or the failed operation.
     ///
     /// # Panics
     /// If it takes longer than a minute.
     pub fn change(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, Value> {
-        let mut request = self.request(method.clone(), &format!("{path}?{ARM_API}"));
+        let mut request = self.request(method, &format!("{path}?{ARM_API}"));
         if let Some(body) = body {
             request = request.json(&body);
         }
@@ -282,7 +285,7 @@ impl Site {
             match state["status"].as_str() {
                 Some("Succeeded") => return Ok(answer),
                 Some("Failed" | "Canceled") => return Err(state),
-                _ => assert!(Instant::now() < deadline, "{method} {path} does not end: {state}"),
+                _ => assert!(Instant::now() < deadline, "{path} does not end: {state}"),
             }
             std::thread::sleep(Duration::from_millis(50));
         }

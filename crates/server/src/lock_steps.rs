@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use strongroom_buffer::Buffer;
 use strongroom_catalog::Catalog;
-use strongroom_control::watch::{Cut, Forget, Gone, Recall, Still, Vaults};
+use strongroom_control::watch::{Cut, Forget, Gone, Recall, Still, Vaults, Watch, WatchDeps};
 use strongroom_control::{ControlError, Refusal};
 use strongroom_envelope::KeyGuard;
 use strongroom_ingest::Intake;
@@ -16,11 +16,54 @@ use strongroom_keys::identity::ClusterIdentity;
 use strongroom_keys::outbound::Outbound;
 use strongroom_keys::provider::azure::{AzureKeyVault, KeyProblem, validate};
 use strongroom_keys::provider::{KekRef, KeyFacts, KeyVault};
-use strongroom_keys::{KeyError, Shut};
+use strongroom_keys::{KeyError, KeyRing, Shut};
 use strongroom_model::{AccountId, WorkspaceId};
 use strongroom_query::Engine;
 use strongroom_store::BlockStore;
 use strongroom_world::World;
+
+use crate::{Config, ServeError};
+
+/// The rooms that a key which is taken away concerns.
+pub(crate) struct Rooms<'a> {
+    pub(crate) engine: &'a Arc<Engine>,
+    pub(crate) intake: &'a Arc<Intake>,
+    pub(crate) buffer: &'a Arc<Buffer>,
+    pub(crate) blocks: &'a Arc<BlockStore>,
+}
+
+/// The key watch over these rooms; `allowed` may be called although they are private addresses.
+pub(crate) fn key_watch(
+    config: &Config,
+    world: &World,
+    catalog: &Catalog,
+    keys: &Arc<KeyRing>,
+    rooms: &Rooms<'_>,
+    allowed: Vec<String>,
+) -> Result<Arc<Watch>, ServeError> {
+    let states = config.keys.states();
+    let mut outbound = config.outbound.clone();
+    outbound.allow.extend(allowed);
+    let vaults = VaultClients {
+        world: world.clone(),
+        catalog: catalog.clone(),
+        outbound: Outbound::open(world, &outbound, &[]).map_err(ServeError::start("outbound client"))?,
+        lease: states.lease,
+        call_timeout: states.call_timeout,
+    };
+    let (engine, intake, buffer) = (|| Arc::clone(rooms.engine), || Arc::clone(rooms.intake), || Arc::clone(rooms.buffer));
+    let deps = WatchDeps {
+        world: world.clone(),
+        catalog: catalog.clone(),
+        keys: Arc::clone(keys),
+        vaults: Arc::new(vaults),
+        cut: Arc::new(Queries(engine())),
+        forget: vec![Arc::new(Caches(engine(), intake())), Arc::new(Memtables(buffer())), Arc::new(Cached(Arc::clone(rooms.blocks)))],
+        recall: Arc::new(Log { buffer: buffer(), catalog: catalog.clone(), intake: intake() }),
+        still: Arc::new(Writes(intake())),
+    };
+    Ok(Watch::new(deps, states))
+}
 
 /// Ends queries.
 pub(crate) struct Queries(pub(crate) Arc<Engine>);

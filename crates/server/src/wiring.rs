@@ -9,18 +9,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use strongroom_buffer::Buffer;
 use strongroom_catalog::Catalog;
-use strongroom_control::watch::{Desk, Watch, WatchDeps};
+use strongroom_control::watch::{Desk, Watch};
 use strongroom_control::{Clusters, Principals, Retention, Roles, Vaults, Workspaces};
 use strongroom_envelope::Mmk;
 use strongroom_ingest::{IngestDeps, Intake};
-use strongroom_keys::outbound::{Outbound, OutboundConfig};
 use strongroom_keys::{KeyError, KeyRing};
 use strongroom_query::{Engine, QueryDeps};
 use strongroom_store::{BlockStore, HotCache, LocalObjects};
 use strongroom_world::World;
 
 use crate::config::{Config, admin_token_path, mmk_path};
-use crate::lock_steps::{Cached, Caches, Log, Memtables, Queries, VaultClients, Writes};
+use crate::lock_steps::{Rooms, key_watch};
 use crate::{ServeError, lock};
 
 /// Everything a running node holds.
@@ -133,30 +132,8 @@ impl Site {
         .await
         .map_err(ServeError::start("query engine"))?;
         let retention = Arc::new(Retention::new(world.clone(), catalog.clone(), Arc::clone(&blocks), config.control.clone()));
-        let states = config.keys.states();
-        let mut outbound: OutboundConfig = config.outbound.clone();
-        outbound.allow.extend(allowed);
-        let deps = WatchDeps {
-            world: world.clone(),
-            catalog: catalog.clone(),
-            keys: Arc::clone(&keys),
-            vaults: Arc::new(VaultClients {
-                world: world.clone(),
-                catalog: catalog.clone(),
-                outbound: Outbound::open(&world, &outbound, &[]).map_err(ServeError::start("outbound client"))?,
-                lease: states.lease,
-                call_timeout: states.call_timeout,
-            }),
-            cut: Arc::new(Queries(Arc::clone(&engine))),
-            forget: vec![
-                Arc::new(Caches(Arc::clone(&engine), Arc::clone(&intake))),
-                Arc::new(Memtables(Arc::clone(&buffer))),
-                Arc::new(Cached(Arc::clone(&blocks))),
-            ],
-            recall: Arc::new(Log { buffer: Arc::clone(&buffer), catalog: catalog.clone(), intake: Arc::clone(&intake) }),
-            still: Arc::new(Writes(Arc::clone(&intake))),
-        };
-        let watch = Watch::new(deps, states);
+        let rooms = Rooms { engine: &engine, intake: &intake, buffer: &buffer, blocks: &blocks };
+        let watch = key_watch(&config, &world, &catalog, &keys, &rooms, allowed)?;
         let desk = Arc::new(Desk(Arc::clone(&watch)));
         let clusters = Clusters::new(world.clone(), catalog.clone(), desk, Arc::clone(&workspaces), config.control.clone());
         let vaults = Arc::new(Vaults::new(world.clone(), catalog.clone()));

@@ -29,8 +29,8 @@ impl House {
         Self { site, vault, cluster }
     }
 
-    /// Starts the server anew, to die at `point`.
-    fn to_die_at(&mut self, point: &str) {
+    /// Starts the server anew, armed to die at `point`.
+    fn arm(&mut self, point: &str) {
         self.site.terminate();
         self.site.options().environment.push(("STRONGROOM_CRASH_AT".to_owned(), point.to_owned()));
         self.site.restart();
@@ -46,7 +46,7 @@ impl House {
 
 fn dies_revoking_at(point: &str) {
     let mut house = House::new(true);
-    house.to_die_at(point);
+    house.arm(point);
     check(&house.site, "default", 90);
     house.vault.enable("kek", "", false);
     house.died();
@@ -93,7 +93,7 @@ fn dies_restoring() {
     let mut house = House::new(true);
     house.vault.enable("kek", "", false);
     house.site.until_key(&house.cluster, "Revoked");
-    house.to_die_at("restore.replay");
+    house.arm("restore.replay");
     house.vault.enable("kek", "", true);
     house.died();
     house.site.until_key(&house.cluster, "Active");
@@ -102,7 +102,7 @@ fn dies_restoring() {
 
 fn dies_wrapping_at(point: &str) {
     let mut house = House::new(true);
-    house.to_die_at(point);
+    house.arm(point);
     let newest = house.vault.rotate("kek");
     house.died();
     let status = || house.site.key_status(&house.cluster);
@@ -126,7 +126,7 @@ fn dies_before_its_copy_is() {
 
 fn dies_linking_at(point: &str) {
     let mut house = House::new(false);
-    house.to_die_at(point);
+    house.arm(point);
     let (site, cluster) = (&house.site, &house.cluster);
     let path =
         format!("{}/Microsoft.OperationalInsights/workspaces/default/linkedServices/cluster?api-version=2023-09-01", site.provider());

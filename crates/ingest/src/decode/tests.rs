@@ -320,7 +320,7 @@ fn few_bytes_of_many_cells_are_refused_before_they_take_memory() {
 
 #[test]
 fn columns_are_as_long_in_memory_as_their_rows_need() {
-    let body: String = (0..3_000).map(|n| format!("{{\"n\":{n},\"text\":\"{}\"}}\n", "x".repeat(n % 300))).collect();
+    let body: String = (0..3_000).map(|n| format!("{{\"n\":{n},\"text\":\"{}\"}}", "x".repeat(n % 300)) + "\n").collect();
     let limits = RequestLimits::default();
     for body in [body.clone(), format!("[{}]", body.trim_end().replace('\n', ","))] {
         let batch = decode(body.as_bytes(), &TableSchema::new(), &options(&limits)).unwrap().batch;
