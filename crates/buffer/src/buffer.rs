@@ -169,7 +169,8 @@ impl Buffer {
         if bytes > config.record_bytes_max {
             return Err(BufferError::TooLarge { bytes, limit: config.record_bytes_max });
         }
-        if !self.shared.memtables.reserve(bytes, config.memtable_bytes_max) {
+        // The rows, and until they are on disk the record too.
+        if !self.shared.memtables.reserve(bytes * 2, config.memtable_bytes_max) {
             self.shared.grown.notify_one();
             return Err(BufferError::Overloaded { what: "memory for unflushed rows", limit: config.memtable_bytes_max });
         }
@@ -179,7 +180,7 @@ impl Buffer {
         match self.stream(guard.epoch()) {
             Ok(stream) => stream.push(pending),
             Err(error) => {
-                self.shared.memtables.release(bytes);
+                self.shared.memtables.release(bytes * 2);
                 return Err(error);
             }
         }
@@ -261,8 +262,9 @@ impl Buffer {
         self.shared.memtables.snapshot(table)
     }
 
-    /// Takes every row of a memtable for flushing; `None` if it holds none. Until [`Buffer::settle`] a second call
-    /// gives the same rows again.
+    /// Takes a memtable's oldest rows for flushing, all of them unless they are more than
+    /// [`BufferConfig::freeze_bytes`]; `None` if it holds none. Until [`Buffer::settle`] a second call gives the same
+    /// rows again.
     #[must_use]
     pub fn freeze(&self, table: TableId, epoch: Epoch) -> Option<Frozen> {
         self.shared.memtables.freeze(table, epoch)
@@ -286,7 +288,7 @@ impl Buffer {
                 let oldest = load.oldest.or(load.frozen.then(|| shared.world.clock.boot()))?;
                 let (table, epoch) = (load.table, load.epoch);
                 let pins_wal = shared.trail.pinned_by(table, epoch);
-                Some(TablePressure { table, epoch, bytes: load.bytes, oldest, pins_wal, frozen: load.frozen })
+                Some(TablePressure { table, epoch, bytes: load.bytes, oldest, pins_wal, frozen: load.frozen, freezes: load.freezes })
             })
             .collect();
         tables.sort_by(|a, b| b.bytes.cmp(&a.bytes).then(a.table.cmp(&b.table)));

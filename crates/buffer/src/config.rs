@@ -29,6 +29,8 @@ pub struct BufferConfig {
     pub memtable_bytes_max: u64,
     /// Hard limit of the log on disk; beyond it 429. 4 GiB.
     pub wal_bytes_max: u64,
+    /// A freeze takes no more than this and one record: a flush holds its rows twice. 48 MiB.
+    pub freeze_bytes: u64,
     /// [`crate::Buffer::grown`] wakes once one memtable holds this much. 32 MiB.
     pub grown_table_bytes: u64,
     /// [`crate::Buffer::grown`] wakes once memory or log are this full, in percent. 80.
@@ -60,6 +62,7 @@ impl Default for BufferConfig {
             record_bytes_max: 128 * MIB,
             memtable_bytes_max: 256 * MIB,
             wal_bytes_max: 4 * GIB,
+            freeze_bytes: 48 * MIB,
             grown_table_bytes: 32 * MIB,
             grown_percent: 80,
             reserve_bytes: 2 * GIB,

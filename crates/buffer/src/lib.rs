@@ -66,7 +66,7 @@ pub struct MemSnapshot {
     pub rows: Vec<(Position, RecordBatch)>,
 }
 
-/// A memtable's rows up to a position, to be made into blocks. Still visible to snapshots until settled.
+/// A memtable's oldest rows up to a position, about [`BufferConfig::freeze_bytes`] at most, to be made into blocks. Still visible to snapshots until settled.
 #[derive(Clone, Debug)]
 pub struct Frozen {
     /// The table.
@@ -92,7 +92,7 @@ pub struct TablePressure {
     pub table: TableId,
     /// Its epoch.
     pub epoch: Epoch,
-    /// Bytes that a freeze would take (frozen ones not counted).
+    /// Bytes that freezes would take (frozen ones not counted).
     pub bytes: u64,
     /// When the oldest of those entered the memtable.
     pub oldest: BootTime,
@@ -100,6 +100,8 @@ pub struct TablePressure {
     pub pins_wal: bool,
     /// Whether frozen rows of it wait to be settled.
     pub frozen: bool,
+    /// How many freezes it takes until every row that is in memory now is settled; what is frozen counts as one.
+    pub freezes: usize,
 }
 
 /// How full everything is.

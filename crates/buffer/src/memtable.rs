@@ -1,6 +1,6 @@
 //! Rows in memory, by table and epoch: what arrived and is in no block yet.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -89,16 +89,28 @@ fn merge(schema: &SchemaRef, parts: &[Slab]) -> Option<Slab> {
 struct Memtable {
     workspace: WorkspaceId,
     epoch: Epoch,
+    /// Parts that are large enough, oldest first: one freeze takes one of them.
+    full: VecDeque<Active>,
     active: Active,
     frozen: Option<Ice>,
 }
 
 impl Memtable {
+    /// What is not frozen, oldest first.
+    fn parts(&self) -> impl Iterator<Item = &Active> {
+        self.full.iter().chain(std::iter::once(&self.active)).filter(|part| part.span.is_some())
+    }
+
+    fn bytes(&self) -> u64 {
+        self.parts().map(|part| part.bytes).sum()
+    }
+
     /// Between which event times its rows lie; all times if that cannot be told.
     fn times(&self) -> TimeRange {
         let frozen = self.frozen.iter().flat_map(|ice| ice.slabs.iter());
         let of = |slab: &Slab| times(&slab.batch).unwrap_or(TimeRange::ALL);
-        let all = frozen.chain(self.active.shelves.iter().flat_map(Shelf::slabs)).map(of);
+        let shelves = self.parts().flat_map(|part| &part.shelves);
+        let all = frozen.chain(shelves.flat_map(Shelf::slabs)).map(of);
         all.reduce(|a, b| TimeRange { start: a.start.min(b.start), end: a.end.max(b.end) }).unwrap_or(TimeRange::ALL)
     }
 }
@@ -117,7 +129,7 @@ struct Ice {
     bytes: u64,
 }
 
-/// What a freeze would take.
+/// What a freeze takes.
 #[derive(Debug, Default)]
 struct Active {
     shelves: Vec<Shelf>,
@@ -160,6 +172,7 @@ pub(crate) struct Load {
     pub(crate) bytes: u64,
     pub(crate) oldest: Option<BootTime>,
     pub(crate) frozen: bool,
+    pub(crate) freezes: usize,
 }
 
 /// All memtables of a node. One lock per table: queries of one do not wait for another's rows.
@@ -194,11 +207,16 @@ impl Memtables {
         let table = self.table(rows.table).unwrap_or_else(|| Arc::clone(self.tables.write().entry(rows.table).or_default()));
         let mut epochs = table.lock();
         let at = epochs.iter().position(|memtable| memtable.epoch == epoch).unwrap_or_else(|| {
-            epochs.push(Memtable { workspace: rows.workspace, epoch, active: Active::default(), frozen: None });
+            let (full, active) = (VecDeque::new(), Active::default());
+            epochs.push(Memtable { workspace: rows.workspace, epoch, full, active, frozen: None });
             epochs.len() - 1
         });
-        epochs[at].active.push(rows, now, config);
-        epochs[at].active.bytes
+        let memtable = &mut epochs[at];
+        memtable.active.push(rows, now, config);
+        if memtable.active.bytes >= config.freeze_bytes {
+            memtable.full.push_back(std::mem::take(&mut memtable.active));
+        }
+        memtable.bytes()
     }
 
     pub(crate) fn snapshot(&self, table: TableId) -> Vec<MemSnapshot> {
@@ -206,7 +224,7 @@ impl Memtables {
         let epochs = table.lock();
         let rows = |memtable: &Memtable| {
             let frozen = memtable.frozen.iter().flat_map(|ice| ice.slabs.iter().cloned());
-            let rows: Vec<_> = frozen.chain(memtable.active.slabs()).map(|slab| (slab.position, slab.batch)).collect();
+            let rows: Vec<_> = frozen.chain(memtable.parts().flat_map(Active::slabs)).map(|slab| (slab.position, slab.batch)).collect();
             MemSnapshot { epoch: memtable.epoch, workspace: memtable.workspace, rows }
         };
         epochs.iter().map(rows).filter(|snapshot| !snapshot.rows.is_empty()).collect()
@@ -217,9 +235,9 @@ impl Memtables {
         let mut epochs = epochs.lock();
         let memtable = epochs.iter_mut().find(|memtable| memtable.epoch == epoch)?;
         if memtable.frozen.is_none() {
-            let (through, _) = memtable.active.span?;
-            let active = std::mem::take(&mut memtable.active);
-            memtable.frozen = Some(Ice { through, slabs: active.slabs(), marks: active.marks, bytes: active.bytes });
+            let part = memtable.full.pop_front().unwrap_or_else(|| std::mem::take(&mut memtable.active));
+            let (through, _) = part.span?;
+            memtable.frozen = Some(Ice { through, slabs: part.slabs(), marks: part.marks, bytes: part.bytes });
         }
         let workspace = memtable.workspace;
         let Ice { through, slabs, marks, bytes } = memtable.frozen.as_ref()?;
@@ -235,7 +253,7 @@ impl Memtables {
             if let Some(ice) = epochs[at].frozen.take_if(|ice| ice.through <= through) {
                 self.release(ice.bytes);
             }
-            if epochs[at].frozen.is_none() && epochs[at].active.span.is_none() {
+            if epochs[at].frozen.is_none() && epochs[at].parts().next().is_none() {
                 epochs.remove(at);
             }
         }
@@ -247,7 +265,7 @@ impl Memtables {
         for (table, epochs) in &*self.tables.read() {
             let mut epochs = epochs.lock();
             dropped.extend(epochs.iter().filter(|memtable| memtable.epoch == epoch).map(|memtable| (*table, memtable.times())));
-            let held = |memtable: &Memtable| memtable.active.bytes + memtable.frozen.as_ref().map_or(0, |ice| ice.bytes);
+            let held = |memtable: &Memtable| memtable.bytes() + memtable.frozen.as_ref().map_or(0, |ice| ice.bytes);
             self.release(epochs.iter().filter(|memtable| memtable.epoch == epoch).map(held).sum());
             epochs.retain(|memtable| memtable.epoch != epoch);
         }
@@ -261,9 +279,10 @@ impl Memtables {
             loads.extend(epochs.lock().iter().map(|memtable| Load {
                 table,
                 epoch: memtable.epoch,
-                bytes: memtable.active.bytes,
-                oldest: memtable.active.span.map(|(_, first)| first),
+                bytes: memtable.bytes(),
+                oldest: memtable.parts().find_map(|part| part.span).map(|(_, first)| first),
                 frozen: memtable.frozen.is_some(),
+                freezes: usize::from(memtable.frozen.is_some()) + memtable.parts().count(),
             }));
         }
         loads

@@ -70,6 +70,8 @@ pub struct RequestLimits {
     pub depth_max: usize,
     /// Columns of a table; what comes after goes into one overflow column.
     pub columns_max: usize,
+    /// Rows of one request times the columns they use: each cell takes memory, also one without a value.
+    pub cells_max: usize,
     /// How far ahead of its arrival a row's time may lie, in nanoseconds.
     pub future_max_ns: i64,
     /// Bytes of a rejected record that are kept in the table `Rejected`.
@@ -89,6 +91,7 @@ impl Default for RequestLimits {
             record_bytes_max: 1 << 20,
             depth_max: 64,
             columns_max: 500,
+            cells_max: 1 << 24,
             future_max_ns: 2 * 86_400 * 1_000_000_000,
             rejected_bytes_max: 4_096,
             rejected_records_max: 10_000,

@@ -87,6 +87,9 @@ pub enum IngestError {
     /// Too many bytes on the wire, or once inflated.
     #[error("the body has more than {limit} bytes {when}")]
     BodyTooLarge { limit: u64, when: &'static str },
+    /// Many rows with few values each, in many columns.
+    #[error("the body's rows times its columns are more than {limit}: send fewer rows at a time")]
+    TooSparse { limit: usize },
     /// It grew too much: a bomb, or padding.
     #[error("the body grows more than {limit} times when inflated")]
     RatioTooLarge { limit: u64 },
@@ -158,7 +161,7 @@ impl IngestError {
             | Self::BadEncoding { .. }
             | Self::Name(_)
             | Self::BadBatchId { .. } => ErrorKind::Invalid,
-            Self::BodyTooLarge { .. } | Self::RatioTooLarge { .. } => ErrorKind::TooLarge,
+            Self::BodyTooLarge { .. } | Self::RatioTooLarge { .. } | Self::TooSparse { .. } => ErrorKind::TooLarge,
             Self::UnsupportedEncoding => ErrorKind::Unsupported,
             Self::BatchConflict => ErrorKind::Conflict,
             Self::Overloaded { .. } => ErrorKind::Overloaded,
@@ -182,6 +185,7 @@ impl IngestError {
             Self::BadRecord(_) | Self::TooManyBadRecords { .. } => "InvalidRecord",
             Self::BadBody { .. } => "InvalidBody",
             Self::BodyTooLarge { .. } => "BodyTooLarge",
+            Self::TooSparse { .. } => "BodyTooSparse",
             Self::RatioTooLarge { .. } => "CompressionRatioTooLarge",
             Self::BadEncoding { .. } => "InvalidContentEncoding",
             Self::UnsupportedEncoding => "UnsupportedContentEncoding",

@@ -38,8 +38,8 @@ impl Intake {
         let mut report = FlushReport::default();
         let pressure = self.deps.buffer.pressure().tables;
         for memtable in pressure.iter().filter(|memtable| tables.iter().any(|row| row.id == memtable.table)) {
-            // What an earlier flush left frozen goes first; the rows that came since need a freeze of their own.
-            for _ in 0..=usize::from(memtable.frozen) {
+            // The oldest rows go first, what an earlier flush left frozen before them.
+            for _ in 0..memtable.freezes {
                 report.add(self.flush_memtable(memtable.table, memtable.epoch).await?);
             }
         }

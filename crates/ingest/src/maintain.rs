@@ -100,7 +100,7 @@ impl Intake {
                 }
             }
             rounds += 1;
-            if rounds > pressure.tables.len() {
+            if rounds > pressure.tables.iter().map(|table| table.freezes).sum::<usize>() {
                 return;
             }
         }
@@ -205,6 +205,7 @@ mod tests {
             oldest: BootTime((10_000 - age_s) * 1_000_000_000),
             pins_wal: n == 9,
             frozen: n == 8,
+            freezes: 1,
         }
     }
 

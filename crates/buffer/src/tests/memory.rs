@@ -30,6 +30,32 @@ fn frozen_rows_stay_visible_until_they_are_settled_and_are_offered_again() {
 }
 
 #[test]
+fn a_freeze_takes_the_oldest_rows_up_to_its_size_and_as_many_freezes_as_said_take_all() {
+    let mut site = Site::new(1);
+    site.config.freeze_bytes = 4_000;
+    let buffer = site.up();
+    let load = |buffer: &crate::Buffer| buffer.pressure().tables.first().map_or((0, 0, false), |t| (t.bytes, t.freezes, t.frozen));
+    for id in 0..50 {
+        append(&buffer, marked(0, &[id * 2, id * 2 + 1], u8::try_from(id).unwrap())).unwrap();
+    }
+    let (bytes, freezes, _) = load(&buffer);
+    assert!(freezes > 3 && bytes == buffer.pressure().total_bytes, "{freezes} freezes of {bytes} bytes");
+    let (mut rows, mut marks, mut last) = (Vec::new(), 0, Position(0));
+    for at in 0..freezes {
+        assert_eq!(held(&buffer, 0).len() + rows.len(), 100, "nothing is lost or doubled meanwhile");
+        let frozen = buffer.freeze(table(0), epoch(1)).unwrap();
+        assert!(frozen.bytes < 5_000 && frozen.through > last, "{} bytes", frozen.bytes);
+        assert_eq!((load(&buffer).1, load(&buffer).2), (freezes - at, true));
+        rows.extend(frozen.rows.iter().flat_map(|(_, _, batch)| ids(batch)));
+        (marks, last) = (marks + frozen.marks.len(), frozen.through);
+        buffer.settle(table(0), epoch(1), frozen.through);
+    }
+    assert_eq!((rows, marks), ((0..100).collect::<Vec<_>>(), 50), "in the order they came");
+    assert!(buffer.freeze(table(0), epoch(1)).is_none());
+    assert_eq!((buffer.pressure().total_bytes, buffer.pressure().tables.len()), (0, 0));
+}
+
+#[test]
 fn epochs_of_one_table_are_kept_apart() {
     let site = Site::new(1);
     let buffer = site.up();

@@ -48,7 +48,7 @@ pub(crate) struct Pending {
     pub(crate) retention_days: u32,
     pub(crate) batch: RecordBatch,
     pub(crate) mark: Option<BatchMark>,
-    /// Counted in the memtables' total since it was queued.
+    /// Counted twice in the memtables' total since it was queued: for the rows and for the frame.
     pub(crate) bytes: u64,
     pub(crate) done: oneshot::Sender<Result<Position, BufferError>>,
 }
@@ -60,7 +60,7 @@ impl Pending {
     }
 
     fn fail(self, shared: &Shared, error: BufferError) {
-        shared.memtables.release(self.bytes);
+        shared.memtables.release(self.bytes * 2);
         metrics::counter!("buffer_refused_total", "code" => error.code()).increment(1);
         // Nobody waiting any more is no error: the caller was dropped.
         drop(self.done.send(Err(error)));
@@ -243,6 +243,7 @@ impl Writer {
         self.synced = self.next - 1;
         let bytes = segment.offset;
         drop(frames);
+        self.shared.memtables.release(sealed.iter().map(|(_, pending)| pending.bytes).sum());
         self.shared.trail.grew(self.epoch, bytes, sealed.iter().map(|(position, pending)| (pending.table, *position)));
         let now = self.shared.world.clock.boot();
         metrics::histogram!("buffer_wal_group_seconds").record(now.since(started).as_secs_f64());

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayBuilder as _, ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, StringBuilder, TimestampNanosecondBuilder};
+use arrow::array::{
+    Array, ArrayBuilder as _, ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, StringBuilder, TimestampNanosecondBuilder,
+};
 use simd_json::{Node, StaticNode};
 use strongroom_model::ColumnType;
 
@@ -84,6 +86,8 @@ pub(super) struct ColumnBuilder {
     /// Whether it is wider than the table had it.
     pub(super) widened: bool,
     values: Values,
+    /// Rows to make room for at first.
+    room: usize,
 }
 
 enum Values {
@@ -109,8 +113,9 @@ macro_rules! each {
 }
 
 impl ColumnBuilder {
-    pub(super) fn new(kind: ColumnType) -> Self {
-        Self { kind, widened: false, values: Values::Unused }
+    /// A column that makes room for `room` rows with its first value.
+    pub(super) fn new(kind: ColumnType, room: usize) -> Self {
+        Self { kind, widened: false, values: Values::Unused, room }
     }
 
     pub(super) fn is_used(&self) -> bool {
@@ -165,7 +170,7 @@ impl ColumnBuilder {
 
     fn bool(&mut self, row: usize, value: bool) {
         if !self.is_used() {
-            self.values = Values::Bool(BooleanBuilder::new());
+            self.values = Values::Bool(BooleanBuilder::with_capacity(self.room));
         }
         self.pad(row);
         if let Values::Bool(builder) = &mut self.values {
@@ -175,7 +180,7 @@ impl ColumnBuilder {
 
     fn long(&mut self, row: usize, value: i64) {
         if !self.is_used() {
-            self.values = Values::Long(Int64Builder::with_capacity(16));
+            self.values = Values::Long(Int64Builder::with_capacity(self.room));
         }
         self.pad(row);
         if let Values::Long(builder) = &mut self.values {
@@ -185,7 +190,7 @@ impl ColumnBuilder {
 
     fn real(&mut self, row: usize, value: f64) {
         if !self.is_used() {
-            self.values = Values::Real(Float64Builder::with_capacity(16));
+            self.values = Values::Real(Float64Builder::with_capacity(self.room));
         }
         self.pad(row);
         if let Values::Real(builder) = &mut self.values {
@@ -195,7 +200,7 @@ impl ColumnBuilder {
 
     pub(super) fn text(&mut self, row: usize, value: &str) {
         if !self.is_used() {
-            self.values = Values::Text(StringBuilder::with_capacity(16, 0));
+            self.values = Values::Text(StringBuilder::with_capacity(self.room, 0));
         }
         self.pad(row);
         if let Values::Text(builder) = &mut self.values {
@@ -205,7 +210,7 @@ impl ColumnBuilder {
 
     pub(super) fn time(&mut self, row: usize, value: i64) {
         if !self.is_used() {
-            self.values = Values::Time(TimestampNanosecondBuilder::with_capacity(16).with_timezone("UTC"));
+            self.values = Values::Time(TimestampNanosecondBuilder::with_capacity(self.room).with_timezone("UTC"));
         }
         self.pad(row);
         if let Values::Time(builder) = &mut self.values {
@@ -224,7 +229,7 @@ impl ColumnBuilder {
     /// The column of times, which every row has; also if there are no rows.
     pub(super) fn finish_time(self) -> ArrayRef {
         match self.values {
-            Values::Time(mut builder) => Arc::new(builder.finish()),
+            Values::Time(mut builder) => trimmed(builder.finish()),
             _ => Arc::new(TimestampNanosecondBuilder::new().with_timezone("UTC").finish()),
         }
     }
@@ -234,13 +239,26 @@ impl ColumnBuilder {
         self.pad(if self.is_used() { rows } else { 0 });
         Some(match self.values {
             Values::Unused => return None,
-            Values::Bool(mut b) => Arc::new(b.finish()),
-            Values::Long(mut b) => Arc::new(b.finish()),
-            Values::Real(mut b) => Arc::new(b.finish()),
-            Values::Text(mut b) => Arc::new(b.finish()),
-            Values::Time(mut b) => Arc::new(b.finish()),
+            Values::Bool(mut b) => trimmed(b.finish()),
+            Values::Long(mut b) => trimmed(b.finish()),
+            Values::Real(mut b) => trimmed(b.finish()),
+            Values::Text(mut b) => trimmed(b.finish()),
+            Values::Time(mut b) => trimmed(b.finish()),
         })
     }
+}
+
+/// Arrays of fewer bytes than this are left as they are.
+const TRIM_BYTES_MIN: usize = 4_096;
+
+/// Gives back what a builder reserved too much, if that is a fifth or more: the column stays in memory until it is flushed,
+/// and is counted there by its length.
+fn trimmed(mut array: impl Array + 'static) -> ArrayRef {
+    let (held, needed) = (array.get_buffer_memory_size(), array.to_data().get_slice_memory_size().unwrap_or(usize::MAX));
+    if held > TRIM_BYTES_MIN && held / 5 >= needed / 4 {
+        array.shrink_to_fit();
+    }
+    Arc::new(array)
 }
 
 /// The nearest real: a whole number beyond 2^53 is rounded, as KQL does it.

@@ -95,12 +95,12 @@ pub struct Decoded {
 ///
 /// # Errors
 /// [`IngestError::BadRecord`] for the first bad record ([`OnError::Refuse`]), [`IngestError::TooManyBadRecords`]
-/// ([`OnError::Skip`]), [`IngestError::BadBody`] if a JSON array has no end.
+/// ([`OnError::Skip`]), [`IngestError::BadBody`] if a JSON array has no end, [`IngestError::TooSparse`].
 pub fn decode(body: &[u8], schema: &TableSchema, options: &DecodeOptions<'_>) -> Result<Decoded, IngestError> {
-    let mut rows = Rows::new(schema, options);
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let mut rows = Rows::new(schema, options, memchr::memchr_iter(b'\n', body).count() + 1);
     let mut reader = Reader::new(options);
     let mut rejects: Vec<Reject> = Vec::new();
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let mut pieces = Split::new(body, options.format);
     let mut first = true;
     while let Some(piece) = pieces.next() {
@@ -109,6 +109,9 @@ pub fn decode(body: &[u8], schema: &TableSchema, options: &DecodeOptions<'_>) ->
             Format::Json => reader.record(piece.bytes, &mut rows),
             Format::Lines => line(piece.bytes, options.limits, &mut rows),
         };
+        if rows.is_too_sparse() {
+            return Err(IngestError::TooSparse { limit: options.limits.cells_max });
+        }
         let Err(fault) = outcome else {
             first = false;
             continue;

@@ -19,6 +19,9 @@ pub const OVERFLOW_COLUMN: &str = "_Overflow";
 /// Longest name of a column, in bytes.
 const NAME_BYTES_MAX: usize = 128;
 
+/// Rows that columns make room for at most before they are there.
+const ROOM_MAX: usize = 1 << 16;
+
 /// Where `TimeGenerated` is in both lists.
 const TIME: usize = 0;
 const TIME_SLOT: u32 = 0;
@@ -44,6 +47,10 @@ struct Slot<'s> {
 pub(super) struct Rows<'s> {
     options: DecodeOptions<'s>,
     base: &'s TableSchema,
+    /// Rows that columns make room for at first.
+    room: usize,
+    /// Columns with a value.
+    used: usize,
     slots: Vec<Slot<'s>>,
     by_name: HashTable<u32>,
     hasher: DefaultHashBuilder,
@@ -65,10 +72,13 @@ pub(super) struct Rows<'s> {
 }
 
 impl<'s> Rows<'s> {
-    pub(super) fn new(schema: &'s TableSchema, options: &DecodeOptions<'s>) -> Self {
+    /// Of a body of about `room` rows.
+    pub(super) fn new(schema: &'s TableSchema, options: &DecodeOptions<'s>, room: usize) -> Self {
         let mut rows = Self {
             options: *options,
             base: schema,
+            room: room.clamp(16, ROOM_MAX),
+            used: 1,
             slots: Vec::with_capacity(schema.columns.len() + 32),
             by_name: HashTable::with_capacity(schema.columns.len() + 32),
             hasher: DefaultHashBuilder::default(),
@@ -87,7 +97,7 @@ impl<'s> Rows<'s> {
         rows.adopt(Cow::Borrowed(TIME_COLUMN), ColumnType::DateTime, time);
         for (at, column) in schema.columns.iter().enumerate() {
             if column.name == OVERFLOW_COLUMN {
-                rows.overflow = Some(ColumnBuilder::new(ColumnType::Dynamic));
+                rows.overflow = Some(ColumnBuilder::new(ColumnType::Dynamic, 16));
             } else if column.name != TIME_COLUMN {
                 rows.adopt(Cow::Borrowed(&column.name), column.kind, Some(at));
             }
@@ -103,7 +113,7 @@ impl<'s> Rows<'s> {
 
     fn give_column(&mut self, slot: u32, kind: ColumnType) -> u32 {
         let column = u32::try_from(self.columns.len()).expect("columns are bounded");
-        self.columns.push(ColumnBuilder::new(kind));
+        self.columns.push(ColumnBuilder::new(kind, self.room));
         self.named.push((slot, None));
         self.slots[slot as usize].column = column;
         column
@@ -149,6 +159,11 @@ impl<'s> Rows<'s> {
         Ok(())
     }
 
+    /// Whether rows times columns are more than allowed: a body of few bytes can have many cells, nearly all of them null.
+    pub(super) fn is_too_sparse(&self) -> bool {
+        self.used.saturating_mul(self.row) > self.options.limits.cells_max
+    }
+
     /// Takes one plain line as a row.
     pub(super) fn push_line(&mut self, text: &str) {
         self.columns[TIME].time(self.row, self.options.arrival);
@@ -164,7 +179,7 @@ impl<'s> Rows<'s> {
             self.scratch.push_str(&self.spill);
             self.scratch.push('}');
             self.spill.clear();
-            self.overflow.get_or_insert_with(|| ColumnBuilder::new(ColumnType::Dynamic)).text(self.row, &self.scratch);
+            self.overflow.get_or_insert_with(|| ColumnBuilder::new(ColumnType::Dynamic, 16)).text(self.row, &self.scratch);
         }
         self.row += 1;
     }
@@ -291,8 +306,18 @@ impl<'s> Rows<'s> {
                 NONE => break,
                 column => column,
             };
-            match self.columns[column as usize].offer(self.row, value, &mut self.scratch) {
-                Offer::Taken => return,
+            let builder = &mut self.columns[column as usize];
+            let first = !builder.is_used();
+            if first && self.used.saturating_mul(self.row) >= self.options.limits.cells_max {
+                // The rows before it would get a null each: they do not fit, and the request is refused.
+                self.used += 1;
+                return;
+            }
+            match builder.offer(self.row, value, &mut self.scratch) {
+                Offer::Taken => {
+                    self.used += usize::from(first);
+                    return;
+                }
                 Offer::Occupied => break,
                 Offer::Mismatch => match self.sibling(slot, value.suffix()) {
                     Some(sibling) => slot = sibling,

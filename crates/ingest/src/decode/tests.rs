@@ -305,6 +305,33 @@ fn a_record_of_too_many_bytes_is_refused_without_parsing_it() {
 }
 
 #[test]
+fn few_bytes_of_many_cells_are_refused_before_they_take_memory() {
+    let limits = RequestLimits { cells_max: 1_000, ..RequestLimits::default() };
+    let wide = |columns: usize| format!("{{{}}}\n", (0..columns).map(|n| format!("\"c{n}\":1")).collect::<Vec<_>>().join(","));
+    let (narrow, refused) = ("{}\n".repeat(99), "the body's rows times its columns are more than 1000: send fewer rows at a time");
+    let taken = |body: &str| decode(body.as_bytes(), &TableSchema::new(), &options(&limits)).map(|decoded| decoded.batch.num_rows());
+    assert_eq!(taken(&format!("{}{narrow}", wide(9))).unwrap(), 100, "ten columns, the time among them");
+    assert_eq!(taken(&format!("{}{narrow}", wide(10))).unwrap_err().to_string(), refused, "too many rows");
+    assert_eq!(taken(&format!("{narrow}{}", wide(9))).unwrap(), 100);
+    assert_eq!(taken(&format!("{narrow}{}", wide(11))).unwrap_err().to_string(), refused, "columns that begin late");
+    let mismatched = format!("{}{}", wide(9), "{\"c0\":\"x\"}\n".repeat(89));
+    assert_eq!(taken(&mismatched).unwrap(), 90, "a value elsewhere than its column counts once");
+}
+
+#[test]
+fn columns_are_as_long_in_memory_as_their_rows_need() {
+    let body: String = (0..3_000).map(|n| format!("{{\"n\":{n},\"text\":\"{}\"}}\n", "x".repeat(n % 300))).collect();
+    let limits = RequestLimits::default();
+    for body in [body.clone(), format!("[{}]", body.trim_end().replace('\n', ","))] {
+        let batch = decode(body.as_bytes(), &TableSchema::new(), &options(&limits)).unwrap().batch;
+        for column in batch.columns() {
+            let (held, needed) = (column.get_buffer_memory_size(), column.to_data().get_slice_memory_size().unwrap());
+            assert!(held * 4 <= needed * 5, "{held} bytes held for {needed}");
+        }
+    }
+}
+
+#[test]
 fn skipped_records_are_told_one_by_one_and_the_others_stay() {
     let limits = RequestLimits { rejected_bytes_max: 5, ..RequestLimits::default() };
     let options = DecodeOptions { on_error: OnError::Skip, ..options(&limits) };
