@@ -202,7 +202,7 @@ fn said(status: StatusCode, body: &[u8]) -> (String, Option<(usize, usize)>) {
     (text, figure("line").zip(figure("pos")))
 }
 
-fn root_cause(error: &reqwest::Error) -> String {
+pub(crate) fn root_cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;

@@ -3,11 +3,12 @@
 use std::io::{Read, Write, stdin, stdout};
 
 use clap::{Args, ValueEnum};
+use http_body_util::BodyExt;
 use reqwest::{Method, Response, header};
 use serde_json::{Value, json};
 
 use crate::Failure;
-use crate::client::{CallError, InWorkspace, Target};
+use crate::client::{CallError, InWorkspace, Target, root_cause};
 use crate::output;
 
 /// A query read from stdin is at most so long; the server takes less.
@@ -85,7 +86,7 @@ impl Query {
                 output::print(&String::from_utf8_lossy(&body))?;
                 partial(&serde_json::from_slice(&body).unwrap_or_default())
             }
-            Shape::Csv | Shape::Ndjson => copy(client.send(request).await.map_err(pointed)?).await,
+            Shape::Csv | Shape::Ndjson => copy(client.send(request.header(header::TE, "trailers")).await.map_err(pointed)?).await,
         }
     }
 }
@@ -128,28 +129,35 @@ fn partial(answer: &Value) -> Result<(), Failure> {
     match error["code"].as_str() {
         None => Ok(()),
         Some(code) => {
-            let deeper = error["details"][0]["message"].as_str().or(error["message"].as_str());
-            Err(Failure::Partly(format!("{code}: {}", deeper.unwrap_or("the answer is not complete"))))
+            // Azure's form: the reason stands innermost.
+            let detail = &error["details"][0];
+            let mut innermost = detail;
+            while innermost["innererror"].is_object() {
+                innermost = &innermost["innererror"];
+            }
+            let said = [innermost, detail, error].into_iter().find_map(|error| error["message"].as_str());
+            Err(Failure::Partly(format!("{code}: {}", said.unwrap_or("the answer is not complete"))))
         }
     }
 }
 
-/// Streams a body to stdout. The server breaks the connection where an answer cannot be completed.
-async fn copy(mut response: Response) -> Result<(), Failure> {
+/// Streams a body to stdout. Where an answer cannot be completed the server says why in a trailer, or breaks the connection.
+async fn copy(response: Response) -> Result<(), Failure> {
+    let mut body = http::Response::<reqwest::Body>::from(response).into_body();
     let mut written = false;
-    loop {
-        match response.chunk().await {
-            Ok(None) => break,
-            Ok(Some(chunk)) => {
-                let mut out = stdout().lock();
-                out.write_all(&chunk)?;
-                out.flush()?;
-                written = true;
-            }
-            Err(error) => {
-                let text = format!("the answer broke off: {error}; what was printed is not complete");
-                return Err(if written { Failure::Partly(text) } else { Failure::Failed(text) });
-            }
+    let failed = |why: String, written: bool| {
+        let text = format!("{why}; what was printed is not complete");
+        if written { Failure::Partly(text) } else { Failure::Failed(text) }
+    };
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| failed(format!("the answer broke off: {}", root_cause(&error)), written))?;
+        if let Some(chunk) = frame.data_ref() {
+            let mut out = stdout().lock();
+            out.write_all(chunk)?;
+            out.flush()?;
+            written = true;
+        } else if let Some(why) = frame.trailers_ref().and_then(|trailers| trailers.get("x-error")) {
+            return Err(failed(String::from_utf8_lossy(why.as_bytes()).into_owned(), written));
         }
     }
     Ok(())
@@ -175,5 +183,8 @@ mod tests {
         assert_eq!(partial(&answer), Ok(()));
         let cut = json!({"tables": [], "error": {"code": "PartialError", "message": "m", "details": [{"message": "row limit"}]}});
         assert_eq!(partial(&cut), Err(Failure::Partly("PartialError: row limit".into())));
+        let azure = json!({"error": {"code": "PartialError", "message": "m", "details": [{"message": "something went wrong",
+            "innererror": {"code": "-2133196797", "message": "more than 500 records"}}]}});
+        assert_eq!(partial(&azure), Err(Failure::Partly("PartialError: more than 500 records".into())));
     }
 }

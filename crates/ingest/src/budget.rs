@@ -69,6 +69,14 @@ impl Share {
         Ok(())
     }
 
+    /// Takes what is missing to hold so many bytes in all.
+    ///
+    /// # Errors
+    /// As [`Share::grow`].
+    pub fn cover(&mut self, bytes: u64) -> Result<(), IngestError> {
+        self.grow(bytes.saturating_sub(self.bytes))
+    }
+
     /// Bytes this request holds.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -99,6 +107,10 @@ mod tests {
         drop(one);
         two.grow(60).unwrap();
         assert_eq!(budget.bytes(), 60);
+        two.cover(50).unwrap();
+        assert_eq!(budget.bytes(), 60);
+        two.cover(70).unwrap();
+        assert_eq!(budget.bytes(), 70);
         drop(two);
         assert_eq!(budget.bytes(), 0);
     }

@@ -120,6 +120,9 @@ pub enum IngestError {
     /// No such table.
     #[error("there is no table {0} in this workspace")]
     NoTable(String),
+    /// A table that only the server writes to.
+    #[error("the table {table} is written by the server alone")]
+    OwnTable { table: &'static str },
     /// The server is going down.
     #[error("the server is stopping")]
     Stopping,
@@ -160,6 +163,7 @@ impl IngestError {
             | Self::TooManyBadRecords { .. }
             | Self::BadEncoding { .. }
             | Self::Name(_)
+            | Self::OwnTable { .. }
             | Self::BadBatchId { .. } => ErrorKind::Invalid,
             Self::BodyTooLarge { .. } | Self::RatioTooLarge { .. } | Self::TooSparse { .. } => ErrorKind::TooLarge,
             Self::UnsupportedEncoding => ErrorKind::Unsupported,
@@ -196,6 +200,7 @@ impl IngestError {
             Self::SchemaContended => "SchemaContended",
             Self::NoWorkspace => "WorkspaceNotFound",
             Self::NoTable(_) => "TableNotFound",
+            Self::OwnTable { .. } => "ReservedTable",
             Self::Stopping => "Stopping",
             Self::Failpoint { .. } => "Failpoint",
             Self::Internal { .. } => "InternalError",

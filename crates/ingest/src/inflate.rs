@@ -23,11 +23,12 @@ pub fn inflate(wire: &Bytes, encoding: Encoding, limits: &RequestLimits, share: 
         return Err(IngestError::BodyTooLarge { limit: limits.wire_bytes_max, when: "on the wire" });
     }
     match encoding {
+        // Perhaps taken from the budget already while it was read.
         Encoding::Identity => {
             if wire.len() as u64 > limits.inflated_bytes_max {
                 return Err(IngestError::BodyTooLarge { limit: limits.inflated_bytes_max, when: "in all" });
             }
-            share.grow(wire.len() as u64)?;
+            share.cover(wire.len() as u64)?;
             Ok(wire.clone())
         }
         Encoding::Gzip => drain(MultiGzDecoder::new(&wire[..]), "gzip", wire.len(), limits, share).map(Bytes::from),

@@ -136,14 +136,34 @@ impl Intake {
     /// [`IngestError`]; then nothing of the request is in its table, unless the log's disk failed at the last moment:
     /// send it again with the same batch id.
     pub async fn ingest(self: &Arc<Self>, request: IngestRequest) -> Result<IngestReply, IngestError> {
-        let share = self.budget.enter()?;
+        let share = self.enter()?;
+        self.ingest_within(request, share).await
+    }
+
+    /// Lets a request in whose body is still to be read: its bytes are to be taken from the share as they come.
+    ///
+    /// # Errors
+    /// [`IngestError::Overloaded`].
+    pub fn enter(&self) -> Result<Share, IngestError> {
+        self.budget.enter()
+    }
+
+    /// As [`Intake::ingest`], for a request let in before.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn ingest_within(self: &Arc<Self>, request: IngestRequest, share: Share) -> Result<IngestReply, IngestError> {
+        if request.table.as_str() == REJECTED_TABLE {
+            // Its rows say what the server refused: nobody else may say so.
+            return Err(IngestError::OwnTable { table: REJECTED_TABLE });
+        }
         let intake = self.clone();
         tokio::spawn(async move { intake.take(request, share).await })
             .await
             .map_err(|error| IngestError::internal("taking the request", error))?
     }
 
-    async fn take(&self, request: IngestRequest, share: Share) -> Result<IngestReply, IngestError> {
+    async fn take(&self, mut request: IngestRequest, share: Share) -> Result<IngestReply, IngestError> {
         let arrival = self.deps.world.clock.wall().0;
         let arrival_ms = arrival.div_euclid(1_000_000);
         let turn = match &request.batch_id {
@@ -157,7 +177,7 @@ impl Intake {
                 }
             }
         };
-        let outcome = self.take_new(&request, share, arrival, turn.as_ref()).await;
+        let outcome = self.take_new(&mut request, share, arrival, turn.as_ref()).await;
         let kind = outcome.as_ref().map_or_else(IngestError::code, |_| "ok");
         metrics::counter!("ingest_requests_total", "outcome" => kind).increment(1);
         let (reply, bytes) = outcome?;
@@ -176,7 +196,7 @@ impl Intake {
 
     async fn take_new(
         &self,
-        request: &IngestRequest,
+        request: &mut IngestRequest,
         share: Share,
         arrival: i64,
         turn: Option<&Turn>,
@@ -302,8 +322,9 @@ impl Intake {
         .await?
     }
 
-    async fn inflate(&self, request: &IngestRequest, mut share: Share) -> Result<(Bytes, Share), IngestError> {
-        let (wire, encoding, limits) = (request.body.clone(), request.encoding, self.config.limits.clone());
+    /// The body leaves the request: it takes memory no longer than it is needed.
+    async fn inflate(&self, request: &mut IngestRequest, mut share: Share) -> Result<(Bytes, Share), IngestError> {
+        let (wire, encoding, limits) = (std::mem::take(&mut request.body), request.encoding, self.config.limits.clone());
         self.on_decoder(encoding == Encoding::Identity, move || inflate(&wire, encoding, &limits, &mut share).map(|body| (body, share)))
             .await?
     }

@@ -119,7 +119,9 @@ impl Intake {
             }
         };
         let (now, now_ms) = (self.deps.world.clock.boot(), self.deps.world.clock.wall().unix_ms());
-        let idle = self.is_idle();
+        // Merging takes memory, too: while much waits to be flushed it is left for later.
+        let pressure = self.deps.buffer.pressure();
+        let idle = self.is_idle() && pressure.total_bytes.saturating_mul(2) < pressure.total_bytes_max;
         let next = {
             let failing = self.retries.windows.lock();
             let may = |key: &(TableId, Epoch, Window)| failing.get(key).is_none_or(|at| now >= *at);

@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use arrow_schema::ArrowError;
 use datafusion::error::DataFusionError;
+use datafusion::parquet::errors::ParquetError;
+use datafusion::sql::sqlparser::parser::ParserError;
 use serde_json::{Value, json};
 use strongroom_catalog::CatalogError;
 use strongroom_envelope::{GuardError, OpenError};
@@ -223,13 +225,6 @@ pub(crate) fn engine_error(error: DataFusionError, text: &str) -> QueryError {
                 *inner
             }
             DataFusionError::Collection(mut all) if !all.is_empty() => all.swap_remove(0),
-            DataFusionError::Shared(inner) => {
-                let shared = QueryError::invalid("QueryFailed", inner.strip_backtrace());
-                return match &*inner {
-                    DataFusionError::ResourcesExhausted(_) => exhausted(&inner.strip_backtrace()),
-                    _ => shared,
-                };
-            }
             other => break finish(&other, text, span, notes),
         };
     }
@@ -239,8 +234,41 @@ fn exhausted(message: &str) -> QueryError {
     QueryError::new(ErrorKind::TooLarge, "MemoryLimitExceeded", format!("the query needs more memory than it may have: {message}"))
 }
 
+/// The error that others were wrapped around: Arrow and Parquet carry those of the expressions they evaluate.
+fn deepest(error: &DataFusionError) -> &DataFusionError {
+    let carried: Option<&(dyn std::error::Error + Send + Sync + 'static)> = match error {
+        DataFusionError::External(inner) => Some(inner.as_ref()),
+        DataFusionError::ParquetError(error) => match error.as_ref() {
+            ParquetError::External(inner) => Some(inner.as_ref()),
+            _ => None,
+        },
+        DataFusionError::ArrowError(error, _) => match error.as_ref() {
+            ArrowError::ExternalError(inner) => Some(inner.as_ref()),
+            _ => None,
+        },
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => return deepest(inner),
+        DataFusionError::Shared(inner) => return deepest(inner),
+        _ => None,
+    };
+    carried.and_then(|inner| inner.downcast_ref::<DataFusionError>()).map_or(error, deepest)
+}
+
+/// Whether it is an expression that broke while Parquet filtered by it: of that only the `Debug` text is left.
+fn broke_in_filter(error: &DataFusionError) -> bool {
+    let text = error.strip_backtrace();
+    text.split_once("Error evaluating filter predicate: ").is_some_and(|(_, rest)| rest.contains("Internal(\""))
+}
+
 fn finish(error: &DataFusionError, text: &str, span: Option<datafusion::common::Span>, notes: Vec<String>) -> QueryError {
-    let message = error.strip_backtrace();
+    let error = deepest(error);
+    let message = match error {
+        // Its own `Display` is `Debug`.
+        DataFusionError::SQL(error, _) => match error.as_ref() {
+            ParserError::TokenizerError(message) | ParserError::ParserError(message) => format!("SQL: {message}"),
+            ParserError::RecursionLimitExceeded => "SQL: the query nests too deep".to_owned(),
+        },
+        error => error.strip_backtrace(),
+    };
     let trimmed = message.split_once(": ").map_or(message.as_str(), |(_, rest)| rest).to_owned();
     let place = span.map(|span| byte_range(text, span.start.line, span.start.column, span.end.line, span.end.column));
     let mut found = match error {
@@ -257,6 +285,7 @@ fn finish(error: &DataFusionError, text: &str, span: Option<datafusion::common::
         DataFusionError::ArrowError(error, _) if quota(error) => exhausted(&trimmed),
         DataFusionError::IoError(_) => QueryError::new(ErrorKind::Unavailable, "SpillFailed", "the spill directory failed"),
         DataFusionError::Internal(_) => QueryError::internal(trimmed),
+        error if broke_in_filter(error) => QueryError::internal("an expression broke while blocks were filtered by it"),
         DataFusionError::ParquetError(_) | DataFusionError::ObjectStore(_) => {
             QueryError::new(ErrorKind::Corrupt, "IntegrityError", format!("a block could not be read: {trimmed}"))
         }

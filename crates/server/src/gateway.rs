@@ -20,7 +20,6 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, delete, get, patch, post};
@@ -80,10 +79,8 @@ async fn no_route() -> ApiError {
     ApiError::new(ErrorKind::NotFound, "PathNotFoundError", "there is no such path here")
 }
 
-async fn no_method() -> Response {
-    let mut response = ApiError::new(ErrorKind::Invalid, "MethodNotAllowed", "this path does not take that method").into_response();
-    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-    response
+async fn no_method() -> ApiError {
+    ApiError::new(ErrorKind::Invalid, "MethodNotAllowed", "this path does not take that method")
 }
 
 /// One line and two metrics per request: the route's template, never the path or the query string.

@@ -9,7 +9,7 @@ const NS: i128 = 1_000_000_000;
 /// (nanoseconds since 1970). The range is start included, end excluded, as Azure has it.
 ///
 /// # Errors
-/// A sentence that names the part that is wrong.
+/// A sentence that names the part that is wrong; an end before the start is wrong, too.
 pub(crate) fn parse(text: &str, now: i64) -> Result<TimeRange, String> {
     let text = text.trim();
     let (start, end) = match text.split_once('/') {
@@ -21,6 +21,9 @@ pub(crate) fn parse(text: &str, now: i64) -> Result<TimeRange, String> {
             (true, true) => return Err(format!("the timespan {text:?} has two durations and no instant")),
         },
     };
+    if start > end {
+        return Err(format!("the timespan {text:?} ends before it starts"));
+    }
     let clamp = |at: i128| i64::try_from(at.clamp(i128::from(i64::MIN), i128::from(i64::MAX))).expect("clamped");
     Ok(TimeRange { start: clamp(start), end: clamp(end - 1) })
 }
@@ -101,7 +104,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_named() {
-        for text in ["", "P", "1D", "P1", "PT1D", "P1D/P1D", "yesterday/today", "P99999999999999999999D"] {
+        for text in ["", "P", "1D", "P1", "PT1D", "P1D/P1D", "yesterday/today", "P99999999999999999999D", "2024-01-02/2024-01-01"] {
             assert!(parse(text, NOW).is_err(), "{text}");
         }
     }

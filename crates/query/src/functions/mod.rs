@@ -101,6 +101,13 @@ pub(crate) fn convert(value: Typed, kind: ColumnType) -> Typed {
     scalars::convert(value, kind)
 }
 
+/// The first constant argument that should be a regular expression and is none, and why. `function` is a name in KQL or in SQL,
+/// `constant` gives the text of constant arguments.
+pub(crate) fn bad_pattern<'a>(function: &str, constant: impl Fn(usize) -> Option<&'a str>) -> Option<(usize, String)> {
+    let at = scalars::pattern_at(function, &constant)?;
+    Some((at, scalars::pattern_fault(constant(at)?)?))
+}
+
 /// Functions that SQL texts may call besides DataFusion's own.
 pub(crate) fn sql_functions() -> (Vec<ScalarUDF>, Vec<AggregateUDF>) {
     (scalars::for_sql(), aggregates::for_sql())

@@ -17,9 +17,18 @@ fn typed(bound: &Bound) -> Typed {
 /// A call of a scalar function.
 pub(super) fn call(name: &str, name_span: Span, arguments: &[Bound], now: i64) -> Outcome<Bound> {
     let Some(spec) = functions::scalar(name) else { return Err(unknown(name, name_span)) };
+    check_pattern(name, arguments)?;
     let value =
         spec.bind(arguments.iter().map(typed).collect(), &CallContext { now }).map_err(|misfit| complain(misfit, name_span, arguments))?;
     Ok(Bound::new(value.expr, value.kind, name_span))
+}
+
+/// A constant that is no regular expression matches nothing: it is told, not run.
+fn check_pattern(name: &str, arguments: &[Bound]) -> Outcome<()> {
+    match functions::bad_pattern(name, |at| arguments.get(at).and_then(Bound::literal_text)) {
+        Some((at, why)) => Err(Problem::new(arguments[at].span, "BadRegex", why)),
+        None => Ok(()),
+    }
 }
 
 /// A misfit with the place of the argument at fault.
@@ -58,6 +67,9 @@ pub(super) fn string_operator(op: BinaryOp, op_span: Span, left: &Bound, right: 
     let Some(spec) = functions::operator(op) else {
         return Err(Problem::unsupported(op_span, format!("`{}`", op.as_str()), super::known::operator_alternative(op)));
     };
+    if op == BinaryOp::MatchesRegex {
+        check_pattern("matches_regex", &[left.clone(), right.clone()])?;
+    }
     let value = spec
         .bind(vec![typed(left), typed(right)], &CallContext { now })
         .map_err(|misfit| complain(misfit, op_span, &[left.clone(), right.clone()]))?;

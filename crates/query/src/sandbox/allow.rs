@@ -61,7 +61,7 @@ const REFUSED: &[&str] = &[
     "file_row_index", "input_file_name",
 ];
 
-static DEFAULTS: LazyLock<HashSet<String>> =
+pub(super) static DEFAULTS: LazyLock<HashSet<String>> =
     LazyLock::new(|| SessionStateDefaults::default_scalar_functions().iter().map(|function| function.name().to_owned()).collect());
 
 /// Whether SQL may call this scalar function of DataFusion's.

@@ -7,22 +7,23 @@ use std::sync::Arc;
 use arrow_schema::DataType;
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::config::ConfigOptions;
 use datafusion::datasource::provider_as_source;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner};
-use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
+use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, Operator, ScalarUDF, TableSource, WindowUDF};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::planner::{ParserOptions, SqlToRel};
 use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::sqlparser::ast::{ObjectName, Query, Select, SetExpr, Statement as SqlStatement, TableFactor, Visit, Visitor};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 
-use super::allow::allowed;
-use crate::QueryError;
+use super::allow::{DEFAULTS, allowed};
 use crate::error::engine_error;
 use crate::resolve::{BoundContext, did_you_mean};
+use crate::{QueryError, functions};
 
 /// Functions of ours that SQL may call, by name and alias.
 pub(crate) struct OwnFunctions {
@@ -249,7 +250,64 @@ impl Sql {
         let world = World { state, own, tables: &bound.tables };
         let options =
             ParserOptions::new().with_enable_ident_normalization(false).with_collect_spans(true).with_map_string_types_to_utf8view(true);
-        SqlToRel::new_with_options(&world, options).statement_to_plan(self.statement).map_err(|error| engine_error(error, text))
+        let plan =
+            SqlToRel::new_with_options(&world, options).statement_to_plan(self.statement).map_err(|error| engine_error(error, text))?;
+        check_patterns(&plan, text)?;
+        Ok(plan)
+    }
+}
+
+/// Constant regular expressions must be some: told here with their place, not by whatever meets them first.
+fn check_patterns(plan: &LogicalPlan, text: &str) -> std::result::Result<(), QueryError> {
+    let mut bad: Option<(String, String)> = None;
+    let walked = plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                bad = bad_pattern(expr);
+                Ok(if bad.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+            })
+        })
+    });
+    walked.map_err(|error| engine_error(error, text))?;
+    let Some((pattern, why)) = bad else { return Ok(()) };
+    // The plan does not know where a constant stood: where its text comes first.
+    Err(match text.find(&format!("'{}'", pattern.replace('\'', "''"))) {
+        Some(at) => QueryError::semantic(text, at..at + pattern.len() + 2, "BadRegex", why),
+        None => QueryError::invalid("SemanticError", why),
+    })
+}
+
+/// The constant in a call or a comparison that should be a regular expression and is none, and why.
+fn bad_pattern(expr: &Expr) -> Option<(String, String)> {
+    let found = |function: &str, arguments: &[&Expr]| {
+        let constant = |at: usize| arguments.get(at).and_then(|argument| constant_text(argument));
+        let (at, why) = functions::bad_pattern(function, constant)?;
+        Some((constant(at)?.to_owned(), why))
+    };
+    match expr {
+        Expr::ScalarFunction(call) => {
+            let name = call.func.name();
+            if DEFAULTS.contains(name) && !name.starts_with("regexp_") {
+                // SQL's own `replace` takes no pattern.
+                return None;
+            }
+            found(name, &call.args.iter().collect::<Vec<_>>())
+        }
+        Expr::BinaryExpr(binary) => match binary.op {
+            Operator::RegexMatch | Operator::RegexIMatch | Operator::RegexNotMatch | Operator::RegexNotIMatch => {
+                found("regexp_like", &[&*binary.left, &*binary.right])
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn constant_text(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Literal(value, _) => value.try_as_str().flatten(),
+        Expr::Cast(cast) => constant_text(&cast.expr),
+        _ => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use strongroom_model::ErrorKind;
@@ -20,11 +20,28 @@ const SILENCE: Duration = Duration::from_secs(30);
 const DRAIN_BYTES: usize = 64 << 20;
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
+/// The most that is made room for because a header says so many bytes will come.
+const ROOM_MAX: usize = 4 << 20;
+
 /// The whole body, at most `limit` bytes, at no less than the configured pace.
 ///
 /// # Errors
 /// 413 past the limit, 408-like [`ErrorKind::Invalid`] when it is too slow or breaks off.
-pub(crate) async fn read(mut body: Body, limit: usize, config: &GatewayConfig) -> Result<Bytes, ApiError> {
+pub(crate) async fn read(body: Body, limit: usize, config: &GatewayConfig) -> Result<Bytes, ApiError> {
+    read_counted(body, limit, config, |_| Ok(())).await
+}
+
+/// Likewise; `count` is told the length of each piece before it is kept and may refuse it.
+///
+/// # Errors
+/// As [`read`], and what `count` says.
+pub(crate) async fn read_counted(
+    mut body: Body,
+    limit: usize,
+    config: &GatewayConfig,
+    mut count: impl FnMut(usize) -> Result<(), ApiError>,
+) -> Result<Bytes, ApiError> {
+    let expected = usize::try_from(HttpBody::size_hint(&body).lower()).unwrap_or(usize::MAX).min(limit).min(ROOM_MAX);
     let start = Instant::now();
     let mut first: Option<Bytes> = None;
     let mut joined = BytesMut::new();
@@ -52,6 +69,10 @@ pub(crate) async fn read(mut body: Body, limit: usize, config: &GatewayConfig) -
                 format!("the request body is larger than {limit} bytes; send smaller batches"),
             ));
         }
+        if let Err(refused) = count(data.len()) {
+            drain(body).await;
+            return Err(refused);
+        }
         let age = start.elapsed();
         if age > GRACE && (total as u64) < config.body_min_bytes_per_second.saturating_mul(age.as_secs()) {
             return Err(too_slow(config));
@@ -61,7 +82,7 @@ pub(crate) async fn read(mut body: Body, limit: usize, config: &GatewayConfig) -
             None if joined.is_empty() => first = Some(data),
             None => joined.extend_from_slice(&data),
             Some(before) => {
-                joined.reserve(before.len() + data.len());
+                joined.reserve(expected.max(before.len() + data.len()));
                 joined.extend_from_slice(&before);
                 joined.extend_from_slice(&data);
             }

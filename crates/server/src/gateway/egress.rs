@@ -12,11 +12,19 @@ const PIECE: usize = 64 << 10;
 
 /// A body that breaks off once the gate is shut.
 pub(crate) fn guarded(egress: Egress, bytes: impl Stream<Item = Result<Bytes, QueryError>> + Send + 'static) -> Body {
+    Body::from_stream(pieces(egress, bytes))
+}
+
+/// The bytes in small pieces, each past the gate; the gate's own error once it is shut.
+pub(crate) fn pieces(
+    egress: Egress,
+    bytes: impl Stream<Item = Result<Bytes, QueryError>> + Send + 'static,
+) -> impl Stream<Item = Result<Bytes, QueryError>> + Send + 'static {
     let pieces = bytes.map_ok(|bytes| futures::stream::iter(cut(bytes)).map(Ok)).try_flatten();
-    Body::from_stream(pieces.and_then(move |piece: Bytes| {
+    pieces.and_then(move |piece: Bytes| {
         let egress = egress.clone();
         async move { egress.pass().await.map(|()| piece) }
-    }))
+    })
 }
 
 fn cut(mut bytes: Bytes) -> impl Iterator<Item = Bytes> {

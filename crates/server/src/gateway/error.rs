@@ -82,7 +82,12 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let this = *self.0;
-        let status = status(this.kind);
+        // Two refusals that only HTTP knows.
+        let status = match this.code {
+            "MethodNotAllowed" => StatusCode::METHOD_NOT_ALLOWED,
+            "NotAcceptable" => StatusCode::NOT_ACCEPTABLE,
+            _ => status(this.kind),
+        };
         metrics::counter!("server_errors_total", "code" => this.code).increment(1);
         if status.is_server_error() && !this.kind.is_transient() {
             tracing::error!(code = this.code, "a request failed");

@@ -35,25 +35,31 @@ pub(crate) async fn ingest(
     })?;
     let workspace = who.workspace(&app, &workspace, "workspaces/ingest/action").await?;
     let table: TableName = table.parse().map_err(|error| ApiError::new(ErrorKind::Invalid, "InvalidTableName", error).target("table"))?;
+    let encoding = encoding(&headers)?;
+    let mut share = app.site.intake.enter().map_err(|error| ingest_error(&error))?;
+    let gateway = &app.site.config.gateway;
     let request = IngestRequest {
         workspace,
         principal: who.0.principal,
         table,
-        encoding: encoding(&headers)?,
+        encoding,
         format: format(&headers, parameters.format.as_deref())?,
         time_field: match parameters.time_field {
             Some(field) => Some(field),
             None => text(&headers, "x-time-field")?,
         },
-        batch_id: text(&headers, "x-batch-id")?,
+        batch_id: batch_id(&headers)?,
         on_error: match parameters.on_error.as_deref() {
             None | Some("refuse") => OnError::Refuse,
             Some("skip") => OnError::Skip,
             Some(_) => return Err(ApiError::new(ErrorKind::Invalid, "BadParameter", "on_error is refuse or skip").target("on_error")),
         },
-        body: body::read(body, app.site.config.gateway.max_body_bytes, &app.site.config.gateway).await?,
+        body: body::read_counted(body, gateway.max_body_bytes, gateway, |more| {
+            share.grow(more as u64).map_err(|error| ingest_error(&error))
+        })
+        .await?,
     };
-    let reply = app.site.intake.ingest(request).await.map_err(|error| ingest_error(&error))?;
+    let reply = app.site.intake.ingest_within(request, share).await.map_err(|error| ingest_error(&error))?;
     Ok(Json(json!({
         "accepted": reply.accepted,
         "rejected": reply.rejected,
@@ -105,6 +111,15 @@ fn text(headers: &HeaderMap, name: &'static str) -> Result<Option<String>, ApiEr
     let text = std::str::from_utf8(value.as_bytes())
         .map_err(|_| ApiError::new(ErrorKind::Invalid, "BadHeader", format!("the header {name} is not UTF-8")).target(name))?;
     Ok((!text.is_empty()).then(|| text.to_owned()))
+}
+
+/// An id that is there but empty is a sender's mistake: without one a retry would double its rows.
+fn batch_id(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let found = text(headers, "x-batch-id")?;
+    if found.is_none() && headers.contains_key("x-batch-id") {
+        return Err(ApiError::new(ErrorKind::Invalid, "BadHeader", "the header x-batch-id is empty").target("x-batch-id"));
+    }
+    Ok(found)
 }
 
 fn encoding(headers: &HeaderMap) -> Result<Encoding, ApiError> {

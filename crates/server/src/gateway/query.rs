@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
+use http_body_util::StreamBody;
+use hyper::body::Frame;
 use serde::Deserialize;
 use strongroom_model::{ErrorKind, TimeRange};
 use strongroom_query::output::{self, JsonOptions};
-use strongroom_query::{Language, Limits, QueryError, QueryRequest};
+use strongroom_query::{Egress, Language, Limits, QueryError, QueryRequest};
 
 use super::auth::Who;
 use super::error::ApiError;
@@ -61,13 +64,12 @@ pub(crate) async fn by_body(
     body: Body,
 ) -> Result<Response, ApiError> {
     let bytes = body::read(body, SMALL_BODY, &app.site.config.gateway).await?;
-    let question: Question = serde_json::from_slice(&bytes).map_err(|error| {
-        ApiError::new(
-            ErrorKind::Invalid,
-            "BadArgumentError",
-            format!("the body is not {{\"query\": \"…\"}}: {error}", error = plain(&error)),
-        )
-    })?;
+    let wrong = |why: &str| ApiError::new(ErrorKind::Invalid, "BadArgumentError", format!("the body is not {{\"query\": \"…\"}}: {why}"));
+    // Serde would take an array of the fields in their order, too.
+    if matches!(bytes.trim_ascii_start().first(), Some(first) if *first != b'{') {
+        return Err(wrong("it must be a JSON object"));
+    }
+    let question: Question = serde_json::from_slice(&bytes).map_err(|error| wrong(&plain(&error)))?;
     answer(&app, &who, &workspace, question, parameters.timespan, &headers).await
 }
 
@@ -124,11 +126,41 @@ async fn answer(
             let whole = output::json(answer, options).await.map_err(|error| query_error(&error))?;
             ("application/json", egress::guarded(egress, futures::stream::once(async { Ok(whole.into()) })))
         }
-        Shape::NdJson => ("application/x-ndjson", egress::guarded(egress, output::ndjson(answer))),
-        Shape::Csv => ("text/csv; charset=utf-8; header=present", egress::guarded(egress, output::csv(answer))),
-        Shape::Arrow => ("application/vnd.apache.arrow.stream", egress::guarded(egress, output::arrow_ipc(answer))),
+        Shape::NdJson => ("application/x-ndjson", streamed(egress, output::ndjson(answer), headers)),
+        Shape::Csv => ("text/csv; charset=utf-8; header=present", streamed(egress, output::csv(answer), headers)),
+        Shape::Arrow => ("application/vnd.apache.arrow.stream", streamed(egress, output::arrow_ipc(answer), headers)),
     };
-    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(media_type))], body).into_response())
+    let mut response = ([(header::CONTENT_TYPE, HeaderValue::from_static(media_type))], body).into_response();
+    if shape != Shape::Json && takes_trailers(headers) {
+        response.headers_mut().insert(header::TRAILER, HeaderValue::from_static(ERROR_TRAILER));
+    }
+    Ok(response)
+}
+
+/// The trailer that says why a streamed answer is not whole: `Code: sentence`.
+const ERROR_TRAILER: &str = "x-error";
+
+/// A stream that fails breaks the connection, so that nobody takes a part for the whole. A client that says it reads
+/// trailers (`TE: trailers`, RFC 9110 §6.5.1) is told the reason there instead.
+fn streamed(egress: Egress, stream: output::ByteStream, headers: &HeaderMap) -> Body {
+    if !takes_trailers(headers) {
+        return egress::guarded(egress, stream);
+    }
+    Body::new(StreamBody::new(egress::pieces(egress, stream).map(|next| {
+        Ok::<_, std::convert::Infallible>(match next {
+            Ok(bytes) => Frame::data(bytes),
+            Err(error) => {
+                let said = format!("{}: {}", error.code(), error.message()).replace(|c: char| c.is_control(), " ");
+                let value = HeaderValue::from_bytes(said.as_bytes()).unwrap_or(HeaderValue::from_static("InternalError"));
+                Frame::trailers(HeaderMap::from_iter([(HeaderName::from_static(ERROR_TRAILER), value)]))
+            }
+        })
+    })))
+}
+
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    let mut offers = headers.get_all(header::TE).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    offers.any(|offer| offer.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case("trailers")))
 }
 
 /// A query's error with its place in the text.
@@ -143,30 +175,47 @@ pub(crate) fn query_error(error: &QueryError) -> ApiError {
     api
 }
 
+/// The shape the client likes best (RFC 9110 §12.5.1); the order here decides between equals.
 fn accepted(headers: &HeaderMap) -> Result<Shape, ApiError> {
-    let mut any = false;
-    for value in headers.get_all(header::ACCEPT) {
-        for one in value.to_str().unwrap_or_default().split(',') {
-            let media_type = one.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-            match media_type.as_str() {
-                "" => {}
-                "application/json" | "*/*" | "application/*" => return Ok(Shape::Json),
-                "application/x-ndjson" | "application/jsonlines" => return Ok(Shape::NdJson),
-                "text/csv" | "text/*" => return Ok(Shape::Csv),
-                "application/vnd.apache.arrow.stream" => return Ok(Shape::Arrow),
-                _ => any = true,
-            }
-        }
+    const SHAPES: [(Shape, &[&str]); 4] = [
+        (Shape::Json, &["application/json"]),
+        (Shape::NdJson, &["application/x-ndjson", "application/jsonlines"]),
+        (Shape::Csv, &["text/csv"]),
+        (Shape::Arrow, &["application/vnd.apache.arrow.stream"]),
+    ];
+    let offers: Vec<(String, f32)> = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .flat_map(|value| value.to_str().unwrap_or_default().split(','))
+        .filter_map(|one| {
+            let mut parts = one.split(';').map(|part| part.trim().to_ascii_lowercase());
+            let range = parts.next().filter(|range| !range.is_empty())?;
+            let weight = parts.find_map(|parameter| parameter.strip_prefix("q=").map(|q| q.parse().unwrap_or(0.0)));
+            Some((range, weight.unwrap_or(1.0)))
+        })
+        .collect();
+    if offers.is_empty() {
+        return Ok(Shape::Json);
     }
-    if any {
-        return Err(ApiError::new(
+    // The most specific range that names a type decides for it, so `*/*;q=0.1` does not undo `text/csv`.
+    let weight = |names: &[&str]| {
+        let of = |name: &str| {
+            let group = format!("{}/*", name.split('/').next().unwrap_or_default());
+            let found = [name, &group, "*/*"].into_iter().find_map(|range| offers.iter().find(|(offer, _)| offer == range));
+            found.map_or(0.0, |(_, weight)| *weight)
+        };
+        names.iter().map(|name| of(name)).fold(0.0, f32::max)
+    };
+    let best = SHAPES.iter().rev().map(|(shape, names)| (*shape, weight(names))).max_by(|a, b| a.1.total_cmp(&b.1));
+    match best {
+        Some((shape, weight)) if weight > 0.0 => Ok(shape),
+        _ => Err(ApiError::new(
             ErrorKind::Unsupported,
-            "UnsupportedMediaType",
+            "NotAcceptable",
             "answers come as application/json, application/x-ndjson, text/csv or application/vnd.apache.arrow.stream",
         )
-        .target("accept"));
+        .target("accept")),
     }
-    Ok(Shape::Json)
 }
 
 /// `Prefer: wait=600,include-statistics=true,include-render=true`; what is not known there is ignored (RFC 7240 §2).

@@ -31,6 +31,7 @@ use strongroom_kql::ast::{BinaryOp, SetOp};
 use strongroom_model::ColumnType;
 
 pub(super) use convert::convert;
+pub(super) use regexes::{fault as pattern_fault, pattern_at};
 pub(crate) use spec::ScalarSpec;
 
 use super::{PathStep, Typed};

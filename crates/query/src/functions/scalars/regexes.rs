@@ -32,6 +32,28 @@ pub(super) fn compile(pattern: &str) -> Option<Regex> {
     compiled
 }
 
+/// Which argument of a function, by its name in KQL or in SQL, is a pattern; `constant` gives the text of constant arguments.
+pub(in crate::functions) fn pattern_at<'a>(function: &str, constant: impl Fn(usize) -> Option<&'a str>) -> Option<usize> {
+    match function.strip_prefix("kql_").unwrap_or(function) {
+        "extract" | "extract_text" | "extract_all" | "replace" | "trim" | "trim_start" | "trim_end" => Some(0),
+        "matches_regex" | "replace_regex" | "indexof_regex" => Some(1),
+        "regexp_like" | "regexp_match" | "regexp_replace" | "regexp_count" | "regexp_instr" => Some(1),
+        "countof" if constant(2) == Some("regex") => Some(1),
+        _ => None,
+    }
+}
+
+/// Why a text is no pattern; `None` if it is one.
+pub(in crate::functions) fn fault(pattern: &str) -> Option<String> {
+    let error = RegexBuilder::new(pattern).size_limit(SIZE_MAX_BYTES).build().err()?;
+    let told = match error {
+        regex::Error::CompiledTooBig(_) => "it compiles to too much".to_owned(),
+        // The last line says what, those before it draw where.
+        error => error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
+    };
+    Some(format!("this is no regular expression: {told}"))
+}
+
 /// The pattern of one kernel call: mostly the same for all rows.
 #[derive(Default)]
 pub(super) struct Patterns {

@@ -7,7 +7,7 @@ use strongroom_model::ColumnType;
 use crate::functions::{self, PathStep};
 use crate::kql::Binder;
 use crate::kql::bound::{Bound, BoundColumn, Rel};
-use crate::kql::expr::Scope;
+use crate::kql::expr::{Scope, overflow_hint};
 use crate::kql::names::{Namer, automatic};
 use crate::kql::problem::{Outcome, Problem};
 
@@ -145,6 +145,9 @@ fn check_patterns(rel: &Rel, patterns: &[ColumnPattern]) -> Outcome<()> {
 
 pub(super) fn unknown_column(rel: &Rel, name: &str, span: Span) -> Problem {
     let problem = Problem::new(span, "UnknownColumn", format!("there is no column `{name}` here"));
+    if let Some(hint) = overflow_hint(&rel.columns, name) {
+        return problem.hint(hint);
+    }
     match strongroom_kql::closest(name, rel.columns.iter().map(|column: &BoundColumn| column.name.as_str())) {
         Some(near) => problem.hint(format!("did you mean `{near}`?")),
         None => problem,

@@ -89,9 +89,10 @@ impl Binder<'_> {
         }
         let count = folded(convert(bound, ColumnType::Long).expr);
         match count {
-            Expr::Literal(datafusion::common::ScalarValue::Int64(Some(count)), _) => {
-                Ok(usize::try_from(count.max(0)).unwrap_or(usize::MAX))
+            Expr::Literal(datafusion::common::ScalarValue::Int64(Some(count)), _) if count < 0 => {
+                Err(Problem::new(expr.span, "InvalidCount", format!("a number of rows cannot be below 0, this is {count}")))
             }
+            Expr::Literal(datafusion::common::ScalarValue::Int64(Some(count)), _) => Ok(usize::try_from(count).unwrap_or(usize::MAX)),
             _ => Err(Problem::mismatch(expr.span, "a whole number is needed here")),
         }
     }
@@ -172,6 +173,9 @@ impl Binder<'_> {
                 .hint("`toscalar(..)` takes the first cell of a query"));
         }
         let problem = Problem::new(span, "UnknownColumn", format!("there is no column `{name}` here"));
+        if let Some(hint) = overflow_hint(scope.columns, name) {
+            return Err(problem.hint(hint));
+        }
         let known = scope.columns.iter().map(|c| c.name.as_str());
         let lets = self.scalar_names();
         Err(match strongroom_kql::closest(name, known.chain(lets.iter().map(String::as_str))) {
@@ -180,6 +184,15 @@ impl Binder<'_> {
             None => problem.hint(format!("the columns are {}", listed(scope.columns))),
         })
     }
+}
+
+/// Where fields lie that came after a table had all the columns it may have. A near name would mislead there.
+pub(in crate::kql) fn overflow_hint(columns: &[BoundColumn], name: &str) -> Option<String> {
+    let overflow = columns.iter().find(|column| column.name == "_Overflow" && column.kind == ColumnType::Dynamic)?;
+    let plain =
+        name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let path = if plain { format!(".{name}") } else { format!("[{name:?}]") };
+    Some(format!("the table has all the columns it may have; what came later is in `{}`: try `{}{path}`", overflow.name, overflow.name))
 }
 
 /// At most ten names, for a hint.

@@ -70,9 +70,10 @@ impl Binder<'_> {
         Ok(Rel::source(RelNode::OneRow, vec![], span).project(outputs, span))
     }
 
-    /// From `from` to `to`, both included if hit. Nothing for a null, a step of zero, or a step the wrong way.
+    /// From `from` to `to`, both included if hit. Nothing for a null or a step the wrong way; a step of zero has no end.
     pub(in crate::kql) fn range(&mut self, name: &Name, from: &ast::Expr, to: &ast::Expr, step: &ast::Expr, span: Span) -> Outcome<Rel> {
         let (from, to, step) = (self.constant(from)?, self.constant(to)?, self.constant(step)?);
+        let step_span = step.span;
         let kind = match (from.kind, step.kind) {
             (ColumnType::DateTime, ColumnType::TimeSpan) => ColumnType::DateTime,
             (ColumnType::TimeSpan, ColumnType::TimeSpan) => ColumnType::TimeSpan,
@@ -90,6 +91,9 @@ impl Binder<'_> {
         let step_kind = if kind == ColumnType::DateTime { ColumnType::TimeSpan } else { kind };
         let [from, to] = [from, to].map(|end| folded(convert(end, kind).expr));
         let by = folded(convert(step, step_kind).expr);
+        if number(&by) == Some(0) || real(&by) == Some(0.0) {
+            return Err(Problem::new(step_span, "InvalidStep", "a range cannot go in steps of 0"));
+        }
         let too_long = || Problem::new(span, "TooManyRows", format!("a range has at most {RANGE_ROWS_MAX} rows"));
         let array: ArrayRef = if kind == ColumnType::Real {
             let ends = (real(&from), real(&to), real(&by));
