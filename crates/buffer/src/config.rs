@@ -31,6 +31,8 @@ pub struct BufferConfig {
     pub wal_bytes_max: u64,
     /// A freeze takes no more than this and one record: a flush holds its rows twice. 48 MiB.
     pub freeze_bytes: u64,
+    /// A freeze takes rows of no more windows than this and those of one record: each becomes a block. 1,000.
+    pub freeze_windows: usize,
     /// [`crate::Buffer::grown`] wakes once one memtable holds this much. 32 MiB.
     pub grown_table_bytes: u64,
     /// [`crate::Buffer::grown`] wakes once memory or log are this full, in percent. 80.
@@ -63,6 +65,7 @@ impl Default for BufferConfig {
             memtable_bytes_max: 256 * MIB,
             wal_bytes_max: 4 * GIB,
             freeze_bytes: 48 * MIB,
+            freeze_windows: 1_000,
             grown_table_bytes: 32 * MIB,
             grown_percent: 80,
             reserve_bytes: 2 * GIB,

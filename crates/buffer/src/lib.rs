@@ -26,6 +26,7 @@ pub use config::BufferConfig;
 pub use conform::conform;
 pub use error::BufferError;
 pub use fuzz::fuzz_replay;
+pub use memtable::windows_of;
 
 /// What makes a batch id be answered once: kept with the rows it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +67,8 @@ pub struct MemSnapshot {
     pub rows: Vec<(Position, RecordBatch)>,
 }
 
-/// A memtable's oldest rows up to a position, about [`BufferConfig::freeze_bytes`] at most, to be made into blocks. Still visible to snapshots until settled.
+/// A memtable's oldest rows up to a position, about [`BufferConfig::freeze_bytes`] and
+/// [`BufferConfig::freeze_windows`] at most, to be made into blocks. Still visible to snapshots until settled.
 #[derive(Clone, Debug)]
 pub struct Frozen {
     /// The table.

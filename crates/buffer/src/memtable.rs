@@ -1,6 +1,6 @@
 //! Rows in memory, by table and epoch: what arrived and is in no block yet.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,7 +9,7 @@ use arrow::compute::{concat_batches, max, min};
 use arrow::datatypes::TimestampNanosecondType;
 use arrow_schema::SchemaRef;
 use parking_lot::{Mutex, RwLock};
-use strongroom_model::{Epoch, Position, TIME_COLUMN, TableId, TimeRange, WorkspaceId};
+use strongroom_model::{Epoch, Position, TIME_COLUMN, TableId, TimeRange, Window, WorkspaceId};
 use strongroom_world::BootTime;
 
 use crate::{BatchMark, BufferConfig, Frozen, MemSnapshot};
@@ -137,6 +137,21 @@ struct Active {
     bytes: u64,
     /// Its last position and when its first record came, if it has any.
     span: Option<(Position, BootTime)>,
+    /// The windows its rows lie in: each becomes a block.
+    windows: HashSet<Window>,
+}
+
+/// The windows that rows lie in which arrived then. Rows without times lie in none.
+#[must_use]
+pub fn windows_of(batch: &RecordBatch, arrival: i64) -> HashSet<Window> {
+    let times = batch.column_by_name(TIME_COLUMN).and_then(|times| times.as_primitive_opt::<TimestampNanosecondType>());
+    let Some(times) = times else { return HashSet::new() };
+    let (Some(least), Some(greatest)) = (min(times), max(times)) else { return HashSet::new() };
+    let (first, last) = (Window::of(least, arrival), Window::of(greatest, arrival));
+    if first == last {
+        return HashSet::from([first]);
+    }
+    times.iter().flatten().map(|time| Window::of(time, arrival)).collect()
 }
 
 impl Active {
@@ -147,6 +162,7 @@ impl Active {
         if rows.batch.num_rows() == 0 {
             return;
         }
+        self.windows.extend(windows_of(&rows.batch, rows.arrival));
         let schema = rows.batch.schema();
         let same = |shelf: &Shelf| Arc::ptr_eq(&shelf.schema, &schema) || shelf.schema == schema;
         let at = self.shelves.iter().rposition(same).unwrap_or_else(|| {
@@ -213,7 +229,7 @@ impl Memtables {
         });
         let memtable = &mut epochs[at];
         memtable.active.push(rows, now, config);
-        if memtable.active.bytes >= config.freeze_bytes {
+        if memtable.active.bytes >= config.freeze_bytes || memtable.active.windows.len() >= config.freeze_windows {
             memtable.full.push_back(std::mem::take(&mut memtable.active));
         }
         memtable.bytes()

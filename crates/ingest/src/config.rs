@@ -20,6 +20,8 @@ pub struct IngestConfig {
     pub batch_id_age_max_ms: i64,
     /// How many batch ids are remembered per workspace; the oldest goes first.
     pub batch_ids_per_workspace_max: usize,
+    /// Tables of a workspace; a request that would make another one is refused.
+    pub tables_per_workspace_max: usize,
     /// How often a request is decoded again because its table's columns changed meanwhile.
     pub schema_retries_max: u32,
     /// How long an account's, workspace's or table's row is trusted before the catalog is asked again, in milliseconds.
@@ -41,6 +43,7 @@ impl Default for IngestConfig {
             decode_threads_max: 0,
             batch_id_age_max_ms: 24 * 3_600 * 1_000,
             batch_ids_per_workspace_max: 100_000,
+            tables_per_workspace_max: 10_000,
             schema_retries_max: 8,
             row_cache_age_max_ms: 1_000,
             row_cache_entries_max: 10_000,
@@ -72,6 +75,8 @@ pub struct RequestLimits {
     pub columns_max: usize,
     /// Rows of one request times the columns they use: each cell takes memory, also one without a value.
     pub cells_max: usize,
+    /// Windows that the rows of one request lie in: hours, and days for rows more than 48 h old. Each becomes a block.
+    pub windows_max: usize,
     /// How far ahead of its arrival a row's time may lie, in nanoseconds.
     pub future_max_ns: i64,
     /// Bytes of a rejected record that are kept in the table `Rejected`.
@@ -92,6 +97,7 @@ impl Default for RequestLimits {
             depth_max: 64,
             columns_max: 500,
             cells_max: 1 << 24,
+            windows_max: 1_000,
             future_max_ns: 2 * 86_400 * 1_000_000_000,
             rejected_bytes_max: 4_096,
             rejected_records_max: 10_000,

@@ -90,6 +90,12 @@ pub enum IngestError {
     /// Many rows with few values each, in many columns.
     #[error("the body's rows times its columns are more than {limit}: send fewer rows at a time")]
     TooSparse { limit: usize },
+    /// Rows of too many different times.
+    #[error("the rows lie in more than {limit} different hours and days: sort them by time, or send fewer at a time")]
+    TooManyWindows { limit: usize },
+    /// The workspace has all the tables it may have.
+    #[error("there is no table {table} and the workspace has {limit} already, the most it may have")]
+    TooManyTables { table: String, limit: usize },
     /// It grew too much: a bomb, or padding.
     #[error("the body grows more than {limit} times when inflated")]
     RatioTooLarge { limit: u64 },
@@ -164,10 +170,11 @@ impl IngestError {
             | Self::BadEncoding { .. }
             | Self::Name(_)
             | Self::OwnTable { .. }
+            | Self::TooManyWindows { .. }
             | Self::BadBatchId { .. } => ErrorKind::Invalid,
             Self::BodyTooLarge { .. } | Self::RatioTooLarge { .. } | Self::TooSparse { .. } => ErrorKind::TooLarge,
             Self::UnsupportedEncoding => ErrorKind::Unsupported,
-            Self::BatchConflict => ErrorKind::Conflict,
+            Self::BatchConflict | Self::TooManyTables { .. } => ErrorKind::Conflict,
             Self::Overloaded { .. } => ErrorKind::Overloaded,
             Self::SchemaContended | Self::Stopping | Self::Failpoint { .. } => ErrorKind::Unavailable,
             Self::NoWorkspace | Self::NoTable(_) => ErrorKind::NotFound,
@@ -190,6 +197,8 @@ impl IngestError {
             Self::BadBody { .. } => "InvalidBody",
             Self::BodyTooLarge { .. } => "BodyTooLarge",
             Self::TooSparse { .. } => "BodyTooSparse",
+            Self::TooManyWindows { .. } => "TooManyWindows",
+            Self::TooManyTables { .. } => "TooManyTables",
             Self::RatioTooLarge { .. } => "CompressionRatioTooLarge",
             Self::BadEncoding { .. } => "InvalidContentEncoding",
             Self::UnsupportedEncoding => "UnsupportedContentEncoding",

@@ -407,12 +407,12 @@ impl Intake {
             return Ok(Some(*place));
         }
         let home = self.deps.catalog.workspace(workspace).await?.ok_or(IngestError::NoWorkspace)?;
-        let row = if make {
-            self.deps.catalog.table_ensure(workspace, table).await?
-        } else {
-            match self.deps.catalog.table_get(workspace, table).await? {
-                Some(row) => row,
-                None => return Ok(None),
+        let row = match self.deps.catalog.table_get(workspace, table).await? {
+            Some(row) => row,
+            None if !make => return Ok(None),
+            None => {
+                self.check_tables(workspace, table).await?;
+                self.deps.catalog.table_ensure(workspace, table).await?
             }
         };
         let retention_days = row.retention_days.unwrap_or(home.retention_days);
@@ -423,6 +423,16 @@ impl Intake {
         }
         places.insert(key, (place, now));
         Ok(Some(place))
+    }
+
+    /// Whether the workspace may have one table more; requests that make one at the same moment may pass together.
+    async fn check_tables(&self, workspace: WorkspaceId, table: &TableName) -> Result<(), IngestError> {
+        let limit = self.config.tables_per_workspace_max;
+        // The server's own table is not the user's doing.
+        if table.as_str() == REJECTED_TABLE || self.deps.catalog.tables(workspace).await?.len() < limit {
+            return Ok(());
+        }
+        Err(IngestError::TooManyTables { table: table.to_string(), limit })
     }
 
     /// The columns that new rows of a table meet; `None` if there is no such table.

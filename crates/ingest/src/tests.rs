@@ -598,3 +598,24 @@ fn as_text(batch: &RecordBatch) -> RecordBatch {
     let (fields, values): (Vec<_>, Vec<_>) = columns.unzip();
     RecordBatch::try_new(arrow_schema::Schema::new(fields).into(), values).unwrap()
 }
+
+#[tokio::test]
+async fn a_workspace_has_so_many_tables_and_a_request_so_many_windows() {
+    let mut site = Site::new(3).await;
+    site.config.tables_per_workspace_max = 2;
+    site.config.limits.windows_max = 3;
+    let up = site.up().await;
+    up.send("A", "{}").await.unwrap();
+    up.send("B", "{}").await.unwrap();
+    let error = up.send("C", "{}").await.unwrap_err();
+    assert_eq!((error.code(), error.kind()), ("TooManyTables", ErrorKind::Conflict));
+    up.send("A", "{}").await.expect("tables that are there take rows");
+    let skipping = IngestRequest { on_error: OnError::Skip, ..up.request("A", "{}\nno\n") };
+    assert_eq!(up.intake.ingest(skipping).await.expect("the server's own table is no user's").rejected, 1);
+    let days = |count: i64| (0..count).map(|day| format!("{{\"TimeGenerated\":{}}}\n", 86_400 * (1 + day))).collect::<String>();
+    up.send("A", days(3)).await.unwrap();
+    let error = up.send("A", days(4)).await.unwrap_err();
+    assert_eq!((error.code(), error.kind()), ("TooManyWindows", ErrorKind::Invalid));
+    let error = up.send("Rejected", "{}").await.unwrap_err();
+    assert_eq!((error.code(), error.kind()), ("ReservedTable", ErrorKind::Invalid));
+}

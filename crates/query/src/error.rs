@@ -332,3 +332,34 @@ impl From<DataFusionError> for QueryError {
         engine_error(error, "")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Our own mistakes stay ours however deep Arrow and Parquet wrap them; those of the question stay the caller's.
+    #[test]
+    fn an_internal_error_is_one_wherever_it_comes_from() {
+        let internal = || DataFusionError::Internal("lost".to_owned());
+        let arrow = |error: DataFusionError| DataFusionError::ArrowError(Box::new(ArrowError::ExternalError(Box::new(error))), None);
+        let parquet = |error: DataFusionError| DataFusionError::ParquetError(Box::new(ParquetError::External(Box::new(error))));
+        let filter = |error: &DataFusionError| {
+            let told = format!("Error evaluating filter predicate: {error:?}");
+            DataFusionError::ArrowError(Box::new(ArrowError::ComputeError(told)), None)
+        };
+        for error in [
+            internal(),
+            arrow(internal()),
+            parquet(internal()),
+            DataFusionError::Shared(std::sync::Arc::new(parquet(arrow(internal())))),
+            filter(&internal()),
+            parquet(filter(&DataFusionError::Context("x".to_owned(), Box::new(internal())))),
+        ] {
+            let told = format!("{error:?}");
+            assert_eq!(engine_error(error, "").kind(), ErrorKind::Internal, "{told}");
+        }
+        let by_zero = DataFusionError::ArrowError(Box::new(ArrowError::DivideByZero), None);
+        assert_eq!(engine_error(filter(&by_zero), "").kind(), ErrorKind::Invalid);
+        assert_eq!(engine_error(arrow(DataFusionError::ResourcesExhausted("m".to_owned())), "").code(), "MemoryLimitExceeded");
+    }
+}

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use strongroom_tests::{ADMIN, Site};
+use strongroom_tests::{ADMIN, Site, Start};
 
 fn refused(site: &Site, what: &str, headers: &[(&str, &str)], body: Vec<u8>) -> (u16, String, String) {
     let mut request = site.request(Method::POST, "/v1/workspaces/default/ingest/Bad");
@@ -76,6 +76,12 @@ fn each_bad_body_is_refused_by_name_and_leaves_no_trace() {
     assert!(message.contains("record 3"), "{message}");
     let (status, ..) = refused(&site, "33 MiB", &[], vec![b' '; 33 << 20]);
     assert_eq!(status, 413);
+    refused(&site, "an empty batch id", &[("x-batch-id", "")], b"{}".to_vec());
+    // Two megabytes that would be two million rows of ninety columns.
+    let wide: String = (0..90).map(|n| format!("\"c{n}\":1,")).collect();
+    let sparse = [format!("{{{}}}\n", wide.trim_end_matches(',')).into_bytes(), b"{}\n".repeat(700_000)].concat();
+    let (status, code, _) = refused(&site, "few bytes of many cells", &[], sparse);
+    assert_eq!((status, code.as_str()), (413, "BodyTooSparse"));
     for (name, value) in [("x-time-field", "\u{e9}"), ("x-batch-id", &"x".repeat(200))] {
         if value.is_ascii() {
             refused(&site, name, &[(name, value)], b"{}".to_vec());
@@ -206,4 +212,55 @@ fn sql_reads_its_own_tables_and_does_nothing_else() {
     let reply = site.request(Method::POST, "/v1/workspaces/default/query").body("{\"query\":").send().unwrap();
     assert_eq!(reply.status(), 400);
     assert_eq!(site.sql("SELECT a FROM T"), [[json!(1)]], "and the server still answers");
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_in_words() {
+    let site = Site::start();
+    site.ingest("T", r#"{"a":1,"s":"x"}"#);
+    let ask = |accept: &str, body: &str| {
+        let reply =
+            site.request(Method::POST, "/v1/workspaces/default/query").header("accept", accept).body(body.to_owned()).send().unwrap();
+        let status = reply.status().as_u16();
+        (status, reply.text().unwrap())
+    };
+    for (status, accept, body, told) in [
+        (400, "*/*", "[]", "it must be a JSON object"),
+        (400, "*/*", r#"["T"]"#, "it must be a JSON object"),
+        (400, "*/*", r#"{"query":"T | take -1"}"#, "cannot be below 0"),
+        (400, "*/*", r#"{"query":"range x from 1 to 5 step 0"}"#, "steps of 0"),
+        (400, "*/*", r#"{"query":"T | where s matches regex '('"}"#, "unclosed group"),
+        (400, "*/*", r#"{"query":"SELECT * FROM T WHERE s ~ '('","language":"sql"}"#, "unclosed group"),
+        (400, "*/*", r#"{"query":"T","timespan":"2026-03-02/2026-03-01"}"#, "ends before it starts"),
+        (406, "image/png", r#"{"query":"T"}"#, "NotAcceptable"),
+        (200, "image/png, text/csv;q=0.5", r#"{"query":"T | project a"}"#, "a\r\n1\r\n"),
+    ] {
+        let (found, text) = ask(accept, body);
+        assert!(found == status && text.contains(told) && !text.contains("struct "), "{body}: {found} {text}");
+    }
+    let reply = site.post_rows("Rejected", "{}").unwrap();
+    assert_eq!(reply.status(), 400);
+    assert!(reply.text().unwrap().contains("ReservedTable"));
+}
+
+/// A stream that is cut breaks off for those who cannot be told, and tells those who can.
+#[test]
+fn a_stream_cut_by_a_limit_says_so_to_the_command_line() {
+    let options = Start { environment: vec![("STRONGROOM_QUERY__ROWS_MAX".into(), "10".into())], ..Start::default() };
+    let site = Site::start_with(options);
+    site.ingest("T", "{\"a\":1}\n".repeat(100));
+    let body = json!({"query": "T | project a"});
+    let reply = site.request(Method::POST, "/v1/workspaces/default/query").header("accept", "text/csv").json(&body).send().unwrap();
+    assert!(reply.status() != 200 || reply.text().is_err(), "a part must not be taken for the whole");
+    for shape in ["csv", "ndjson", "table"] {
+        let ran = std::process::Command::new(strongroom_tests::binary())
+            .args(["query", "T | project a", "--output", shape])
+            .env("STRONGROOM_SERVER", site.base())
+            .env("STRONGROOM_TOKEN", ADMIN)
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(5), "{shape}: {told}");
+        assert!(told.contains("limit of records"), "{shape}: {told}");
+    }
 }

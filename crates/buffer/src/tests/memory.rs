@@ -56,6 +56,25 @@ fn a_freeze_takes_the_oldest_rows_up_to_its_size_and_as_many_freezes_as_said_tak
 }
 
 #[test]
+fn a_freeze_takes_no_more_windows_than_it_may() {
+    use arrow::array::TimestampNanosecondArray;
+
+    let mut site = Site::new(1);
+    site.config.freeze_windows = 10;
+    let buffer = site.up();
+    let schema = Arc::new(Schema::new(vec![ColumnType::DateTime.storage_field(strongroom_model::TIME_COLUMN)]));
+    for day in 0..35_i64 {
+        let times = TimestampNanosecondArray::from(vec![day * 86_400_000_000_000; 2]).with_timezone("UTC");
+        let columns: Vec<ArrayRef> = vec![Arc::new(times)];
+        let batch = RecordBatch::try_new(Arc::clone(&schema), columns).unwrap();
+        append(&buffer, Record { batch, arrival: 1_800_000_000_000_000_000, ..record(0, &[]) }).unwrap();
+    }
+    assert_eq!(buffer.pressure().tables[0].freezes, 4);
+    let frozen = buffer.freeze(table(0), epoch(1)).unwrap();
+    assert_eq!(frozen.rows.iter().map(|(_, _, batch)| batch.num_rows()).sum::<usize>(), 20);
+}
+
+#[test]
 fn epochs_of_one_table_are_kept_apart() {
     let site = Site::new(1);
     let buffer = site.up();

@@ -41,6 +41,7 @@ use std::borrow::Cow;
 
 use arrow::array::RecordBatch;
 use simd_json::{Buffers, ErrorType, INPUT_PADDING, Node, Tape};
+use strongroom_buffer::windows_of;
 use strongroom_model::{Column, TableSchema};
 
 pub use rows::OVERFLOW_COLUMN;
@@ -95,7 +96,8 @@ pub struct Decoded {
 ///
 /// # Errors
 /// [`IngestError::BadRecord`] for the first bad record ([`OnError::Refuse`]), [`IngestError::TooManyBadRecords`]
-/// ([`OnError::Skip`]), [`IngestError::BadBody`] if a JSON array has no end, [`IngestError::TooSparse`].
+/// ([`OnError::Skip`]), [`IngestError::BadBody`] if a JSON array has no end, [`IngestError::TooSparse`],
+/// [`IngestError::TooManyWindows`].
 pub fn decode(body: &[u8], schema: &TableSchema, options: &DecodeOptions<'_>) -> Result<Decoded, IngestError> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let mut rows = Rows::new(schema, options, memchr::memchr_iter(b'\n', body).count() + 1);
@@ -133,7 +135,11 @@ pub fn decode(body: &[u8], schema: &TableSchema, options: &DecodeOptions<'_>) ->
         }
         rejects.push(Reject { bad, raw: excerpt(&piece, options.limits.rejected_bytes_max) });
     }
-    rows.finish(rejects)
+    let decoded = rows.finish(rejects)?;
+    if windows_of(&decoded.batch, options.arrival).len() > options.limits.windows_max {
+        return Err(IngestError::TooManyWindows { limit: options.limits.windows_max });
+    }
+    Ok(decoded)
 }
 
 /// Decodes arbitrary bytes in every way there is and checks what must always hold: what fuzzers call.

@@ -64,6 +64,71 @@ async fn a_dropped_join_gives_its_thread_back() {
     }
 }
 
+/// A join makes any number of rows out of one batch. Each stands right below a step that gives way, whatever it is made as.
+#[tokio::test]
+async fn every_join_gives_way() {
+    let rig = Rig::new().await;
+    rig.send_many("App", 100, 5, 0).await;
+    let mut kinds = std::collections::BTreeSet::new();
+    for text in [
+        "select count(*) from App a, App b where a.n * b.n % 7 = 3",
+        "select count(*) from App a cross join App b",
+        "select count(*) from App a join App b on a.n = b.n",
+        "select a.n from App a left join App b on a.n = b.n and a.text < b.text",
+        "select n from App where n in (select n + 1 from App)",
+        "select n from App where n not in (select n + 1 from App where n > 5)",
+        "select a.n from App a full join App b on a.n > b.n",
+        "select unnest(make_array(n, n + 1)) as m from App",
+    ] {
+        let items = rig.explain(text).await;
+        let physical = items.iter().find(|item| item["Item"] == "physical plan").unwrap_or_else(|| panic!("{text}: {items:?}"));
+        let lines: Vec<&str> = physical["Detail"].as_str().unwrap().lines().map(str::trim_start).collect();
+        let found = |line: &str| {
+            let name = line.split([':', ' ']).next().unwrap_or_default().to_owned();
+            (name.ends_with("JoinExec") || name == "UnnestExec").then_some(name)
+        };
+        let joins: Vec<(usize, String)> = lines.iter().enumerate().filter_map(|(at, line)| Some((at, found(line)?))).collect();
+        assert!(!joins.is_empty(), "{text} joins nothing: {lines:#?}");
+        for (at, name) in joins {
+            assert!(at > 0 && lines[at - 1].starts_with("CooperativeExec"), "{text}: {name} does not give way: {lines:#?}");
+            kinds.insert(name);
+        }
+    }
+    assert!(kinds.len() >= 3, "only {kinds:?} were tried");
+}
+
+#[tokio::test]
+async fn a_constant_that_is_no_pattern_is_told_with_its_place() {
+    let rig = Rig::new().await;
+    rig.send_many("App", 10, 5, 0).await;
+    for text in [
+        "select n from App where text ~ '('",
+        "select n from App where regexp_like(text, '(')",
+        "select regexp_replace(text, '(', 'x') from App",
+        "select count(*) from App where n in (select n from App where text !~* '(')",
+    ] {
+        let error = rig.try_sql(text).await.unwrap_err();
+        let place = error.place().unwrap_or_else(|| panic!("{text}: {error}"));
+        assert_eq!((error.kind(), place.token.as_str()), (ErrorKind::Invalid, "'('"), "{text}: {error}");
+        assert!(error.message().contains("no regular expression: unclosed group"), "{error}");
+    }
+    // SQL's `replace` takes texts, not patterns.
+    assert_eq!(rig.sql("select replace(text, '(', 'x') as t from App").await.rows().len(), 10);
+}
+
+#[tokio::test]
+async fn what_the_sql_parser_says_comes_in_words_with_line_and_column() {
+    let rig = Rig::new().await;
+    for text in ["select\n  * frm App", "select 'x", "select ((("] {
+        let error = rig.try_sql(text).await.unwrap_err();
+        assert_eq!(error.code(), "SyntaxError");
+        assert!(!error.message().contains("ParserError") && !error.message().contains("TokenizerError"), "{error}");
+        assert!(error.place().is_some(), "{error}");
+    }
+    let error = rig.try_sql("select\n  * frm App").await.unwrap_err();
+    assert_eq!(error.place().map(|place| (place.line, place.column)), Some((2, 9)), "{error}");
+}
+
 #[tokio::test]
 async fn now_is_an_instant_in_sql() {
     let rig = Rig::new().await;

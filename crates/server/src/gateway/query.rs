@@ -248,3 +248,33 @@ impl Preferences {
         Ok(found)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(accept: &str) -> Option<Shape> {
+        let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_str(accept).unwrap())]);
+        accepted(&headers).ok()
+    }
+
+    #[test]
+    fn the_shape_liked_best_is_given_and_none_that_is_ruled_out() {
+        assert_eq!(accepted(&HeaderMap::new()).unwrap(), Shape::Json);
+        for (accept, expected) in [
+            ("*/*", Some(Shape::Json)),
+            ("text/csv", Some(Shape::Csv)),
+            ("application/x-ndjson;q=0.5, text/csv;q=0.9", Some(Shape::Csv)),
+            ("text/csv;q=0.1, application/json", Some(Shape::Json)),
+            ("*/*;q=0.1, text/csv", Some(Shape::Csv)),
+            ("application/json;q=0, */*", Some(Shape::NdJson)),
+            ("Application/JSON ; charset=utf-8 ; q=1.0", Some(Shape::Json)),
+            ("text/html, application/xhtml+xml, */*;q=0.8", Some(Shape::Json)),
+            ("text/*", Some(Shape::Csv)),
+            ("image/png", None),
+            ("application/json;q=0", None),
+        ] {
+            assert_eq!(shape(accept), expected, "{accept}");
+        }
+    }
+}

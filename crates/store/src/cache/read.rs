@@ -125,7 +125,7 @@ impl HotCache {
     ) -> Result<Vec<Bytes>, StoreError> {
         let counters = self.counters_of(block.key.workspace);
         let wanted = spans_of(block, ranges);
-        let mut have = if self.config.enabled { self.on_disk(block, guard, &wanted, &counters).await? } else { BTreeMap::new() };
+        let mut have = if self.config.enabled { self.on_disk(block, guard, &wanted, by, &counters).await? } else { BTreeMap::new() };
         let missing: Vec<u32> = wanted.into_keys().filter(|part| !have.contains_key(part)).collect();
         counters.misses.fetch_add(missing.len() as u64, Ordering::Relaxed);
         metrics::counter!("store_cache_misses_total").increment(missing.len() as u64);
@@ -159,6 +159,7 @@ impl HotCache {
         block: &StoredBlock,
         guard: &KeyGuard,
         wanted: &BTreeMap<u32, Range<u64>>,
+        by: Reader,
         counters: &Counters,
     ) -> Result<BTreeMap<u32, Piece>, StoreError> {
         let Some(slot) = self.slot(block.key.workspace, block.epoch.aek) else { return Ok(BTreeMap::new()) };
@@ -178,15 +179,21 @@ impl HotCache {
             return Ok(BTreeMap::new());
         }
         let (world, block) = (self.world.clone(), *block);
-        let opened = tokio::task::spawn_blocking(move || {
+        let read = move || {
             let open = |(part, span, id, entry): (u32, Range<u64>, PartId, Arc<Entry>)| {
                 let bytes = read_part(&world, &key, &block, part, &span, &entry);
                 (part, id, bytes.map(|bytes| bytes.map(|bytes| Piece { start: span.start, bytes })))
             };
             found.into_iter().map(open).collect::<Vec<_>>()
-        })
-        .await
-        .map_err(|_| StoreError::Stopped { doing: "reading the hot cache" })?;
+        };
+        let opened = match by {
+            // Queries run on threads of their own, which would only wait: from an SSD, or mostly from memory, handing over
+            // costs more than reading.
+            Reader::Query => read(),
+            Reader::Maintain => {
+                tokio::task::spawn_blocking(read).await.map_err(|_| StoreError::Stopped { doing: "reading the hot cache" })?
+            }
+        };
         let mut have = BTreeMap::new();
         for (part, id, piece) in opened {
             if let Some(piece) = piece? {

@@ -77,3 +77,24 @@ fn what_unfolds_without_end_is_refused() {
     assert!(problem(&format!("Logs {}", "| extend a = 1".repeat(500))).contains("error[TooComplex]"));
     assert!(problem("range x from 1 to 100000000 step 1").contains("error[TooManyRows]"));
 }
+
+#[test]
+fn numbers_and_patterns_that_make_no_sense_are_pointed_at() {
+    for (text, code, at) in [
+        ("Logs | where Level matches regex \"(\"", "BadRegex", "\"(\""),
+        ("Logs | extend x = extract(\"(\", 1, Level)", "BadRegex", "\"(\""),
+        ("Logs | extend x = replace_regex(Level, \"[\", \"\")", "BadRegex", "\"[\""),
+        ("Logs | extend x = countof(Level, \"(\", \"regex\")", "BadRegex", "\"(\""),
+        ("Logs | take -1", "InvalidCount", "-1"),
+        ("Logs | top -5 by Code", "InvalidCount", "-5"),
+        ("range x from 1 to 5 step 0", "InvalidStep", "0"),
+        ("range x from 1.0 to 5.0 step 0.0", "InvalidStep", "0.0"),
+        ("range t from now() to now() step 0s", "InvalidStep", "0s"),
+    ] {
+        let told = problem(text);
+        assert!(told.contains(code), "{text}: {told}");
+        let column = text.rfind(at).unwrap() + 1;
+        assert!(told.contains(&format!(":1:{column}")) || told.contains(&"^".repeat(at.len())), "{text}: {told}");
+    }
+    assert!(problem("Logs | extend x = countof(Level, \"(\")").starts_with("no complaint"), "a plain text, not a pattern");
+}
