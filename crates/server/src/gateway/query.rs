@@ -124,7 +124,7 @@ async fn answer(
         Shape::Json => {
             let options = JsonOptions { statistics: prefer.statistics, render: prefer.render, ..JsonOptions::default() };
             let whole = output::json(answer, options).await.map_err(|error| query_error(&error))?;
-            ("application/json", egress::guarded(egress, futures::stream::once(async { Ok(whole.into()) })))
+            ("application/json", egress::guarded(egress, futures::stream::once(async { Ok(whole) })))
         }
         Shape::NdJson => ("application/x-ndjson", streamed(egress, output::ndjson(answer), headers)),
         Shape::Csv => ("text/csv; charset=utf-8; header=present", streamed(egress, output::csv(answer), headers)),

@@ -36,8 +36,8 @@ pub(super) fn compile(pattern: &str) -> Option<Regex> {
 pub(in crate::functions) fn pattern_at<'a>(function: &str, constant: impl Fn(usize) -> Option<&'a str>) -> Option<usize> {
     match function.strip_prefix("kql_").unwrap_or(function) {
         "extract" | "extract_text" | "extract_all" | "replace" | "trim" | "trim_start" | "trim_end" => Some(0),
-        "matches_regex" | "replace_regex" | "indexof_regex" => Some(1),
-        "regexp_like" | "regexp_match" | "regexp_replace" | "regexp_count" | "regexp_instr" => Some(1),
+        "matches_regex" | "replace_regex" | "indexof_regex" | "regexp_like" | "regexp_match" | "regexp_replace" | "regexp_count"
+        | "regexp_instr" => Some(1),
         "countof" if constant(2) == Some("regex") => Some(1),
         _ => None,
     }
