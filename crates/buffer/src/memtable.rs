@@ -147,8 +147,8 @@ pub fn windows_of(batch: &RecordBatch, arrival: i64) -> HashSet<Window> {
     let times = batch.column_by_name(TIME_COLUMN).and_then(|times| times.as_primitive_opt::<TimestampNanosecondType>());
     let Some(times) = times else { return HashSet::new() };
     let (Some(least), Some(greatest)) = (min(times), max(times)) else { return HashSet::new() };
-    let (oldest, newest) = (Window::of(least, arrival), Window::of(greatest, arrival));
-    if oldest == newest {
+    let oldest = Window::of(least, arrival);
+    if oldest == Window::of(greatest, arrival) {
         return HashSet::from([oldest]);
     }
     times.iter().flatten().map(|time| Window::of(time, arrival)).collect()

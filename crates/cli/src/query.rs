@@ -146,7 +146,7 @@ async fn copy(response: Response) -> Result<(), Failure> {
     let mut body = http::Response::<reqwest::Body>::from(response).into_body();
     let mut written = false;
     let failed = |why: String, written: bool| {
-        let text = format!("{why}; what was printed is not complete");
+        let text = format!("{}; what was printed is not complete", why.trim_end_matches('.'));
         if written { Failure::Partly(text) } else { Failure::Failed(text) }
     };
     while let Some(frame) = body.frame().await {

@@ -612,7 +612,7 @@ async fn a_workspace_has_so_many_tables_and_a_request_so_many_windows() {
     up.send("A", "{}").await.expect("tables that are there take rows");
     let skipping = IngestRequest { on_error: OnError::Skip, ..up.request("A", "{}\nno\n") };
     assert_eq!(up.intake.ingest(skipping).await.expect("the server's own table is no user's").rejected, 1);
-    let days = |count: i64| (0..count).map(|day| format!("{{\"TimeGenerated\":{}}}", 86_400 * (1 + day)) + "\n").collect::<String>();
+    let days = |count: i64| (0..count).map(|day| format!("{{\"TimeGenerated\":{}}}", 86_400 * (1 + day))).collect::<Vec<_>>().join("\n");
     up.send("A", days(3)).await.unwrap();
     let error = up.send("A", days(4)).await.unwrap_err();
     assert_eq!((error.code(), error.kind()), ("TooManyWindows", ErrorKind::Invalid));

@@ -22,7 +22,7 @@ impl Server {
     pub(crate) fn start(binary: &Path, below: &Path) -> Self {
         let dir = TempDir::new_in(below).expect("a directory");
         let mut child = Command::new(binary)
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .args(["serve", "--listen", "127.0.0.1:0", "--no-vault", "--data-dir"])
             .arg(dir.path().join("data"))
             .arg("--config-dir")
             .arg(dir.path().join("config"))
