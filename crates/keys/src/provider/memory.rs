@@ -68,12 +68,6 @@ impl MemoryVault {
         *self.inner.mood.lock() = mood;
     }
 
-    /// How it answers now.
-    #[must_use]
-    pub fn mood(&self) -> Mood {
-        *self.inner.mood.lock()
-    }
-
     /// The key gets another version.
     pub fn rotate(&self) {
         *self.inner.newest.lock() += 1;
