@@ -79,9 +79,10 @@ async fn serve(config: Config) -> Result<(), ServeError> {
         .install_recorder()
         .map_err(|source| ServeError::Start { part: "metrics", source: Box::new(source) })?;
     let given = std::env::var("STRONGROOM_ADMIN_TOKEN").ok().filter(|token| !token.is_empty());
+    let claimed = Site::claim(&config)?;
     let embedded = Embedded::open(&config, &strongroom_world::World::real()).await?;
     let allowed = embedded.iter().map(Embedded::allowed).collect();
-    let (site, printed) = Site::open(config, given, allowed).await?;
+    let (site, printed) = Site::open(config, claimed, given, allowed).await?;
     if let Some(token) = printed {
         announce_token(&site, &token);
     }

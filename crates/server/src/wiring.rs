@@ -69,20 +69,26 @@ impl Layout {
 }
 
 impl Site {
+    /// Makes the directories and takes them for this process: before anything else, so that a second server is told who is there.
+    pub(crate) fn claim(config: &Config) -> Result<lock::DirLock, ServeError> {
+        let world = World::real();
+        for dir in [&config.data_dir, &config.config_dir] {
+            world.fs.create_dir_all(dir).map_err(|source| ServeError::directory(dir, source))?;
+        }
+        lock::DirLock::take(&config.data_dir)
+    }
+
     /// Opens everything; replays the log. Returns the site and, on the first start, the admin token to print once.
     /// `allowed` are addresses that may be called although they are private, besides those of the configuration.
     pub(crate) async fn open(
         config: Config,
+        lock: lock::DirLock,
         admin_token: Option<String>,
         allowed: Vec<String>,
     ) -> Result<(Arc<Self>, Option<String>), ServeError> {
         config.control.check().map_err(ServeError::start("control"))?;
         let world = World::real();
         let layout = Layout::new(&config.data_dir);
-        for dir in [&config.data_dir, &config.config_dir] {
-            world.fs.create_dir_all(dir).map_err(|source| ServeError::directory(dir, source))?;
-        }
-        let lock = lock::DirLock::take(&config.data_dir)?;
         warn_of_one_filesystem(&config)?;
         let mmk = Arc::new(root_key(&world, &config.config_dir, layout.catalog().exists())?);
         let catalog = Catalog::open(&layout.catalog(), world.clone()).await.map_err(ServeError::start("catalog"))?;

@@ -12,7 +12,9 @@ use strongroom_tests::{ADMIN, Site, Start, binary};
 fn a_second_server_on_the_same_directory_is_refused_and_told_who_is_there() {
     let site = Site::start();
     let second = Command::new(binary())
-        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+        .args(["serve", "--listen", "127.0.0.1:0", "--vault-listen", "127.0.0.1:0", "--vault-dir"])
+        .arg(site.vault_dir())
+        .arg("--data-dir")
         .arg(site.data_dir())
         .arg("--config-dir")
         .arg(site.config_dir())

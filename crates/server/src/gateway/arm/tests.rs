@@ -45,7 +45,8 @@ impl Door {
         let dirs = TempDir::new().unwrap();
         let mut config = Config { data_dir: dirs.path().join("data"), config_dir: dirs.path().join("config"), ..Config::default() };
         change(&mut config);
-        let (site, _) = Site::open(config, Some(ADMIN.to_owned()), vec!["127.0.0.1:1".to_owned()]).await.unwrap();
+        let claimed = Site::claim(&config).unwrap();
+        let (site, _) = Site::open(config, claimed, Some(ADMIN.to_owned()), vec!["127.0.0.1:1".to_owned()]).await.unwrap();
         site.clusters.settle().await.unwrap();
         site.watch.start().await.unwrap();
         site.clusters.resume().await.unwrap();
