@@ -120,10 +120,13 @@ async fn answer(
     };
     let answer = app.site.engine.run(request).await.map_err(|error| query_error(&error))?;
     let egress = answer.egress.clone();
+    // A complete answer says how long it is: one that breaks off is seen to, and simple clients need not join chunks.
+    let mut length = None;
     let (media_type, body) = match shape {
         Shape::Json => {
             let options = JsonOptions { statistics: prefer.statistics, render: prefer.render, ..JsonOptions::default() };
             let whole = output::json(answer, options).await.map_err(|error| query_error(&error))?;
+            length = Some(HeaderValue::from(whole.len()));
             ("application/json", egress::guarded(egress, futures::stream::once(async { Ok(whole) })))
         }
         Shape::NdJson => ("application/x-ndjson", streamed(egress, output::ndjson(answer), headers)),
@@ -131,7 +134,9 @@ async fn answer(
         Shape::Arrow => ("application/vnd.apache.arrow.stream", streamed(egress, output::arrow_ipc(answer), headers)),
     };
     let mut response = ([(header::CONTENT_TYPE, HeaderValue::from_static(media_type))], body).into_response();
-    if shape != Shape::Json && takes_trailers(headers) {
+    if let Some(length) = length {
+        response.headers_mut().insert(header::CONTENT_LENGTH, length);
+    } else if takes_trailers(headers) {
         response.headers_mut().insert(header::TRAILER, HeaderValue::from_static(ERROR_TRAILER));
     }
     Ok(response)
