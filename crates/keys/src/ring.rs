@@ -261,7 +261,7 @@ impl KeyRing {
 
     /// A new AEK, of the next generation of its account.
     async fn mint_aek(&self, account: AccountId, cluster: ObjectId) -> Result<(Aek, RecordIds), KeyError> {
-        let generation = self.catalog.aeks(account).await?.iter().map(|row| row.generation).max().unwrap_or(0) + 1;
+        let generation = self.next_generation(account).await?;
         let (ms, random) = self.world.id_seed();
         let aek = Aek::generate(AekId::mint(ms, random), self.world.rng.as_ref());
         let ids = RecordIds { cluster, account, aek: aek.id(), generation };

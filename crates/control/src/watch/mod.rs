@@ -219,13 +219,6 @@ impl Watch {
     fn of(&self, cluster: ObjectId) -> Option<Arc<Watched>> {
         self.watched.read().get(&cluster).cloned()
     }
-
-    /// How many clusters are in each state.
-    #[must_use]
-    pub fn census(&self) -> Vec<(KeyState, usize)> {
-        let states: Vec<KeyState> = self.watched.read().values().map(|watched| watched.machine.lock().state()).collect();
-        KeyState::ALL.into_iter().map(|state| (state, states.iter().filter(|other| **other == state).count())).collect()
-    }
 }
 
 /// The key of a cluster: as its row says, unless the records beside the data say it is another (a crash came between).

@@ -9,9 +9,9 @@ use strongroom_model::{AccountId, AekId, Epoch, KeyClass, ObjectId};
 use strongroom_world::BootTime;
 
 use super::KeyRing;
+use crate::KeyError;
 use crate::gate::{Gate, Standing};
 use crate::provider::KeyVault;
-use crate::{KeyError, Shut};
 
 /// What a poll that the vault answered well found.
 #[derive(Debug)]
@@ -85,9 +85,8 @@ impl KeyRing {
         lease: Duration,
     ) -> Result<Epoch, KeyError> {
         let (aek, ids) = self.mint_aek(account, cluster).await?;
-        let record = vault.wrap_key(&aek, &ids).await?;
         let asked = self.now();
-        drop(vault.unwrap_key(&record).await?);
+        let record = wrapped(&aek, ids, vault).await?;
         let epoch = Epoch { account, aek: ids.aek };
         let guard = KeyGuard::new(epoch, KeyClass::Cmk, aek, self.infrastructure(account).await?, asked.after(lease));
         // Before anybody can learn of the epoch.
@@ -133,14 +132,16 @@ impl KeyRing {
             }
         }
         let deadline = asked.after(lease);
-        self.renew(account, deadline);
-        let mut returned = Vec::new();
+        let mut returned = Vec::with_capacity(unwrapped.len());
         for (epoch, aek) in unwrapped {
-            let guard = KeyGuard::new(epoch, KeyClass::Cmk, aek, self.infrastructure(account).await?, deadline);
-            self.guards.write().insert(epoch, guard.clone());
-            tracing::info!(aek = %epoch.aek, %account, class = "CMK", "key unwrapped");
-            returned.push(guard);
+            returned.push(KeyGuard::new(epoch, KeyClass::Cmk, aek, self.infrastructure(account).await?, deadline));
         }
+        // All or none: a guard that is there and was not told of would have no log behind it.
+        for guard in &returned {
+            self.guards.write().insert(guard.epoch(), guard.clone());
+            tracing::info!(aek = %guard.epoch().aek, %account, class = "CMK", "key unwrapped");
+        }
+        self.renew(account, deadline);
         Ok(Polled { returned, version: records[0].key_version.clone() })
     }
 
@@ -260,7 +261,7 @@ impl KeyRing {
         self.catalog.aek_current(epoch.account).await.is_ok_and(|row| row.is_some_and(|row| row.aek == epoch.aek))
     }
 
-    async fn next_generation(&self, account: AccountId) -> Result<u64, KeyError> {
+    pub(super) async fn next_generation(&self, account: AccountId) -> Result<u64, KeyError> {
         Ok(self.catalog.aeks(account).await?.iter().map(|row| row.generation).max().unwrap_or(0) + 1)
     }
 
@@ -275,23 +276,6 @@ impl KeyRing {
         match copied {
             Ok(()) => tracing::info!(%aek, %account, generation, version = record.key_version, "key record kept"),
             Err(error) => tracing::error!(%aek, %account, generation, code = error.code(), "a key record has no copy beside the data yet"),
-        }
-    }
-
-    /// Whether an account's newest epoch is the customer's.
-    ///
-    /// # Errors
-    /// [`KeyError::Catalog`].
-    pub async fn reigns_customer(&self, account: AccountId) -> Result<bool, KeyError> {
-        Ok(self.catalog.aek_current(account).await?.is_some_and(|row| row.class == KeyClass::Cmk))
-    }
-
-    /// The error that a shut account answers; `None` while it is open or has no gate.
-    #[must_use]
-    pub fn shut(&self, account: AccountId) -> Option<(Shut, i64)> {
-        match self.standing(account) {
-            Some(Standing::Shut(why, since_ms)) => Some((why, since_ms)),
-            _ => None,
         }
     }
 }
