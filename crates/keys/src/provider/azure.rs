@@ -30,7 +30,7 @@ use zeroize::Zeroizing;
 
 use super::classify::{Asked, Said, classify};
 use super::kek::is_segment;
-use super::{Answer, KekRef, KeyFacts, KeyVault, VaultError};
+use super::{Answer, KekRef, KeyFacts, KeyVault, Provider, VaultError};
 use crate::identity::ClusterIdentity;
 use crate::outbound::{Body, Call, Outbound, OutboundError, Reply};
 
@@ -221,7 +221,7 @@ impl AzureKeyVault {
         }
         let (code, inner) = error_codes(&reply.body);
         let said = Said { status: reply.status, code: code.as_deref(), inner: inner.as_deref() };
-        match failure(classify(asked, said), reply.retry_after, aek) {
+        match failure(classify(Provider::Azure, asked, said), reply.retry_after, aek) {
             None => Ok(reply),
             Some(error) => Err(error),
         }

@@ -1,8 +1,19 @@
-//! What a vault's answer means, as one table.
+//! What a vault's answer means, as one table for each kind of vault.
 //!
 //! Pure: status and codes in, an [`Answer`] out. Two mistakes cost much: to take an outage for a denial (a customer's service
 //! stops for nothing) and a denial for an outage (their revocation waits for the lease). So a denial is only what a vault
-//! says in its own words; whatever is unknown, a proxy's error page included, is an outage and bounded by the lease.
+//! says in its own words; whatever is unknown, a proxy's error page included, is an outage and bounded by the lease. Every
+//! answer that is known, with what it means, stands in [`samples`].
+
+mod azure;
+mod kms;
+mod pkcs11;
+pub mod samples;
+mod transit;
+
+pub use transit::TokenIs;
+
+use super::Provider;
 
 /// What a call to a vault showed. The codes are short stable words, never a vault's own text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,61 +69,31 @@ pub enum Asked {
     Unwrap,
 }
 
-/// What a vault said: the status, and the codes of an error body that could be read.
+/// What a vault said: the status, and the codes of an error body that could be read. Which word of a body is the code and
+/// which the inner one is each protocol's own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Said<'a> {
-    /// HTTP status.
+    /// HTTP status; 0 from a token, which has none.
     pub status: u16,
-    /// `error.code` of a vault, `error` of a token endpoint; `None` if the body was no error body.
+    /// Azure: `error.code`; a token endpoint: `error`; Transit: the first of `errors`; KMS: `__type`; PKCS#11: the name of the
+    /// `CKR_`. `None` if the body was no error body.
     pub code: Option<&'a str>,
-    /// `error.innererror.code`.
+    /// Azure: `error.innererror.code`; KMS: `message`; Transit: what `lookup-self` made of our token ([`TokenIs`]).
     pub inner: Option<&'a str>,
 }
 
-/// Sorts what Azure Key Vault, or a token endpoint before it, answered. A 401 of a vault counts once a fresh token has
-/// brought another.
+/// Sorts what a vault, or a token endpoint before it, answered. A 401 of a vault counts once a fresh token has brought
+/// another.
 #[must_use]
-pub fn classify(asked: Asked, said: Said<'_>) -> Answer {
+pub fn classify(provider: Provider, asked: Asked, said: Said<'_>) -> Answer {
     if (200..300).contains(&said.status) {
         return Answer::Good;
     }
-    match asked {
-        Asked::Token => classify_token(said),
-        Asked::Get | Asked::Wrap | Asked::Unwrap => classify_vault(asked, said),
-    }
-}
-
-fn classify_vault(asked: Asked, said: Said<'_>) -> Answer {
-    // An error body without its code is not the vault's: a proxy, a captive portal, a load balancer.
-    let Some(code) = said.code else {
-        return if said.status == 401 { Answer::Ambiguous("Unauthorized") } else { unknown(said.status) };
-    };
-    match (said.status, code, said.inner) {
-        (401, ..) => Answer::Ambiguous("Unauthorized"),
-        (403, _, Some("KeyDisabled")) => Answer::Denied("KeyDisabled"),
-        (403, _, Some("AccessDenied")) => Answer::Denied("AccessDenied"),
-        (403, _, Some("ForbiddenByPolicy")) => Answer::Denied("ForbiddenByPolicy"),
-        (403, _, Some("ForbiddenByRbac")) => Answer::Denied("ForbiddenByRbac"),
-        (403, _, Some("KeyOperationForbidden")) => Answer::Denied("KeyOperationForbidden"),
-        (403, _, Some("ForbiddenByFirewall")) => Answer::Ambiguous("ForbiddenByFirewall"),
-        (403, _, Some("ForbiddenByConnection")) => Answer::Ambiguous("ForbiddenByConnection"),
-        // Out of its dates a key still unwraps, so this is only ever true of wrapping.
-        (403, _, Some("KeyExpired")) if asked == Asked::Wrap => Answer::Expired("KeyExpired"),
-        (403, _, Some("KeyNotYetValid")) if asked == Asked::Wrap => Answer::Expired("KeyNotYetValid"),
-        (404, "KeyNotFound", _) => Answer::Denied("KeyNotFound"),
-        (400, "BadParameter", _) if asked == Asked::Unwrap => Answer::Integrity,
-        _ => unknown(said.status),
-    }
-}
-
-/// RFC 6749 §5.2 has the codes. The endpoint refuses who we are, never the key: nothing here is definitive.
-fn classify_token(said: Said<'_>) -> Answer {
-    match (said.status, said.code) {
-        (400 | 401 | 403, Some("invalid_client")) => Answer::Ambiguous("InvalidClient"),
-        (400 | 401 | 403, Some("unauthorized_client")) => Answer::Ambiguous("UnauthorizedClient"),
-        (400 | 401 | 403, Some("invalid_grant")) => Answer::Ambiguous("InvalidGrant"),
-        (400 | 401 | 403, Some("access_denied")) => Answer::Ambiguous("AccessDeniedByIdentityProvider"),
-        _ => unknown(said.status),
+    match provider {
+        Provider::Azure => azure::classify(asked, said),
+        Provider::Transit => transit::classify(asked, said),
+        Provider::AwsKms => kms::classify(asked, said),
+        Provider::Pkcs11 => pkcs11::classify(asked, said),
     }
 }
 

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use strongroom_envelope::{Aek, Mmk, RecordIds, WrappedAek};
 use strongroom_model::KeyClass;
 use strongroom_world::World;
@@ -26,6 +27,48 @@ use strongroom_world::World;
 pub use classify::Answer;
 pub use error::VaultError;
 pub use kek::{KekRef, KekRefError, KeyFacts};
+
+/// The kinds of vaults that a customer's key may lie in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Provider {
+    /// Azure Key Vault or Managed HSM; the embedded vault speaks the same.
+    Azure,
+    /// The Transit engine of OpenBao or Vault.
+    Transit,
+    /// AWS KMS.
+    AwsKms,
+    /// A token behind a PKCS#11 module.
+    Pkcs11,
+}
+
+impl Provider {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Azure, Self::Transit, Self::AwsKms, Self::Pkcs11];
+
+    /// As configurations, reference objects and key records name it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Azure => "azure",
+            Self::Transit => "transit",
+            Self::AwsKms => "aws-kms",
+            Self::Pkcs11 => "pkcs11",
+        }
+    }
+
+    /// The one of that name.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|provider| provider.as_str() == name)
+    }
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
 
 /// Uses a wrapping key on our behalf; the wrapping key itself never comes here. Start reading at [`MmkVault`].
 #[async_trait]

@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 
 use super::{AzureKeyVault, MALFORMED, failure, unreachable};
 use crate::outbound::{Body, Call};
-use crate::provider::VaultError;
 use crate::provider::classify::{Asked, Said, classify};
+use crate::provider::{Provider, VaultError};
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// A token is not used in its last minute.
@@ -91,7 +91,7 @@ impl AzureKeyVault {
         let reply = self.outbound.send(call).await.map_err(unreachable)?;
         let refused: Option<Refused> = serde_json::from_slice(&reply.body).ok();
         let said = Said { status: reply.status, code: refused.as_ref().map(|refused| refused.error.as_str()), inner: None };
-        if let Some(error) = failure(classify(Asked::Token, said), reply.retry_after, AekId::NIL) {
+        if let Some(error) = failure(classify(Provider::Azure, Asked::Token, said), reply.retry_after, AekId::NIL) {
             return Err(error);
         }
         let granted: Granted<'_> = serde_json::from_slice(&reply.body).map_err(|_| MALFORMED)?;
