@@ -12,6 +12,7 @@
 
 mod accounts;
 mod ageing;
+mod audit;
 mod batches;
 mod blocks;
 mod checks;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 use strongroom_model::NodeId;
 use strongroom_world::World;
 
+pub use audit::{AuditCarryRow, AuditErrand, AuditHeadRow, AuditSink};
 use columns::Columns;
 use db::{Db, commit, refused};
 pub use error::CatalogError;

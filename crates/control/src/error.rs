@@ -6,6 +6,7 @@ use strongroom_model::ErrorKind;
 use strongroom_store::StoreError;
 
 use crate::Refusal;
+use crate::audit::AuditError;
 
 /// Why a request to the control plane was not done.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +49,9 @@ pub enum ControlError {
     /// The object store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What must not happen unseen could not be written down.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// Something of ours that should be there and whole is not.
     #[error("{what} is missing or damaged; run `strongroom doctor`")]
     Damaged { what: &'static str },
@@ -68,6 +72,7 @@ impl ControlError {
             Self::Keys(error) => error.kind(),
             Self::Catalog(error) => error.kind(),
             Self::Store(error) => error.kind(),
+            Self::Audit(error) => error.kind(),
             Self::Damaged { .. } => ErrorKind::Corrupt,
         }
     }
@@ -87,6 +92,7 @@ impl ControlError {
             Self::Keys(error) => error.code(),
             Self::Catalog(error) => error.code(),
             Self::Store(error) => error.code(),
+            Self::Audit(error) => error.code(),
             Self::Damaged { .. } => "IntegrityError",
         }
     }

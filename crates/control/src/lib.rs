@@ -10,6 +10,7 @@
 //! live block ─window ended before the cut─▶ tombstone ─longest query over─▶ object deleted ─▶ row forgotten
 //! ```
 
+pub mod audit;
 mod clusters;
 mod config;
 pub mod desk;

@@ -21,4 +21,5 @@ mod testing;
 
 pub use error::KeyError;
 pub use gate::{Gate, Pass, Shut, Standing};
+pub use records::{Ledger, NoLedger};
 pub use ring::{KeyRing, Polled, Purpose};

@@ -62,13 +62,36 @@ pub(crate) fn copy_path(account: AccountId, aek: AekId) -> Path {
     Path::from_iter(["keys".to_owned(), account.to_string(), aek.to_string()])
 }
 
-/// The highest generation seen of each AEK since start.
+/// Remembers records of keys for longer than this process lives, where nobody can put an old one back unnoticed.
+pub trait Ledger: Send + Sync {
+    /// The highest generation of each AEK's record that was ever kept.
+    fn highest(&self) -> HashMap<AekId, u64>;
+    /// A record was kept: it is in the catalog. Waits for nothing.
+    fn kept(&self, record: &WrappedAek);
+}
+
+/// For a ring that nobody writes down: commands that read and end, tests.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoLedger;
+
+impl Ledger for NoLedger {
+    fn highest(&self) -> HashMap<AekId, u64> {
+        HashMap::new()
+    }
+    fn kept(&self, _: &WrappedAek) {}
+}
+
+/// The highest generation seen of each AEK: by the ledger, and since start.
 #[derive(Debug, Default)]
 pub(crate) struct Generations {
     highest: Mutex<HashMap<AekId, u64>>,
 }
 
 impl Generations {
+    pub(crate) fn above(highest: HashMap<AekId, u64>) -> Self {
+        Self { highest: Mutex::new(highest) }
+    }
+
     /// Refuses a record below the highest one seen.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ use strongroom_world::{BootTime, World};
 use crate::KeyError;
 use crate::gate::{Gate, Pass, Standing};
 use crate::provider::{KeyVault, MmkVault, VaultError};
-use crate::records::{Generations, RecordCopies};
+use crate::records::{Generations, Ledger, NoLedger, RecordCopies};
 
 mod customers;
 
@@ -49,6 +49,7 @@ pub struct KeyRing {
     provider: MmkVault,
     shared: AccountId,
     generations: Generations,
+    ledger: Arc<dyn Ledger>,
     /// One per account with a customer's key.
     gates: RwLock<HashMap<AccountId, Arc<Gate>>>,
     /// As many as there are epochs.
@@ -67,11 +68,27 @@ impl KeyRing {
     /// [`KeyError::Stale`] if a copy beside the data is newer than the catalog's record; [`KeyError::Vault`] if the MMK is not
     /// the one that wrapped the records; [`KeyError::Catalog`], [`KeyError::Objects`].
     pub async fn open(world: World, catalog: Catalog, objects: Arc<dyn ObjectStore>, mmk: Arc<Mmk>) -> Result<Arc<Self>, KeyError> {
+        Self::open_with(world, catalog, objects, mmk, Arc::new(NoLedger)).await
+    }
+
+    /// As [`open`](Self::open), going by a ledger: a record older than what that remembers is refused.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn open_with(
+        world: World,
+        catalog: Catalog,
+        objects: Arc<dyn ObjectStore>,
+        mmk: Arc<Mmk>,
+        ledger: Arc<dyn Ledger>,
+    ) -> Result<Arc<Self>, KeyError> {
         let shared = shared_account(&world, &catalog).await?;
+        let known = ledger.highest();
         let ring = Self {
             copies: RecordCopies::new(objects),
             provider: MmkVault::new(Arc::clone(&mmk), world.clone()),
-            generations: Generations::default(),
+            generations: Generations::above(known.clone()),
+            ledger,
             gates: RwLock::default(),
             guards: RwLock::default(),
             reigning: Mutex::default(),
@@ -86,7 +103,12 @@ impl KeyRing {
         }
         for account in ring.catalog.accounts().await? {
             for row in ring.catalog.aeks(account.id).await? {
-                ring.copies.reconcile(&ring.admit(&row)?).await?;
+                let record = ring.admit(&row)?;
+                ring.copies.reconcile(&record).await?;
+                // Kept just before a stop, or before there was a ledger.
+                if known.get(&row.aek).is_none_or(|highest| *highest < row.generation) {
+                    ring.ledger.kept(&record);
+                }
             }
         }
         // A wrong root key is found out now, not by the first request.

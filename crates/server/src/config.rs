@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use strongroom_buffer::BufferConfig;
 use strongroom_control::ControlConfig;
+use strongroom_control::audit::AuditConfig;
 use strongroom_ingest::IngestConfig;
 use strongroom_keys::outbound::OutboundConfig;
 use strongroom_keys::state::StateConfig;
@@ -82,6 +83,8 @@ pub struct Config {
     pub cache: CacheConfig,
     /// Resources and retention.
     pub control: ControlConfig,
+    /// The audit chain.
+    pub audit: AuditConfig,
     /// How customers' keys are watched.
     pub keys: KeysConfig,
     /// What the server may call: customers' key vaults.
@@ -215,6 +218,7 @@ impl Default for Config {
             query: QueryConfig::default(),
             cache: CacheConfig::default(),
             control: ControlConfig::default(),
+            audit: AuditConfig::default(),
             keys: KeysConfig::default(),
             outbound: OutboundConfig::default(),
             vault: EmbeddedConfig::default(),

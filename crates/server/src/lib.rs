@@ -125,6 +125,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     }
     let buffer = Arc::clone(&site.buffer);
     let closed = tokio::task::spawn_blocking(move || buffer.close()).await.map_err(|_| ServeError::Panicked("log"))?;
+    site.audit.close().await;
     site.catalog.close().await;
     tracing::info!("stopped");
     closed.map_err(|error| ServeError::Close(error.to_string()))

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use strongroom_buffer::Buffer;
 use strongroom_catalog::Catalog;
+use strongroom_control::audit::Audit;
 use strongroom_control::watch::{Desk, Watch};
 use strongroom_control::{Clusters, Principals, Retention, Roles, Vaults, Workspaces};
 use strongroom_envelope::Mmk;
@@ -39,6 +40,7 @@ pub(crate) struct Site {
     pub(crate) watch: Arc<Watch>,
     pub(crate) clusters: Arc<Clusters>,
     pub(crate) vaults: Arc<Vaults>,
+    pub(crate) audit: Arc<Audit>,
     stopping: AtomicBool,
     _lock: lock::DirLock,
 }
@@ -62,6 +64,9 @@ impl Layout {
     }
     pub(crate) fn cache(&self) -> PathBuf {
         self.0.join("cache")
+    }
+    pub(crate) fn audit(&self) -> PathBuf {
+        self.0.join("audit")
     }
     pub(crate) fn spill(&self) -> PathBuf {
         self.0.join("spill")
@@ -94,7 +99,11 @@ impl Site {
         let catalog = Catalog::open(&layout.catalog(), world.clone()).await.map_err(ServeError::start("catalog"))?;
         let objects: Arc<dyn object_store::ObjectStore> =
             LocalObjects::open(world.clone(), layout.objects()).map_err(ServeError::start("object store"))?;
-        let keys = KeyRing::open(world.clone(), catalog.clone(), Arc::clone(&objects), Arc::clone(&mmk))
+        // Before the keys: it remembers which of their records were kept.
+        let audit = Audit::open(world.clone(), catalog.clone(), Arc::clone(&mmk), layout.audit(), config.audit.clone())
+            .await
+            .map_err(ServeError::start("audit chain"))?;
+        let keys = KeyRing::open_with(world.clone(), catalog.clone(), Arc::clone(&objects), Arc::clone(&mmk), Arc::clone(&audit) as _)
             .await
             .map_err(ServeError::start("keys"))?;
         let writer = catalog.acquire_writer().await.map_err(ServeError::start("catalog"))?;
@@ -158,6 +167,7 @@ impl Site {
             watch,
             clusters,
             vaults,
+            audit,
             stopping: AtomicBool::new(false),
             _lock: lock,
         };

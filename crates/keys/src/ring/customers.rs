@@ -269,6 +269,7 @@ impl KeyRing {
     /// a copy: the next start makes it.
     pub(super) async fn kept_record(&self, record: &WrappedAek) {
         let RecordIds { account, aek, generation, .. } = record.ids;
+        self.ledger.kept(record);
         let copied = match self.generations.admit(&record.ids) {
             Ok(()) => self.copies.reconcile(record).await,
             stale => stale,
