@@ -86,13 +86,7 @@ mod aws_lc {
                     let tag = tag.expect("a chunk or record is far below the cipher's limit");
                     tag.as_ref().try_into().expect("tags are 16 bytes")
                 }
-                fn open(
-                    &self,
-                    nonce: &[u8; 12],
-                    associated: &[u8],
-                    data: &mut [u8],
-                    tag: &[u8; TAG_LEN],
-                ) -> Result<(), NotAuthentic> {
+                fn open(&self, nonce: &[u8; 12], associated: &[u8], data: &mut [u8], tag: &[u8; TAG_LEN]) -> Result<(), NotAuthentic> {
                     let sealed = data.to_vec();
                     let opened = self.open_into(nonce, associated, &sealed, tag, data);
                     if opened.is_err() {

@@ -97,6 +97,12 @@ impl KeyGuard {
         self.inner.epoch
     }
 
+    /// Whether this is that very guard: one that was made anew for the same epoch is another.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     /// Who can take them away.
     #[must_use]
     pub fn class(&self) -> KeyClass {

@@ -29,6 +29,7 @@ use tokio::sync::OnceCell;
 use crate::QueryError;
 use crate::context::QueryContext;
 use crate::error::{guard_error, open_error};
+use crate::openers::Openers;
 
 /// Scheme and host under which a query's blocks lie.
 pub(crate) const BLK_URL: &str = "blk://blocks";
@@ -74,13 +75,14 @@ struct OpenBlock {
 /// The blocks of one query.
 pub(crate) struct BlkStore {
     blocks: Arc<BlockStore>,
+    openers: Arc<Openers>,
     context: Arc<QueryContext>,
     known: RwLock<HashMap<Path, Arc<OpenBlock>>>,
 }
 
 impl BlkStore {
-    pub(crate) fn new(blocks: Arc<BlockStore>, context: Arc<QueryContext>) -> Arc<Self> {
-        Arc::new(Self { blocks, context, known: RwLock::new(HashMap::new()) })
+    pub(crate) fn new(blocks: Arc<BlockStore>, openers: Arc<Openers>, context: Arc<QueryContext>) -> Arc<Self> {
+        Arc::new(Self { blocks, openers, context, known: RwLock::new(HashMap::new()) })
     }
 
     /// Lets the query read a block under `guard`.
@@ -101,7 +103,7 @@ impl BlkStore {
                 },
                 plain_len: row.plain_len,
                 guard: guard.clone(),
-                opener: OnceCell::new(),
+                opener: OnceCell::new_with(self.openers.get(row.object, guard)),
             })
         });
         path
@@ -161,6 +163,7 @@ impl BlkStore {
                     )
                     .with_block(object));
                 }
+                self.openers.put(object, &block.guard, opener.clone());
                 Ok(opener)
             })
             .await

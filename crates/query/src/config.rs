@@ -21,6 +21,8 @@ pub struct QueryConfig {
     pub memory_bytes: usize,
     /// Parsed Parquet footers kept in memory, in bytes. Default 64 MiB.
     pub metadata_cache_bytes: usize,
+    /// Openers of blocks kept for the next query, each about 2 KiB. Default 4,096.
+    pub openers_max: usize,
     /// Open statistics and schemas kept in memory, in bytes. Default 64 MiB.
     pub stats_cache_bytes: u64,
     /// Encrypted spill on disk for all running queries in bytes; 0 forbids spilling. Default 4 GiB.
@@ -54,6 +56,7 @@ impl Default for QueryConfig {
             wait_max_ms: 30_000,
             memory_bytes: 512 << 20,
             metadata_cache_bytes: 64 << 20,
+            openers_max: 4_096,
             stats_cache_bytes: 64 << 20,
             spill_bytes: 4 << 30,
             time_max_ms: 60_000,

@@ -22,6 +22,7 @@ use crate::context::QueryContext;
 use crate::error::{aborted, catalog_error, engine_error, shut_error};
 use crate::footers::Footers;
 use crate::lineage::Lineage;
+use crate::openers::Openers;
 use crate::pin::Pins;
 use crate::run::{self, Job};
 use crate::sandbox::{self, OwnFunctions};
@@ -63,6 +64,7 @@ pub struct Engine {
     sessions: Sessions,
     own: Arc<OwnFunctions>,
     footers: Arc<Footers>,
+    openers: Arc<Openers>,
     lineage: Arc<Lineage>,
     quota: Arc<SpillQuota>,
     places: Arc<Semaphore>,
@@ -118,6 +120,7 @@ impl Engine {
             sessions: Sessions::new(&config, cache),
             own: Arc::new(OwnFunctions::new(functions::sql_functions())),
             footers,
+            openers: Arc::new(Openers::new(config.openers_max)),
             lineage: Arc::new(lineage),
             quota: SpillQuota::new(config.spill_bytes),
             places: Arc::new(Semaphore::new(config.concurrent_max.max(1))),
@@ -155,7 +158,7 @@ impl Engine {
             context: Arc::clone(context),
             lineage: Arc::clone(&self.lineage),
             blocks: Arc::clone(&self.deps.blocks),
-            blk: BlkStore::new(Arc::clone(&self.deps.blocks), Arc::clone(context)),
+            blk: BlkStore::new(Arc::clone(&self.deps.blocks), Arc::clone(&self.openers), Arc::clone(context)),
             footers: Arc::clone(&self.footers),
             blocks_max: self.config.blocks_max,
         })
@@ -276,16 +279,17 @@ impl Engine {
             }
         }
         self.footers.forget(epoch);
+        self.openers.forget(epoch);
         self.lineage.forget(epoch);
     }
 }
 
 #[cfg(test)]
 impl Engine {
-    /// How many footers, schemas and statistics are cached.
-    pub(crate) fn cached(&self) -> (usize, usize, usize) {
+    /// How many footers, openers, schemas and statistics are cached.
+    pub(crate) fn cached(&self) -> [usize; 4] {
         use datafusion::execution::cache::Cache as _;
         let (schemas, stats) = self.lineage.cached();
-        (self.footers.len(), schemas, stats)
+        [self.footers.len(), self.openers.len(), schemas, stats]
     }
 }

@@ -22,6 +22,7 @@ mod kql;
 mod lineage;
 mod memtable;
 mod newest;
+mod openers;
 pub mod output;
 mod pin;
 mod prune;
