@@ -120,7 +120,8 @@ impl Engine {
             sessions: Sessions::new(&config, cache),
             own: Arc::new(OwnFunctions::new(functions::sql_functions())),
             footers,
-            openers: Arc::new(Openers::new(config.openers_max)),
+            // Without hot copies every query meets the stored object, and looks at both its ends.
+            openers: Arc::new(Openers::new(if deps.blocks.cache().is_enabled() { config.openers_max } else { 0 })),
             lineage: Arc::new(lineage),
             quota: SpillQuota::new(config.spill_bytes),
             places: Arc::new(Semaphore::new(config.concurrent_max.max(1))),

@@ -44,7 +44,7 @@ async fn memtable_rows_do_not_leave_either_once_the_key_is_gone() {
 
 #[tokio::test]
 async fn forgetting_an_epoch_ends_running_queries_and_empties_the_caches() {
-    let rig = Rig::with(QueryConfig { batch_rows: 64, ..QueryConfig::default() }, false).await;
+    let rig = Rig::with(QueryConfig { batch_rows: 64, ..QueryConfig::default() }, true).await;
     rig.send_many("App", 5_000, 90, 0).await;
     rig.flush().await;
     rig.sql("select max(text) from App where n > 10").await;

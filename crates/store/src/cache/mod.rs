@@ -192,6 +192,12 @@ impl HotCache {
         counters.into_iter().map(of).collect()
     }
 
+    /// Whether it keeps anything.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.config.enabled
+    }
+
     /// The most bytes it keeps on disk.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
