@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::Failure;
-use crate::key_status::Status;
+use crate::key_status::{Release, Status};
 use crate::output::{self, Field, Format};
 use crate::vault::{VaultClient, VaultTarget, show};
 
@@ -107,6 +107,8 @@ enum What {
     },
     /// Shows how a cluster's key stands, as the log server sees it
     Status(Status),
+    /// Lets a cluster's key out of quarantine, once somebody has looked into it
+    Release(Release),
     /// Lists keys
     List {
         /// The versions of this key
@@ -140,11 +142,13 @@ impl Key {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let format = self.output;
         // The log server is asked, and no vault.
-        if let What::Status(status) = self.what {
-            return status.run(format).await;
-        }
+        let what = match self.what {
+            What::Status(status) => return status.run(format).await,
+            What::Release(release) => return release.run(format).await,
+            what => what,
+        };
         let vault = self.target.client()?;
-        match self.what {
+        match what {
             What::Create { name, size, settings } => {
                 let mut body = json!({"kty": "RSA", "key_size": size});
                 settings.fill(&mut body);
@@ -165,7 +169,7 @@ impl Key {
                 settings.fill(&mut body);
                 print_key(&vault, format, &vault.keys(Method::PUT, &["keys", &name], Some(&body)).await?)
             }
-            What::Status(_) => unreachable!("it was asked above"),
+            What::Status(_) | What::Release(_) => unreachable!("it was asked above"),
             What::Rotate { name } => print_key(&vault, format, &vault.keys(Method::POST, &["keys", &name, "rotate"], None).await?),
             What::Disable { name, version } => switch(&vault, format, &name, version, false).await,
             What::Enable { name, version } => switch(&vault, format, &name, version, true).await,

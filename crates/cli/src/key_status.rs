@@ -1,4 +1,4 @@
-//! `strongroom key status`.
+//! `strongroom key status` and `key release`.
 
 use clap::Args;
 use reqwest::Method;
@@ -21,14 +21,38 @@ pub(crate) struct Status {
     cluster: String,
 }
 
+/// Lets a cluster's key out of quarantine.
+///
+/// A key is put there when its vault gives back another key than was wrapped, or when an old key record was put back: nothing is
+/// served or taken then, also after a restart, until somebody has looked into it. The vault has to prove every key of the
+/// cluster now; if it does not, the quarantine stays. It takes the role Owner or Operator.
+#[derive(Debug, Args)]
+pub(crate) struct Release {
+    #[command(flatten)]
+    target: Target,
+    /// The cluster
+    #[arg(long, value_name = "NAME")]
+    cluster: String,
+}
+
 impl Status {
     pub(crate) async fn run(self, format: Format) -> Result<(), Failure> {
         let client = self.target.client()?;
-        let status = client.json(client.request(Method::GET, &["v1", "clusters", &self.cluster, "key"])).await?;
-        match format {
-            Format::Json => output::print_json(&status),
-            Format::Table => output::print(&page(&status)),
-        }
+        print(&client.json(client.request(Method::GET, &["v1", "clusters", &self.cluster, "key"])).await?, format)
+    }
+}
+
+impl Release {
+    pub(crate) async fn run(self, format: Format) -> Result<(), Failure> {
+        let client = self.target.client()?;
+        print(&client.json(client.request(Method::POST, &["v1", "clusters", &self.cluster, "key", "release"])).await?, format)
+    }
+}
+
+fn print(status: &Value, format: Format) -> Result<(), Failure> {
+    match format {
+        Format::Json => output::print_json(status),
+        Format::Table => output::print(&page(status)),
     }
 }
 

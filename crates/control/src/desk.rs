@@ -40,6 +40,9 @@ pub trait KeyDesk: Send + Sync + Debug {
 
     /// How a cluster's key stands, from memory and catalog: asks no vault.
     async fn status(&self, cluster: &ClusterRow) -> Result<KeyStatus, ControlError>;
+
+    /// Lets a cluster's key out of quarantine, if every record of it unwraps and verifies now.
+    async fn release(&self, cluster: &ClusterRow) -> Result<(), ControlError>;
 }
 
 /// How a cluster's key stands.

@@ -35,6 +35,8 @@ pub mod action {
     pub const CLUSTERS_WRITE: &str = "clusters/write";
     /// Delete a cluster.
     pub const CLUSTERS_DELETE: &str = "clusters/delete";
+    /// Let a cluster's key out of quarantine.
+    pub const KEY_RELEASE: &str = "clusters/key/release/action";
     /// Link a workspace to a cluster.
     pub const LINKS_WRITE: &str = "workspaces/linkedServices/write";
     /// Unlink a workspace.
@@ -99,7 +101,12 @@ fn matches(pattern: &str, action: &str) -> bool {
 /// The built-in roles: name, sentence, actions, not-actions.
 const BUILT_IN: &[(&str, &str, &[&str], &[&str])] = &[
     ("Owner", "everything, tokens included", &["*"], &[]),
-    ("Contributor", "everything but giving and taking tokens", &["*"], &["principals/write", "principals/delete"]),
+    (
+        "Contributor",
+        "everything but giving and taking tokens and ending a key's quarantine",
+        &["*"],
+        &["principals/write", "principals/delete", action::KEY_RELEASE],
+    ),
     ("Reader", "see and query, change nothing", &["*/read", action::QUERY], &[]),
     ("Ingest", "send rows and nothing else", &[action::INGEST], &[]),
     (

@@ -22,6 +22,7 @@ use crate::provider::{KeyVault, MmkVault, VaultError};
 use crate::records::{Generations, Ledger, NoLedger, RecordCopies};
 
 mod customers;
+mod proof;
 
 pub use customers::Polled;
 

@@ -24,6 +24,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use strongroom_world::{BootTime, Rng, WallTime, World};
 
+use crate::Shut;
 use crate::provider::Answer;
 
 /// Between two vault calls there are at least these seconds, whatever is configured; the confirming call excepted.
@@ -94,6 +95,18 @@ impl KeyState {
     #[must_use]
     pub const fn uses_keys(self) -> bool {
         matches!(self, Self::Active | Self::Degraded | Self::Restoring)
+    }
+
+    /// Why the gate of its account is shut in it; `None` where it is open, held, or as the state before left it.
+    #[must_use]
+    pub const fn shut(self) -> Option<Shut> {
+        match self {
+            Self::Revoked => Some(Shut::Revoked),
+            Self::Held => Some(Shut::AccessLost),
+            Self::Unavailable => Some(Shut::Unavailable),
+            Self::Quarantined => Some(Shut::Quarantined),
+            Self::Provisioning | Self::Active | Self::Degraded | Self::Suspect | Self::Restoring => None,
+        }
     }
 }
 
@@ -235,6 +248,13 @@ impl Machine {
     #[must_use]
     pub const fn provisioning(config: StateConfig, now: Moment) -> Self {
         Self::starting(config, now, KeyState::Provisioning)
+    }
+
+    /// A machine of a key that was in quarantine when the node stopped: it still is. The one state that outlives a start, for it
+    /// only ever forbids.
+    #[must_use]
+    pub const fn quarantined(config: StateConfig, now: Moment) -> Self {
+        Self { code: "Integrity", ..Self::starting(config, now, KeyState::Quarantined) }
     }
 
     const fn starting(config: StateConfig, now: Moment, state: KeyState) -> Self {
@@ -485,5 +505,7 @@ impl Machine {
     }
 }
 
+#[cfg(test)]
+mod page;
 #[cfg(test)]
 mod tests;

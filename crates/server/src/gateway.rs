@@ -62,6 +62,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/clusters", get(clusters::list))
         .route("/v1/clusters/{cluster}", get(clusters::show))
         .route("/v1/clusters/{cluster}/key", get(clusters::key))
+        .route("/v1/clusters/{cluster}/key/release", post(clusters::release))
         .route("/v1/clusters/{cluster}/check", post(clusters::check))
         .route("/v1/principals", get(resources::list_principals).post(resources::create_principal))
         .route("/v1/principals/{principal}", delete(resources::delete_principal))

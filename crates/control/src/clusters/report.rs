@@ -48,6 +48,14 @@ impl Clusters {
         let advice = advice(&row, &status);
         Ok(KeyReport { row, status, holdings, advice })
     }
+
+    /// Lets a cluster's key out of quarantine: an operator looked into it, and the vault proves all of it now.
+    ///
+    /// # Errors
+    /// [`ControlError::Conflict`] if it is not in quarantine; what the vault says, and then it stays there.
+    pub async fn release_key(&self, row: &ClusterRow) -> Result<(), ControlError> {
+        self.desk.release(row).await
+    }
 }
 
 fn advice(row: &ClusterRow, status: &KeyStatus) -> Vec<String> {

@@ -138,6 +138,10 @@ impl KeyDesk for Desk {
         self.change("close".to_owned()).await
     }
 
+    async fn release(&self, cluster: &ClusterRow) -> Result<(), ControlError> {
+        self.change(format!("release {}", cluster.name)).await
+    }
+
     async fn status(&self, _cluster: &ClusterRow) -> Result<KeyStatus, ControlError> {
         Ok(KeyStatus {
             state: "None".to_owned(),

@@ -13,7 +13,9 @@
 //! ```
 
 mod desk;
+mod meters;
 mod ports;
+mod release;
 mod rotation;
 mod turn;
 
@@ -88,6 +90,9 @@ struct Watched {
     facts: Mutex<Option<KeyFacts>>,
     /// What the last taking away did, step by step.
     evidence: Mutex<Vec<(&'static str, Duration)>>,
+    /// Its state is not in the catalog yet.
+    unwritten: AtomicBool,
+    meters: meters::Meters,
     stop: watch::Sender<bool>,
 }
 
@@ -190,13 +195,26 @@ impl Watch {
         provisioning: bool,
     ) -> Result<Arc<Watched>, ControlError> {
         let now = Moment::now(&self.deps.world);
-        let standing = if provisioning { Standing::Open } else { Standing::Shut(Shut::Unavailable, now.wall.unix_ms()) };
-        let machine = if provisioning { Machine::provisioning(self.config, now) } else { Machine::new(self.config, now) };
+        // The one thing believed: it only ever forbids.
+        let before = self.deps.catalog.key_state_get(cluster.id).await?;
+        let quarantined = before.is_some_and(|row| row.state == KeyState::Quarantined.as_str());
+        let (machine, standing) = if quarantined {
+            (Machine::quarantined(self.config, now), Standing::Shut(Shut::Quarantined, now.wall.unix_ms()))
+        } else if provisioning {
+            (Machine::provisioning(self.config, now), Standing::Open)
+        } else {
+            (Machine::new(self.config, now), Standing::Shut(Shut::Unavailable, now.wall.unix_ms()))
+        };
         let records = self.deps.keys.customer_records(account).await?;
+        let gate = self.deps.keys.gate(account, cluster.id, &cluster.name, standing);
+        if quarantined {
+            // It may have been there already.
+            gate.set(standing);
+        }
         let watched = Arc::new(Watched {
             cluster: cluster.id,
             account,
-            gate: self.deps.keys.gate(account, cluster.id, &cluster.name, standing),
+            gate,
             vault: RwLock::new((kek, client)),
             machine: Mutex::new(machine),
             epochs: Mutex::new(records.iter().map(|record| Epoch { account, aek: record.ids.aek }).collect()),
@@ -210,6 +228,8 @@ impl Watch {
             version: Mutex::default(),
             facts: Mutex::default(),
             evidence: Mutex::default(),
+            unwritten: AtomicBool::new(false),
+            meters: meters::Meters::default(),
             stop: watch::Sender::new(false),
         });
         self.watched.write().insert(cluster.id, Arc::clone(&watched));
@@ -258,6 +278,11 @@ pub async fn fetch_keys(
         let Some(account) = cluster.account else { continue };
         let Some(kek) = kek_of(keys, &cluster, account).await? else { continue };
         let asked = async {
+            let before = catalog.key_state_get(cluster.id).await?;
+            if let Some(row) = before.filter(|row| row.state == KeyState::Quarantined.as_str()) {
+                let why = Shut::Quarantined;
+                return Err(strongroom_keys::KeyError::Shut { cluster: cluster.name.clone(), why, since_ms: row.since_ms }.into());
+            }
             let client = vaults.client(&kek, identity(keys, &cluster)?).await?;
             Ok::<_, ControlError>(keys.poll(account, client.as_ref(), 0, lease).await.map(drop)?)
         };
@@ -266,17 +291,6 @@ pub async fn fetch_keys(
         }
     }
     Ok(missing)
-}
-
-/// Why a gate is shut in a state; `None` if it is not.
-const fn shut_in(state: KeyState) -> Option<Shut> {
-    match state {
-        KeyState::Revoked => Some(Shut::Revoked),
-        KeyState::Held => Some(Shut::AccessLost),
-        KeyState::Unavailable => Some(Shut::Unavailable),
-        KeyState::Quarantined => Some(Shut::Quarantined),
-        KeyState::Provisioning | KeyState::Active | KeyState::Degraded | KeyState::Suspect | KeyState::Restoring => None,
-    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use strongroom_keys::state::{KeyState, Moment, Step};
 use strongroom_keys::{KeyError, Shut, Standing};
 use tokio::sync::watch;
 
-use super::{Gone, Watch, Watched, shut_in};
+use super::{Gone, Watch, Watched};
 
 /// How long following a key to a newer version may keep the next poll waiting: polls stay within 60 s of each other.
 const FOLLOW_MAX: Duration = Duration::from_secs(20);
@@ -71,15 +71,8 @@ impl Watch {
             Some(Err(error)) => (Answer::Transient(error.code()), None),
             None => (Answer::Transient("Timeout"), None),
         };
-        let class = match answer {
-            Answer::Good => "good",
-            Answer::Transient(_) | Answer::Expired(_) => "transient",
-            Answer::Denied(_) => "denied",
-            Answer::Ambiguous(_) => "ambiguous",
-            Answer::Integrity => "integrity",
-        };
-        metrics::counter!("control_key_polls_total", "class" => class).increment(1);
         let answered = Moment::now(&self.deps.world);
+        watched.meters.answer(watched.cluster, &answer, asked, answered);
         let (step, deadline) = {
             let mut machine = watched.machine.lock();
             let step = machine.on_answer(asked, answered, &answer);
@@ -93,7 +86,7 @@ impl Watch {
             self.deps.keys.renew(watched.account, deadline);
         }
         self.act(watched, step).await;
-        if shut_in(watched.machine.lock().state()).is_some() {
+        if watched.machine.lock().state().shut().is_some() {
             // Whatever this call brought in is not for use.
             self.deps.keys.kill(watched.account);
         } else if follow && matches!(answer, Answer::Good) {
@@ -120,7 +113,7 @@ impl Watch {
             KeyState::Active | KeyState::Degraded => watched.gate.set(Standing::Open),
             KeyState::Restoring | KeyState::Provisioning => {}
             KeyState::Unavailable | KeyState::Held | KeyState::Revoked | KeyState::Quarantined => {
-                if let Some(why) = shut_in(to) {
+                if let Some(why) = to.shut() {
                     self.shut(watched, why).await;
                 }
             }
@@ -141,6 +134,7 @@ impl Watch {
         };
         fail::fail_point!("key.epoch");
         watched.gate.set(Standing::Shut(why, since_ms));
+        watched.meters.gate_shut(clock.boot());
         note("gate");
         fail::fail_point!("key.gate");
         self.deps.cut.cut(watched.account, &watched.gate.error(why, since_ms));
@@ -176,9 +170,12 @@ impl Watch {
             self.recall(watched);
         }
         if watched.unfinished.load(Ordering::Acquire)
-            && let Some(why) = shut_in(state)
+            && let Some(why) = state.shut()
         {
             self.shut(watched, why).await;
+        }
+        if watched.unwritten.load(Ordering::Acquire) {
+            self.persist(watched).await;
         }
     }
 
@@ -222,8 +219,10 @@ impl Watch {
                 last_good_ms: machine.last_good().map(|good| good.wall.unix_ms()),
             }
         };
-        // Told and not relied on: a start asks the vault whatever stands here.
-        if let Err(error) = self.deps.catalog.key_state_put(&row).await {
+        // Told and not relied on: a start asks the vault whatever stands here. A quarantine alone has to be there: it is tried again.
+        let written = self.deps.catalog.key_state_put(&row).await;
+        watched.unwritten.store(written.is_err(), Ordering::Release);
+        if let Err(error) = written {
             tracing::warn!(cluster = %watched.cluster, code = error.code(), "a key's state could not be written down");
         }
     }

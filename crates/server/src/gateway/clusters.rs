@@ -5,6 +5,7 @@ use axum::extract::{Path, State};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use strongroom_catalog::ClusterRow;
 use strongroom_control::{KeyProperties, Place, action};
 use strongroom_model::ErrorKind;
 
@@ -34,6 +35,18 @@ pub(crate) async fn show(State(app): State<App>, who: Who, Path(cluster): Path<S
 pub(crate) async fn key(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Result<Json<Value>, ApiError> {
     who.allow(&app, action::CLUSTERS_READ)?;
     let row = app.site.clusters.named(&cluster).await.map_err(|error| control_error(&error))?;
+    standing(&app, row).await
+}
+
+/// Ends a quarantine, if the vault proves the key now; answers how the key then stands.
+pub(crate) async fn release(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Result<Json<Value>, ApiError> {
+    who.allow(&app, action::KEY_RELEASE)?;
+    let row = app.site.clusters.named(&cluster).await.map_err(|error| control_error(&error))?;
+    app.site.clusters.release_key(&row).await.map_err(|error| control_error(&error))?;
+    standing(&app, row).await
+}
+
+async fn standing(app: &App, row: ClusterRow) -> Result<Json<Value>, ApiError> {
     let report = app.site.clusters.key_report(row).await.map_err(|error| control_error(&error))?;
     let mut body = serde_json::to_value(&report.status)
         .map_err(|_| ApiError::new(ErrorKind::Internal, "InternalError", "the status could not be written"))?;
