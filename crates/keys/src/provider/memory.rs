@@ -1,5 +1,6 @@
 //! A vault in memory, for tests: wraps truly, answers as it is told, remembers when it was asked.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use strongroom_envelope::{Aek, Mmk, RecordIds, WrappedAek};
 use strongroom_model::KeyClass;
 use strongroom_world::{BootTime, World};
 
-use super::{KekRef, KeyFacts, KeyVault, VaultError};
+use super::{Answer, KekRef, KeyFacts, KeyVault, VaultError};
 
 /// How a [`MemoryVault`] answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,10 @@ pub enum Mood {
     Hangs,
     /// With another key than was wrapped.
     Lies,
+    /// As a disabled key does: it wraps and is shown, and does not unwrap.
+    WrapsOnly,
+    /// As such an answer of a real vault's is understood.
+    Says(Answer),
 }
 
 /// One call.
@@ -51,7 +56,10 @@ struct Inner {
     kek: KekRef,
     key: Mmk,
     mood: Mutex<Mood>,
+    /// What the next calls of a kind get instead, in order.
+    script: Mutex<VecDeque<(Call, Mood)>>,
     newest: Mutex<u32>,
+    expires_ms: Mutex<Option<i64>>,
     calls: Mutex<Vec<(BootTime, Call)>>,
 }
 
@@ -60,12 +68,32 @@ impl MemoryVault {
     #[must_use]
     pub fn new(world: World, kek: KekRef) -> Self {
         let key = Mmk::generate(world.rng.as_ref());
-        Self { inner: Arc::new(Inner { world, kek, key, mood: Mutex::new(Mood::Well), newest: Mutex::new(1), calls: Mutex::default() }) }
+        let inner = Inner {
+            world,
+            kek,
+            key,
+            mood: Mutex::new(Mood::Well),
+            script: Mutex::default(),
+            newest: Mutex::new(1),
+            expires_ms: Mutex::default(),
+            calls: Mutex::default(),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// From now on it answers so.
     pub fn set(&self, mood: Mood) {
         *self.inner.mood.lock() = mood;
+    }
+
+    /// The next calls are answered so, each kind in order; then as it is set.
+    pub fn script(&self, script: impl IntoIterator<Item = (Call, Mood)>) {
+        *self.inner.script.lock() = script.into_iter().collect();
+    }
+
+    /// The key says that it expires then, milliseconds since 1970; past it, it wraps no more and unwraps on.
+    pub fn expire(&self, at_ms: i64) {
+        *self.inner.expires_ms.lock() = Some(at_ms);
     }
 
     /// The key gets another version.
@@ -79,15 +107,26 @@ impl MemoryVault {
         self.inner.calls.lock().clone()
     }
 
-    async fn answer(&self, call: Call) -> Result<(), VaultError> {
+    /// Whether the answer is to be true.
+    async fn answer(&self, call: Call) -> Result<bool, VaultError> {
         let inner = &self.inner;
         inner.calls.lock().push((inner.world.clock.boot(), call));
-        let mood = *inner.mood.lock();
+        let scripted = {
+            let mut script = inner.script.lock();
+            let at = script.iter().position(|(of, _)| *of == call);
+            at.and_then(|at| script.remove(at)).map(|(_, mood)| mood)
+        };
+        let mood = scripted.unwrap_or(*inner.mood.lock());
+        let expired = inner.expires_ms.lock().is_some_and(|at| inner.world.clock.wall().unix_ms() >= at);
         match mood {
-            Mood::Well | Mood::Lies => Ok(()),
-            Mood::Denies(code) => Err(VaultError::Denied { code }),
-            Mood::Refuses(code) => Err(VaultError::Refused { code }),
-            Mood::Silent(code) => Err(VaultError::Unreachable { code, retry_after: None }),
+            Mood::Well if expired && call == Call::Wrap => Err(VaultError::Expired { code: "KeyExpired" }),
+            Mood::WrapsOnly if call == Call::Unwrap => Err(VaultError::Denied { code: "KeyDisabled" }),
+            Mood::Well | Mood::WrapsOnly | Mood::Says(Answer::Good) => Ok(true),
+            Mood::Lies | Mood::Says(Answer::Integrity) => Ok(false),
+            Mood::Says(Answer::Expired(code)) => Err(VaultError::Expired { code }),
+            Mood::Denies(code) | Mood::Says(Answer::Denied(code)) => Err(VaultError::Denied { code }),
+            Mood::Refuses(code) | Mood::Says(Answer::Ambiguous(code)) => Err(VaultError::Refused { code }),
+            Mood::Silent(code) | Mood::Says(Answer::Transient(code)) => Err(VaultError::Unreachable { code, retry_after: None }),
             Mood::Hangs => {
                 inner.world.clock.sleep(Duration::from_hours(1)).await;
                 Err(VaultError::Unreachable { code: "Timeout", retry_after: None })
@@ -125,13 +164,16 @@ impl KeyVault for MemoryVault {
         Ok(WrappedAek { provider, key_uri, key_version: self.version(), ..wrapped })
     }
     async fn unwrap_key(&self, wrapped: &WrappedAek) -> Result<Aek, VaultError> {
-        self.answer(Call::Unwrap).await?;
+        let truly = self.answer(Call::Unwrap).await?;
         let aek = wrapped.ids.aek;
         if wrapped.key_uri != self.inner.kek.key_uri() {
             return Err(VaultError::OtherKey { aek });
         }
-        if *self.inner.mood.lock() == Mood::Lies {
-            return Err(VaultError::NotAuthentic { aek, code: "WrongCheckValue", source: None });
+        if !truly {
+            // Success, and 32 bytes; what a client does with them decides.
+            let given = Aek::generate(aek, self.inner.world.rng.as_ref());
+            let wrong = VaultError::NotAuthentic { aek, code: "WrongCheckValue", source: None };
+            return if given.has_check_value(&wrapped.ids, &wrapped.kcv) { Ok(given) } else { Err(wrong) };
         }
         let own = WrappedAek { provider: "mmk".to_owned(), key_uri: String::new(), key_version: String::new(), ..wrapped.clone() };
         self.inner.key.unwrap_aek(&own).map_err(|source| VaultError::NotAuthentic { aek, code: "WrongCheckValue", source: Some(source) })
@@ -145,7 +187,7 @@ impl KeyVault for MemoryVault {
             rsa_bits: 2_048,
             enabled: true,
             not_before_ms: None,
-            expires_ms: None,
+            expires_ms: *self.inner.expires_ms.lock(),
             recovery_level: "Recoverable".to_owned(),
             other_enabled: Vec::new(),
             versions_listed: true,

@@ -101,12 +101,11 @@ impl Future for Sleep {
             return Poll::Ready(());
         }
         let waker = context.waker().clone();
-        let before = match hands.sleepers.iter_mut().find(|(_, id, _)| *id == self.id) {
-            Some((.., before)) => Some(std::mem::replace(before, waker)),
-            None => {
-                hands.sleepers.push((self.until, self.id, waker));
-                None
-            }
+        let before = if let Some((.., before)) = hands.sleepers.iter_mut().find(|(_, id, _)| *id == self.id) {
+            Some(std::mem::replace(before, waker))
+        } else {
+            hands.sleepers.push((self.until, self.id, waker));
+            None
         };
         drop(hands);
         drop(before);
