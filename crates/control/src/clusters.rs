@@ -27,6 +27,7 @@ use strongroom_model::ObjectId;
 use strongroom_world::World;
 use tokio::task::JoinSet;
 
+use crate::audit::{Scribe, acting, actor};
 use crate::desk::{KeyDesk, KeyStatus};
 use crate::operations::{Change, Operations};
 use crate::vaults::vault_uri;
@@ -201,6 +202,11 @@ impl Clusters {
     pub fn new(world: World, catalog: Catalog, desk: Arc<dyn KeyDesk>, workspaces: Arc<Workspaces>, config: ControlConfig) -> Arc<Self> {
         let operations = Operations::new(world.clone(), catalog.clone());
         Arc::new(Self { world, catalog, desk, workspaces, operations, config, turns: Mutex::default(), tasks: Mutex::default() })
+    }
+
+    /// Has the end of every change told to a scribe.
+    pub fn audited_by(&self, scribe: Arc<dyn Scribe>) {
+        self.operations.audited_by(scribe);
     }
 
     /// One cluster.
@@ -510,7 +516,7 @@ impl Clusters {
 /// Does all of it, even if whoever asked has gone: a change that was written down and then let go of would block its
 /// resource until the next start.
 async fn whole<T: Send + 'static>(work: impl Future<Output = Result<T, ControlError>> + Send + 'static) -> Result<T, ControlError> {
-    match tokio::spawn(work).await {
+    match tokio::spawn(acting(actor(), work)).await {
         Ok(outcome) => outcome,
         Err(ended) => match ended.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),

@@ -1,11 +1,14 @@
 //! Operations: changes that take their time. Each is written down before it begins and ends with one word; a restart goes on
 //! with what it finds.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use strongroom_catalog::{Catalog, CatalogError, OperationErrorRow, OperationRow, OperationStatus};
 use strongroom_model::{ErrorKind, ObjectId, WorkspaceId};
 use strongroom_world::World;
 
+use crate::audit::{self, Event, Scribe, name};
 use crate::{ControlError, KeyProperties};
 
 /// How long the end of an operation can be asked for. Clients that poll give up long before.
@@ -40,15 +43,20 @@ impl Change {
 }
 
 /// The operations of a catalog.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Operations {
     world: World,
     catalog: Catalog,
+    audit: audit::Desk,
 }
 
 impl Operations {
     pub(crate) fn new(world: World, catalog: Catalog) -> Self {
-        Self { world, catalog }
+        Self { world, catalog, audit: audit::Desk::default() }
+    }
+
+    pub(crate) fn audited_by(&self, scribe: Arc<dyn Scribe>) {
+        self.audit.seat(scribe);
     }
 
     /// Writes an operation down. `Ok(None)`: another one runs on the resource.
@@ -86,6 +94,7 @@ impl Operations {
             None => tracing::info!(operation = %row.id, kind = row.kind, "operation done"),
             Some(error) => tracing::warn!(operation = %row.id, kind = row.kind, code = error.code, "operation failed"),
         }
+        self.audit.note(|| ended(row, error.as_ref()));
         let end_ms = self.world.clock.wall().unix_ms();
         match self.catalog.operation_finish(row.id, end_ms, error.as_ref()).await {
             // Its end was told before: a commit whose answer was lost.
@@ -115,4 +124,21 @@ impl Operations {
 fn failure(error: &ControlError) -> OperationErrorRow {
     let details: Vec<_> = error.detail().into_iter().map(|(code, message)| serde_json::json!({"code": code, "message": message})).collect();
     OperationErrorRow { code: error.code().to_owned(), message: error.to_string(), details: serde_json::Value::from(details).to_string() }
+}
+
+/// What the audit chain is told of a change's end.
+fn ended(row: &OperationRow, error: Option<&OperationErrorRow>) -> Event {
+    let event = match row.kind.as_str() {
+        "Create" => name::CLUSTER_CREATED,
+        "Delete" => name::CLUSTER_DELETED,
+        "Link" => name::LINKED,
+        "Unlink" => name::UNLINKED,
+        _ => name::CLUSTER_CHANGED,
+    };
+    let input: serde_json::Value = serde_json::from_str(&row.input).unwrap_or_default();
+    let id = |name: &str| input.get(name).and_then(serde_json::Value::as_str);
+    let mut event = Event::new(event).code(error.map_or_else(|| "Succeeded".to_owned(), |error| error.code.clone()));
+    event.cluster = id("cluster").and_then(|id| id.parse().ok());
+    event.workspace = id("workspace").and_then(|id| id.parse().ok());
+    event.with("kind", row.kind.as_str()).with("operation", row.id.to_string()).with("resource", row.resource.as_str())
 }

@@ -12,6 +12,7 @@ use strongroom_model::{PrincipalId, WorkspaceId};
 use strongroom_world::World;
 use subtle::ConstantTimeEq as _;
 
+use crate::audit::{self, Event, Scribe, name};
 use crate::recent::Recent;
 use crate::{ControlConfig, ControlError, Role, Roles};
 
@@ -83,6 +84,7 @@ pub struct Principals {
     config: ControlConfig,
     /// By SHA-256 of the token; with the end of its life.
     recent: Recent<[u8; 32], (Caller, Option<i64>)>,
+    audit: audit::Desk,
 }
 
 impl Principals {
@@ -90,7 +92,12 @@ impl Principals {
     #[must_use]
     pub fn new(world: World, catalog: Catalog, roles: Arc<Roles>, config: ControlConfig) -> Self {
         let recent = Recent::new(Duration::from_millis(config.cache_ms.min(1_000)), config.cache_entries_max);
-        Self { world, catalog, roles, config, recent }
+        Self { world, catalog, roles, config, recent, audit: audit::Desk::default() }
+    }
+
+    /// Has every role that is given or taken told to a scribe.
+    pub fn audited_by(&self, scribe: Arc<dyn Scribe>) {
+        self.audit.seat(scribe);
     }
 
     /// Sees to an admin who owns everything. A `token` given becomes the admin's only one; without, one is minted if there
@@ -151,6 +158,7 @@ impl Principals {
         let row = self.row(name, &role.name, scope, hash(&token), expires_ms);
         self.catalog.principal_insert(&row).await?;
         tracing::info!(principal = %row.id, role = row.role, "principal created");
+        self.audit.note(|| told(name::ROLE_ASSIGNED, &row));
         Ok(CreatedPrincipal { id: row.id, token, expires_ms })
     }
 
@@ -182,6 +190,7 @@ impl Principals {
             return Err(ControlError::NotFound { what: "principal", name: id.to_string() });
         }
         tracing::info!(principal = %id, "principal deleted");
+        self.audit.note(|| told(name::ROLE_REMOVED, row));
         Ok(())
     }
 
@@ -236,6 +245,14 @@ impl Principals {
         let (ms, random) = self.world.id_seed();
         let created_ms = self.world.clock.wall().unix_ms();
         PrincipalRow { id: PrincipalId::mint(ms, random), name, token_sha256, role: role.to_owned(), scope, created_ms, expires_ms }
+    }
+}
+
+fn told(event: &'static str, row: &PrincipalRow) -> Event {
+    let event = Event::new(event).with("principal", row.id.to_string()).with("name", row.name.as_str()).with("role", row.role.as_str());
+    match row.scope {
+        Scope::Workspace(workspace) => event.workspace(workspace),
+        _ => event.with("expiresMs", row.expires_ms),
     }
 }
 

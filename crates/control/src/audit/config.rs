@@ -16,6 +16,8 @@ pub struct AuditConfig {
     pub queue_max: usize,
     /// Records that wait for a workspace's key, or for a webhook, at most; older ones stay in the chain alone.
     pub waiting_max: u32,
+    /// Changes that one principal may ask for in a minute: each is written down twice.
+    pub changes_per_minute_max: u32,
     /// Whether queries are written down, with their text as a cell under the key of their workspace.
     pub queries: bool,
     /// Queries written down in a minute at most; the others are counted.
@@ -29,6 +31,7 @@ impl Default for AuditConfig {
             files_max: 64,
             queue_max: 4_096,
             waiting_max: 100_000,
+            changes_per_minute_max: 6_000,
             queries: false,
             queries_per_minute_max: 6_000,
         }
@@ -46,6 +49,7 @@ impl AuditConfig {
             ("files_max", self.files_max as u64, 2, 10_000),
             ("queue_max", self.queue_max as u64, 16, 1 << 20),
             ("waiting_max", u64::from(self.waiting_max), 100, 10_000_000),
+            ("changes_per_minute_max", u64::from(self.changes_per_minute_max), 60, 1_000_000),
             ("queries_per_minute_max", u64::from(self.queries_per_minute_max), 1, 1_000_000),
         ];
         for (name, value, min, max) in settings {

@@ -60,8 +60,6 @@ pub mod name {
     pub const STATE_CHANGED: &str = "state.changed";
     /// What was taken away when a key went: the evidence.
     pub const TAKEN_AWAY: &str = "key.taken_away";
-    /// What was taken away is back.
-    pub const GIVEN_BACK: &str = "key.given_back";
     /// A workspace was linked to a cluster.
     pub const LINKED: &str = "workspace.linked";
     /// A workspace was unlinked from its cluster.
@@ -70,6 +68,8 @@ pub mod name {
     pub const CLUSTER_CREATED: &str = "cluster.created";
     /// A cluster was deleted.
     pub const CLUSTER_DELETED: &str = "cluster.deleted";
+    /// A cluster was changed in another way.
+    pub const CLUSTER_CHANGED: &str = "cluster.changed";
     /// Requests with rows that were not accepted, in a minute.
     pub const NOT_ACCEPTED: &str = "ingest.not_accepted";
     /// Rows that were accepted and discarded, in a minute.

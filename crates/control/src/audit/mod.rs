@@ -5,19 +5,24 @@
 //! what may not happen unseen waits for that and is refused if it cannot be written. Everything else is [noted](Audit::note):
 //! written in the same order, waited for by nobody, counted if there is no room. The highest generation of each AEK's record is
 //! in the chain: an older one that is put back is refused at the next start, along with a catalog that was put back whole.
-//! Not here: rows in workspaces' tables and calls to webhooks, which go by what the catalog keeps of each record.
+//! Rows in workspaces' tables and calls to webhooks follow, by what the catalog keeps of each record ([`Carrier`]).
 //!
 //! ```text
 //! record, note ─▶ queue ─▶ seal, chain, append, fsync ─▶ catalog: head + errands ─▶ answer
 //!                                                                  └▶ tables of workspaces, webhooks
 //! ```
 
+mod carry;
 mod chain;
 mod config;
 mod error;
 mod event;
+mod evidence;
 mod files;
+mod queries;
 mod reader;
+mod scribe;
+mod tally;
 mod writer;
 
 use std::collections::HashMap;
@@ -32,14 +37,20 @@ use strongroom_envelope::{Mmk, WrappedAek};
 use strongroom_keys::Ledger;
 use strongroom_model::{AekId, ObjectId};
 use strongroom_world::World;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
+pub use carry::{AUDIT_TABLE, Caller, Carrier, Emit, NOTICES_TABLE, NotTaken};
 use chain::Head;
 pub use chain::Record;
 pub use config::AuditConfig;
 pub use error::AuditError;
 pub use event::{Event, SealedText, acting, actor, name};
+pub use evidence::Evidence;
+pub use queries::{AskedQuery, open_text};
 pub use reader::{AuditFilter, AuditReader, AuditReport, READ_MAX};
+pub(crate) use scribe::Desk;
+pub use scribe::Scribe;
+use tally::Tally;
 use writer::{Message, Writer};
 
 /// What callers and the writer share.
@@ -64,6 +75,10 @@ impl Shared {
 pub struct Audit {
     reader: AuditReader,
     shared: Arc<Shared>,
+    config: AuditConfig,
+    tally: Tally,
+    /// Texts of queries that are being sealed.
+    sealing: Arc<Semaphore>,
     /// `None` once closed.
     queue: Mutex<Option<mpsc::Sender<Message>>>,
     writer: Mutex<Option<tokio::task::JoinHandle<()>>>,
@@ -106,7 +121,7 @@ impl Audit {
             catalog: catalog.clone(),
             mmk: Arc::clone(&mmk),
             dir: dir.clone(),
-            config,
+            config: config.clone(),
             shared: Arc::clone(&shared),
             head: recovered.head,
             files: recovered.files.into(),
@@ -116,6 +131,9 @@ impl Audit {
         let audit = Self {
             reader: AuditReader::new(world, catalog, mmk, dir),
             shared,
+            config,
+            tally: Tally::default(),
+            sealing: Arc::new(Semaphore::new(queries::AT_ONCE)),
             queue: Mutex::new(Some(queue)),
             writer: Mutex::new(Some(tokio::spawn(writer.run(messages)))),
         };
@@ -169,6 +187,7 @@ impl Audit {
 
     /// Writes what waits and ends; later events are refused or counted.
     pub async fn close(&self) {
+        self.tell_counts(true);
         drop(self.queue.lock().take());
         let writer = self.writer.lock().take();
         if let Some(writer) = writer

@@ -9,6 +9,7 @@ use strongroom_model::{KeyClass, ObjectId, WorkspaceId};
 use tokio::sync::OwnedMutexGuard;
 
 use super::Clusters;
+use crate::audit::{acting, actor};
 use crate::operations::Change;
 use crate::{ControlError, KeyProperties, Refusal};
 
@@ -64,12 +65,12 @@ impl Clusters {
         let this = Arc::clone(self);
         let mut tasks = self.tasks.lock();
         while tasks.try_join_next().is_some() {}
-        tasks.spawn(async move {
+        tasks.spawn(acting(actor(), async move {
             let outcome = this.run(&change).await;
             if let Err(error) = this.operations.finish(&operation, outcome.as_ref().err()).await {
                 tracing::error!(operation = %operation.id, code = error.code(), "the end of an operation was not written down; a restart will");
             }
-        });
+        }));
     }
 
     async fn run(&self, change: &Change) -> Result<(), ControlError> {

@@ -16,6 +16,7 @@ use strongroom_model::{AccountId, Epoch, ObjectId, WorkspaceId};
 use super::{Watch, Watched, identity};
 use crate::ControlError;
 use crate::Refusal;
+use crate::audit::{Event, acting, actor, name};
 use crate::desk::{AekStatus, IdentityParts, KekStatus, KeyDesk, KeyStatus};
 
 /// The desk over a watch.
@@ -48,7 +49,7 @@ impl KeyDesk for Desk {
     async fn set_key(&self, cluster: &ClusterRow, kek: KekRef) -> Result<KeyFacts, ControlError> {
         // A task of its own: nobody who stops waiting leaves it half done. Each call of the vault has a bound.
         let (watch, cluster) = (Arc::clone(&self.0), cluster.clone());
-        let set = tokio::spawn(async move { watch.set_key(&cluster, kek).await });
+        let set = tokio::spawn(acting(actor(), async move { watch.set_key_told(&cluster, kek).await }));
         set.await.unwrap_or(Err(ControlError::Damaged { what: "the task that sets a key" }))
     }
 
@@ -89,6 +90,18 @@ impl KeyDesk for Desk {
 }
 
 impl Watch {
+    async fn set_key_told(self: &Arc<Self>, cluster: &ClusterRow, kek: KekRef) -> Result<KeyFacts, ControlError> {
+        let (uri, pinned) = (kek.key_uri(), kek.key_version.clone());
+        let set = self.set_key(cluster, kek).await;
+        let event = Event::new(if set.is_ok() { name::KEY_SET } else { name::KEY_REFUSED }).cluster(cluster.id).with("keyUri", uri);
+        let event = match &set {
+            Ok(facts) => event.with("keyVersion", facts.used.as_str()).with("pinned", pinned.is_some()).with("rsaBits", facts.rsa_bits),
+            Err(error) => event.code(error.code()).with("pinned", pinned),
+        };
+        self.deps.audit.note(if let Some(account) = cluster.account { event.account(account) } else { event });
+        set
+    }
+
     async fn set_key(self: &Arc<Self>, cluster: &ClusterRow, kek: KekRef) -> Result<KeyFacts, ControlError> {
         let account = cluster.account.ok_or(ControlError::Damaged { what: "a cluster without an account" })?;
         let identity = identity(&self.deps.keys, cluster)?;
@@ -107,6 +120,7 @@ impl Watch {
                 fail::fail_point!("link.key_set");
                 *watched.vault.write() = (kek, client);
                 watched.version.lock().clone_from(&facts.used);
+                watched.ledger.set(&facts.used);
                 *watched.facts.lock() = Some(facts.clone());
             } else if first && self.deps.keys.customer_records(account).await?.is_empty() {
                 // Nothing is under the key: the cluster is as it was before.

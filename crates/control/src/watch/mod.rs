@@ -14,6 +14,7 @@
 
 mod desk;
 mod meters;
+mod ledger;
 mod ports;
 mod release;
 mod rotation;
@@ -35,8 +36,10 @@ use strongroom_model::{AccountId, Epoch, ObjectId};
 use strongroom_world::World;
 use tokio::sync::{Notify, watch};
 
+use crate::audit::Scribe;
 use crate::{ControlError, RESERVED_DAYS};
 pub use desk::Desk;
+pub use ledger::Lost;
 pub use ports::{Cut, Forget, Gone, Recall, Still, Vaults};
 
 /// How long a start waits for logs that are being read back.
@@ -55,6 +58,8 @@ pub struct WatchDeps {
     pub forget: Vec<Arc<dyn Forget>>,
     pub recall: Arc<dyn Recall>,
     pub still: Arc<dyn Still>,
+    /// Whom what happens to keys is told.
+    pub audit: Arc<dyn Scribe>,
 }
 
 impl fmt::Debug for WatchDeps {
@@ -93,6 +98,7 @@ struct Watched {
     /// Its state is not in the catalog yet.
     unwritten: AtomicBool,
     meters: meters::Meters,
+    ledger: ledger::Ledger,
     stop: watch::Sender<bool>,
 }
 
@@ -230,6 +236,7 @@ impl Watch {
             evidence: Mutex::default(),
             unwritten: AtomicBool::new(false),
             meters: meters::Meters::default(),
+            ledger: ledger::Ledger::default(),
             stop: watch::Sender::new(false),
         });
         self.watched.write().insert(cluster.id, Arc::clone(&watched));

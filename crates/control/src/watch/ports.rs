@@ -11,6 +11,7 @@ use strongroom_keys::provider::{KekRef, KeyFacts, KeyVault};
 use strongroom_keys::{KeyError, Shut};
 use strongroom_model::{AccountId, Epoch, WorkspaceId};
 
+use super::Lost;
 use crate::ControlError;
 
 /// What was taken away.
@@ -22,6 +23,8 @@ pub struct Gone {
     pub epochs: Vec<Epoch>,
     /// Why.
     pub why: Shut,
+    /// What each step counts of what went.
+    pub lost: Arc<Lost>,
 }
 
 /// One step of taking data away. The gate is shut and the guards are dead when it is called; it returns when it is done.

@@ -15,12 +15,15 @@ use strongroom_world::BootTime;
 use strongroom_world::sim::SimWorld;
 
 use super::*;
+use crate::audit::{Event, name};
 use crate::desk::KeyDesk;
 
 /// What the other rooms were asked to do, in order.
 #[derive(Clone, Debug, Default)]
 struct Rooms {
     log: Arc<Mutex<Vec<String>>>,
+    /// What the audit chain was told.
+    events: Arc<Mutex<Vec<Event>>>,
     /// Recalls that fail before one succeeds.
     recall_failures: Arc<AtomicU64>,
     /// Forgetting that fails before it succeeds.
@@ -38,6 +41,12 @@ impl Rooms {
 
 fn once(left: &AtomicU64) -> bool {
     left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+}
+
+impl Scribe for Rooms {
+    fn note(&self, event: Event) {
+        self.events.lock().push(event);
+    }
 }
 
 impl Cut for Rooms {
@@ -256,6 +265,7 @@ async fn open(
         forget: vec![step("caches"), step("memtables"), step("hot cache")],
         recall: Arc::new(rooms.clone()),
         still: Arc::new(rooms.clone()),
+        audit: Arc::new(rooms.clone()),
     };
     let watch = Watch::new(deps, STATES);
     (keys, watch)

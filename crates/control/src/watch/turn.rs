@@ -73,6 +73,7 @@ impl Watch {
         };
         let answered = Moment::now(&self.deps.world);
         watched.meters.answer(watched.cluster, &answer, asked, answered);
+        self.note_answer(watched, &answer, polled.as_ref().and_then(|polled| polled.as_ref().ok()).map_or("", |polled| &polled.version));
         let (step, deadline) = {
             let mut machine = watched.machine.lock();
             let step = machine.on_answer(asked, answered, &answer);
@@ -102,6 +103,7 @@ impl Watch {
         let Step::Entered { from, to } = step else { return };
         let code = watched.machine.lock().code();
         tracing::warn!(cluster = %watched.cluster, %from, %to, code, "key state changed");
+        self.note_state(watched, from, to, code);
         metrics::counter!("control_key_state_changes_total", "to" => to.as_str()).increment(1);
         match to {
             KeyState::Suspect => {
@@ -141,11 +143,12 @@ impl Watch {
         note("queries");
         fail::fail_point!("key.zeroize");
         let mut epochs = self.deps.keys.kill(watched.account);
+        let keys_wiped = epochs.len();
         note("keys");
         epochs.extend(watched.epochs.lock().iter().copied());
         epochs.sort();
         epochs.dedup();
-        let gone = Gone { account: watched.account, epochs, why };
+        let gone = Gone { account: watched.account, epochs, why, lost: Arc::default() };
         let mut unfinished = false;
         for step in &self.deps.forget {
             crash_point(step.name());
@@ -160,11 +163,13 @@ impl Watch {
         for (step, took) in &done {
             tracing::info!(cluster = %watched.cluster, step, micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX), "taken away");
         }
+        self.note_taken(watched, (why, since_ms), &done, keys_wiped, &gone.lost, unfinished);
         *watched.evidence.lock() = done;
     }
 
     /// What is due besides polling: a log to be read back, a step of taking away that failed.
     pub(super) async fn settle(self: &Arc<Self>, watched: &Arc<Watched>) {
+        self.heed(watched).await;
         let state = watched.machine.lock().state();
         if state == KeyState::Restoring || (state.uses_keys() && watched.recall_due.load(Ordering::Acquire)) {
             self.recall(watched);
