@@ -205,6 +205,17 @@ impl Catalog {
         Ok(done.rows_affected())
     }
 
+    /// Forgets every record that waits: the chain they lay in was put aside.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub async fn audit_forget(&self) -> Result<(), CatalogError> {
+        let mut writer = self.writer().await?;
+        let mut tx = writer.begin(CARRY).await?;
+        sqlx::query("DELETE FROM audit_carry").execute(&mut *tx).await.map_err(|e| refused(CARRY, &e))?;
+        commit(tx, CARRY).await
+    }
+
     /// Whether something was told of a cluster before.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::Failure;
+use crate::audit::Evidence;
 use crate::key_status::{Release, Status};
 use crate::output::{self, Field, Format};
 use crate::vault::{VaultClient, VaultTarget, show};
@@ -109,6 +110,8 @@ enum What {
     Status(Status),
     /// Lets a cluster's key out of quarantine, once somebody has looked into it
     Release(Release),
+    /// Shows what was taken away each time that a cluster's key went: what, when, how long each step took
+    Evidence(Evidence),
     /// Lists keys
     List {
         /// The versions of this key
@@ -145,6 +148,7 @@ impl Key {
         let what = match self.what {
             What::Status(status) => return status.run(format).await,
             What::Release(release) => return release.run(format).await,
+            What::Evidence(evidence) => return evidence.run(format).await,
             what => what,
         };
         let vault = self.target.client()?;
@@ -169,7 +173,7 @@ impl Key {
                 settings.fill(&mut body);
                 print_key(&vault, format, &vault.keys(Method::PUT, &["keys", &name], Some(&body)).await?)
             }
-            What::Status(_) | What::Release(_) => unreachable!("it was asked above"),
+            What::Status(_) | What::Release(_) | What::Evidence(_) => unreachable!("it was asked above"),
             What::Rotate { name } => print_key(&vault, format, &vault.keys(Method::POST, &["keys", &name, "rotate"], None).await?),
             What::Disable { name, version } => switch(&vault, format, &name, version, false).await,
             What::Enable { name, version } => switch(&vault, format, &name, version, true).await,

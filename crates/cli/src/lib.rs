@@ -10,6 +10,7 @@
 //! ```
 
 mod arm;
+mod audit;
 mod cache;
 mod client;
 mod cluster;
@@ -83,6 +84,8 @@ enum Command {
     Cache(cache::Cache),
     /// Reads every block of a stopped server and checks every tag
     Verify(verify::Verify),
+    /// Shows and checks the audit chain: who did what to keys, roles and data
+    Audit(audit::Audit),
     /// Looks at what an operator should know of before trouble comes
     Doctor(doctor::Doctor),
     /// Asks a server or a vault whether it is well
@@ -140,6 +143,7 @@ fn runtime(command: Command) -> Result<(), Failure> {
             Command::Compact(command) => command.run().await,
             Command::Cache(command) => command.run().await,
             Command::Verify(command) => command.run().await,
+            Command::Audit(command) => command.run().await,
             Command::Doctor(command) => command.run().await,
             Command::Health(command) => command.run().await,
             Command::Vault(command) => command.run().await,

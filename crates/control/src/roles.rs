@@ -47,6 +47,8 @@ pub mod action {
     pub const VAULTS_WRITE: &str = "vaults/write";
     /// Forget a key vault.
     pub const VAULTS_DELETE: &str = "vaults/delete";
+    /// Read the audit chain.
+    pub const AUDIT_READ: &str = "audit/read";
     /// See what the hot cache holds.
     pub const CACHE_READ: &str = "cache/read";
 }
@@ -117,6 +119,7 @@ const BUILT_IN: &[(&str, &str, &[&str], &[&str])] = &[
             action::WORKSPACES_WRITE,
             action::FLUSH,
             action::CACHE_READ,
+            action::AUDIT_READ,
             action::PRINCIPALS_READ,
             "clusters/*",
             "workspaces/linkedServices/*",

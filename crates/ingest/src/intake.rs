@@ -24,6 +24,7 @@ use tokio::sync::{OwnedRwLockWriteGuard, RwLock, Semaphore};
 use crate::decode::{DecodeOptions, Decoded, Reject, decode};
 use crate::dedup::{BatchKey, Batches, Begun, Turn};
 use crate::maintain::Retries;
+use crate::own::own_table;
 use crate::schemas::{Evolved, Schemas, Versioned};
 use crate::{Budget, Encoding, Format, IngestConfig, IngestError, IngestReply, IngestRequest, OnError, Share, inflate};
 
@@ -165,10 +166,15 @@ impl Intake {
     /// # Errors
     /// As there.
     pub async fn ingest_within(self: &Arc<Self>, request: IngestRequest, share: Share) -> Result<IngestReply, IngestError> {
-        if request.table.as_str() == REJECTED_TABLE {
-            // Its rows say what the server refused: nobody else may say so.
-            return Err(IngestError::OwnTable { table: REJECTED_TABLE });
+        if let Some(table) = own_table(&request.table) {
+            // Its rows say what the server did: nobody else may say so.
+            return Err(IngestError::OwnTable { table });
         }
+        self.take_detached(request, share).await
+    }
+
+    /// A caller who stops waiting does not stop what was begun.
+    pub(crate) async fn take_detached(self: &Arc<Self>, request: IngestRequest, share: Share) -> Result<IngestReply, IngestError> {
         let intake = self.clone();
         tokio::spawn(async move { intake.take(request, share).await })
             .await
@@ -468,7 +474,7 @@ impl Intake {
     async fn check_tables(&self, workspace: WorkspaceId, table: &TableName) -> Result<(), IngestError> {
         let limit = self.config.tables_per_workspace_max;
         // The server's own table is not the user's doing.
-        if table.as_str() == REJECTED_TABLE || self.deps.catalog.tables(workspace).await?.len() < limit {
+        if own_table(table).is_some() || self.deps.catalog.tables(workspace).await?.len() < limit {
             return Ok(());
         }
         Err(IngestError::TooManyTables { table: table.to_string(), limit })

@@ -92,8 +92,18 @@ pub struct Call<'a> {
     pub url: &'a Url,
     /// As whom.
     pub bearer: Option<&'a str>,
+    /// Further headers; what stands in them is not logged.
+    pub headers: &'a [(&'static str, &'a str)],
     /// What with.
     pub body: Body<'a>,
+}
+
+impl<'a> Call<'a> {
+    /// A call as nobody.
+    #[must_use]
+    pub const fn new(url: &'a Url, body: Body<'a>) -> Self {
+        Self { url, bearer: None, headers: &[], body }
+    }
 }
 
 /// What a call carries: nothing is a GET, anything a POST.
@@ -233,6 +243,11 @@ impl Outbound {
             let mut value = HeaderValue::from_str(&text).map_err(|_| OutboundError::BadUri("token"))?;
             value.set_sensitive(true);
             request = request.header(AUTHORIZATION, value);
+        }
+        for (name, value) in call.headers {
+            let mut value = HeaderValue::from_str(value).map_err(|_| OutboundError::BadUri("header"))?;
+            value.set_sensitive(true);
+            request = request.header(*name, value);
         }
         request = match call.body {
             Body::None => request,

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use strongroom_catalog::{BlockRow, Catalog};
 use strongroom_control::ControlError;
+use strongroom_control::audit::{AuditReader, AuditReport};
 use strongroom_control::watch::fetch_keys;
 use strongroom_envelope::{CellPlace, Header, ObjectKind, open, open_cell};
 use strongroom_keys::outbound::Outbound;
@@ -180,6 +181,43 @@ pub async fn verify(options: &ServeOptions, mut progress: impl FnMut(u64, u64)) 
     }
     site.catalog.close().await;
     Ok(report)
+}
+
+/// Reads the whole audit chain of a stopped server and checks every seal and link of it.
+///
+/// # Errors
+/// [`ServeError`] if the directories cannot be opened or a server runs on them; what is wrong with the chain is in the report.
+pub async fn verify_audit(options: &ServeOptions) -> Result<AuditReport, ServeError> {
+    let (_lock, catalog, reader, _) = audit_chain(options).await?;
+    let report = reader.verify().await.map_err(ServeError::start("audit chain"));
+    catalog.close().await;
+    report
+}
+
+/// Puts a damaged audit chain of a stopped server aside, and begins one that says so. Where the old one lies.
+///
+/// # Errors
+/// [`ServeError`] if the directories cannot be opened or a server runs on them, or if the chain is whole.
+pub async fn mend_audit(options: &ServeOptions, because: &str) -> Result<PathBuf, ServeError> {
+    let (_lock, catalog, reader, config) = audit_chain(options).await?;
+    let mended = reader.mend(config.audit, because).await.map_err(ServeError::start("audit chain"));
+    catalog.close().await;
+    mended
+}
+
+async fn audit_chain(options: &ServeOptions) -> Result<(lock::DirLock, Catalog, AuditReader, Config), ServeError> {
+    let config = load(options)?;
+    let layout = Layout::new(&config.data_dir);
+    if !layout.catalog().exists() {
+        let absent = std::io::Error::new(std::io::ErrorKind::NotFound, "there is no data here; see --data-dir");
+        return Err(ServeError::directory(&layout.catalog(), absent));
+    }
+    let lock = lock::DirLock::take(&config.data_dir)?;
+    let world = World::real();
+    let mmk = Arc::new(root_key(&world, &config.config_dir, true)?);
+    let catalog = Catalog::open(&layout.catalog(), world.clone()).await.map_err(ServeError::start("catalog"))?;
+    let reader = AuditReader::new(world, catalog.clone(), mmk, layout.audit());
+    Ok((lock, catalog, reader, config))
 }
 
 /// Looks at everything an operator should know of before trouble comes. Works beside a running server.

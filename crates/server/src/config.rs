@@ -19,6 +19,8 @@ use strongroom_keyvault::VaultConfig;
 use strongroom_query::QueryConfig;
 use strongroom_store::CacheConfig;
 
+use crate::notices::NoticesConfig;
+
 /// Variables that are not keys of the configuration.
 const OTHER_VARIABLES: &[&str] = &[
     "STRONGROOM_ADMIN_TOKEN",
@@ -85,6 +87,8 @@ pub struct Config {
     pub control: ControlConfig,
     /// The audit chain.
     pub audit: AuditConfig,
+    /// Who is called when there is something that a customer should know.
+    pub notices: NoticesConfig,
     /// How customers' keys are watched.
     pub keys: KeysConfig,
     /// What the server may call: customers' key vaults.
@@ -219,6 +223,7 @@ impl Default for Config {
             cache: CacheConfig::default(),
             control: ControlConfig::default(),
             audit: AuditConfig::default(),
+            notices: NoticesConfig::default(),
             keys: KeysConfig::default(),
             outbound: OutboundConfig::default(),
             vault: EmbeddedConfig::default(),

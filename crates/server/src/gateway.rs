@@ -4,6 +4,7 @@
 //! into its own envelope. Statuses are decided in [`error`] alone.
 
 mod arm;
+mod audit;
 mod auth;
 mod body;
 mod clusters;
@@ -64,12 +65,16 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/clusters/{cluster}/key", get(clusters::key))
         .route("/v1/clusters/{cluster}/key/release", post(clusters::release))
         .route("/v1/clusters/{cluster}/check", post(clusters::check))
+        .route("/v1/clusters/{cluster}/evidence", get(audit::evidence))
+        .route("/v1/audit", get(audit::read))
+        .route("/v1/audit/verify", get(audit::verify))
         .route("/v1/principals", get(resources::list_principals).post(resources::create_principal))
         .route("/v1/principals/{principal}", delete(resources::delete_principal))
         .merge(arm::routes())
         .fallback(any(no_route))
         .method_not_allowed_fallback(no_method)
         .layer(DefaultBodyLimit::max(SMALL_BODY))
+        .layer(middleware::from_fn_with_state(app.clone(), audit::audited))
         .layer(middleware::from_fn_with_state(app.clone(), access_log))
         .with_state(app);
     // Around the routes and not within: a path is respelled before it is looked up.

@@ -17,6 +17,7 @@ pub mod gateway;
 mod harden;
 mod lock;
 mod lock_steps;
+mod notices;
 mod timespan;
 mod wiring;
 
@@ -34,6 +35,7 @@ pub use config::{
 };
 use embedded::Embedded;
 pub use error::ServeError;
+pub use notices::NoticesConfig;
 use wiring::Site;
 
 /// How often the log's health, caches and sums are looked after.
@@ -100,6 +102,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
 
     let tasks = vec![
         ("flush and compaction", tokio::spawn(Arc::clone(&site.intake).maintain(stopping.clone()))),
+        ("audit rows and notices", tokio::spawn(Arc::clone(&site.carrier).run(stopping.clone()))),
         ("retention", tokio::spawn(Arc::clone(&site.retention).run(stopping.clone()))),
         ("housekeeping", tokio::spawn(housekeeping(Arc::clone(&site), metrics.clone(), stopping.clone()))),
     ];

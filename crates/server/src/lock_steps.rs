@@ -1,13 +1,15 @@
 //! What the key watch asks of the other rooms: cut, forget, recall, keep still, make a client of a vault.
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use strongroom_buffer::Buffer;
 use strongroom_catalog::Catalog;
+use strongroom_control::audit::Audit;
 use strongroom_control::watch::{Cut, Forget, Gone, Recall, Still, Vaults, Watch, WatchDeps};
 use strongroom_control::{ControlError, Refusal};
 use strongroom_envelope::KeyGuard;
@@ -17,7 +19,7 @@ use strongroom_keys::outbound::Outbound;
 use strongroom_keys::provider::azure::{AzureKeyVault, KeyProblem, validate};
 use strongroom_keys::provider::{KekRef, KeyFacts, KeyVault};
 use strongroom_keys::{KeyError, KeyRing, Shut};
-use strongroom_model::{AccountId, WorkspaceId};
+use strongroom_model::{AccountId, Epoch, TableId, WorkspaceId};
 use strongroom_query::Engine;
 use strongroom_store::BlockStore;
 use strongroom_world::World;
@@ -30,6 +32,7 @@ pub(crate) struct Rooms<'a> {
     pub(crate) intake: &'a Arc<Intake>,
     pub(crate) buffer: &'a Arc<Buffer>,
     pub(crate) blocks: &'a Arc<BlockStore>,
+    pub(crate) audit: &'a Arc<Audit>,
 }
 
 /// The key watch over these rooms; `allowed` may be called although they are private addresses.
@@ -61,6 +64,7 @@ pub(crate) fn key_watch(
         forget: vec![Arc::new(Caches(engine(), intake())), Arc::new(Memtables(buffer())), Arc::new(Cached(Arc::clone(rooms.blocks)))],
         recall: Arc::new(Log { buffer: buffer(), catalog: catalog.clone(), intake: intake() }),
         still: Arc::new(Writes(intake())),
+        audit: rooms.audit.scribe(),
     };
     Ok(Watch::new(deps, states))
 }
@@ -100,10 +104,21 @@ impl Forget for Memtables {
         "memtables"
     }
     async fn forget(&self, gone: &Gone) -> Result<(), String> {
-        let (buffer, epochs) = (Arc::clone(&self.0), gone.epochs.clone());
-        let dropped = tokio::task::spawn_blocking(move || epochs.into_iter().for_each(|epoch| buffer.forget(epoch)));
+        let (buffer, epochs, lost) = (Arc::clone(&self.0), gone.epochs.clone(), Arc::clone(&gone.lost));
+        let dropped = tokio::task::spawn_blocking(move || {
+            lost.rows.fetch_add(rows_of(&buffer, &epochs), Ordering::Relaxed);
+            epochs.into_iter().for_each(|epoch| buffer.forget(epoch));
+        });
         dropped.await.map_err(|_| "it panicked".to_owned())
     }
+}
+
+/// Rows in memory under these epochs.
+fn rows_of(buffer: &Buffer, epochs: &[Epoch]) -> u64 {
+    let tables: HashSet<TableId> =
+        buffer.pressure().tables.iter().filter(|table| epochs.contains(&table.epoch)).map(|table| table.table).collect();
+    let kept = tables.into_iter().flat_map(|table| buffer.snapshot(table)).filter(|snapshot| epochs.contains(&snapshot.epoch));
+    kept.flat_map(|snapshot| snapshot.rows).map(|(_, batch)| batch.num_rows() as u64).sum()
 }
 
 /// Erases cache keys, then files. Not while a vault only does not answer: the files do not open without it.
@@ -118,10 +133,15 @@ impl Forget for Cached {
         if matches!(gone.why, Shut::Unavailable | Shut::Quarantined) {
             return Ok(());
         }
+        let held = || self.0.cache().stats().iter().fold((0, 0), |(files, bytes), one| (files + one.entries, bytes + one.bytes));
+        let before = held();
         let mut outcome = Ok(());
         for epoch in &gone.epochs {
             outcome = outcome.and(self.0.cache().forget(*epoch).await.map_err(|error| error.code().to_owned()));
         }
+        let after = held();
+        gone.lost.files.fetch_add(u64::saturating_sub(before.0, after.0), Ordering::Relaxed);
+        gone.lost.bytes.fetch_add(u64::saturating_sub(before.1, after.1), Ordering::Relaxed);
         outcome
     }
 }

@@ -28,6 +28,22 @@ pub(crate) fn parse(text: &str, now: i64) -> Result<TimeRange, String> {
     Ok(TimeRange { start: clamp(start), end: clamp(end - 1) })
 }
 
+/// Reads an instant, or how long ago it was: `2026-01-31T10:20:30Z`, `24h`, `PT24H`. Milliseconds since 1970.
+///
+/// # Errors
+/// A sentence.
+pub(crate) fn since(text: &str, now: i64) -> Result<i64, String> {
+    let text = text.trim();
+    let unit = [('s', 1), ('m', 60), ('h', 3_600), ('d', 86_400), ('w', 604_800)];
+    let ago = unit.into_iter().find_map(|(unit, seconds)| Some(i128::from(text.strip_suffix(unit)?.parse::<u32>().ok()?) * seconds));
+    let at = match ago {
+        Some(seconds) => i128::from(now) - seconds * NS,
+        None if text.starts_with(['P', 'p']) => i128::from(now) - duration(text)?,
+        None => instant(text)?,
+    };
+    Ok(i64::try_from(at.div_euclid(1_000_000)).unwrap_or(i64::MIN))
+}
+
 fn instant(text: &str) -> Result<i128, String> {
     let text = text.trim();
     let seconds_and_nanos = |at: DateTime<Utc>| i128::from(at.timestamp()) * NS + i128::from(at.timestamp_subsec_nanos());

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use strongroom_buffer::Buffer;
 use strongroom_catalog::Catalog;
-use strongroom_control::audit::Audit;
+use strongroom_control::audit::{Audit, Carrier};
 use strongroom_control::watch::{Desk, Watch};
 use strongroom_control::{Clusters, Principals, Retention, Roles, Vaults, Workspaces};
 use strongroom_envelope::Mmk;
@@ -21,6 +21,7 @@ use strongroom_world::World;
 
 use crate::config::{Config, admin_token_path, mmk_path};
 use crate::lock_steps::{Rooms, key_watch};
+use crate::notices::carrier;
 use crate::{ServeError, lock};
 
 /// Everything a running node holds.
@@ -40,7 +41,9 @@ pub(crate) struct Site {
     pub(crate) watch: Arc<Watch>,
     pub(crate) clusters: Arc<Clusters>,
     pub(crate) vaults: Arc<Vaults>,
+    pub(crate) keys: Arc<KeyRing>,
     pub(crate) audit: Arc<Audit>,
+    pub(crate) carrier: Arc<Carrier>,
     stopping: AtomicBool,
     _lock: lock::DirLock,
 }
@@ -147,10 +150,13 @@ impl Site {
         .await
         .map_err(ServeError::start("query engine"))?;
         let retention = Arc::new(Retention::new(world.clone(), catalog.clone(), Arc::clone(&blocks), config.control.clone()));
-        let rooms = Rooms { engine: &engine, intake: &intake, buffer: &buffer, blocks: &blocks };
+        let rooms = Rooms { engine: &engine, intake: &intake, buffer: &buffer, blocks: &blocks, audit: &audit };
         let watch = key_watch(&config, &world, &catalog, &keys, &rooms, allowed)?;
+        let carrier = carrier(&config, &world, &audit, &keys, &catalog, &intake)?;
         let desk = Arc::new(Desk(Arc::clone(&watch)));
         let clusters = Clusters::new(world.clone(), catalog.clone(), desk, Arc::clone(&workspaces), config.control.clone());
+        clusters.audited_by(audit.scribe());
+        principals.audited_by(audit.scribe());
         let vaults = Arc::new(Vaults::new(world.clone(), catalog.clone()));
         let site = Self {
             config,
@@ -167,7 +173,9 @@ impl Site {
             watch,
             clusters,
             vaults,
+            keys,
             audit,
+            carrier,
             stopping: AtomicBool::new(false),
             _lock: lock,
         };

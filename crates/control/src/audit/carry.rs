@@ -159,11 +159,11 @@ impl Carrier {
         match sink {
             AuditSink::Audit => {
                 let row = self.row(workspace, record).await;
-                self.emit.emit(workspace, AUDIT_TABLE, &format!("audit-{}", record.seq), &row).await
+                self.emit.emit(workspace, AUDIT_TABLE, &format!("audit-{}", id(record)), &row).await
             }
             AuditSink::Notice => {
                 let notice = self.notice(record).await;
-                self.emit.emit(workspace, NOTICES_TABLE, &format!("notice-{}", record.seq), &notice).await
+                self.emit.emit(workspace, NOTICES_TABLE, &format!("notice-{}", id(record)), &notice).await
             }
             AuditSink::Call => {
                 let Some(caller) = &self.caller else { return Ok(()) };
@@ -242,6 +242,11 @@ impl Carrier {
             "Details": event.details,
         })
     }
+}
+
+/// Names a record among all that a workspace was ever sent: numbers begin anew when a damaged chain was put aside.
+fn id(record: &Record) -> String {
+    format!("{}-{}", record.seq, super::chain::hex(&record.hash[..8]))
 }
 
 /// A notice in words.

@@ -21,6 +21,9 @@ pub enum AuditError {
     /// The catalog refused.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// Nothing is wrong with it.
+    #[error("nothing is wrong with the audit chain: it stays as it is")]
+    Whole,
     /// The audit is closed, or its task ended.
     #[error("nothing can be written into the audit chain any more: the server is stopping")]
     Closed,
@@ -46,6 +49,7 @@ impl AuditError {
             Self::Disk { .. } | Self::Closed => ErrorKind::Unavailable,
             Self::Damaged { .. } => ErrorKind::Corrupt,
             Self::Catalog(error) => error.kind(),
+            Self::Whole => ErrorKind::Conflict,
             Self::Setting { .. } => ErrorKind::Invalid,
         }
     }
@@ -57,6 +61,7 @@ impl AuditError {
             Self::Disk { .. } | Self::Closed => "AuditUnavailable",
             Self::Damaged { .. } => "AuditDamaged",
             Self::Catalog(error) => error.code(),
+            Self::Whole => "Conflict",
             Self::Setting { .. } => "InvalidParameter",
         }
     }

@@ -46,6 +46,8 @@ pub mod name {
     pub const KEY_DENIED: &str = "key.denied";
     /// The vault gave another key than the one that was wrapped, or a record is not what it was.
     pub const INTEGRITY: &str = "integrity.failed";
+    /// An operator let a key out of quarantine; the vault had proved it.
+    pub const KEY_RELEASED: &str = "key.released";
     /// AEKs follow a newer version of the key.
     pub const KEY_ROTATED: &str = "key.rotated";
     /// An AEK was destroyed for good.

@@ -34,7 +34,8 @@ impl AuditReader {
     /// # Errors
     /// [`AuditError`].
     pub async fn evidence(&self, cluster: ObjectId) -> Result<Vec<Evidence>, AuditError> {
-        let filter = |event: &str| AuditFilter { cluster: Some(cluster), event: Some(event.to_owned()), limit: READ_MAX, ..AuditFilter::default() };
+        let filter =
+            |event: &str| AuditFilter { cluster: Some(cluster), event: Some(event.to_owned()), limit: READ_MAX, ..AuditFilter::default() };
         let taken = self.read(filter(name::TAKEN_AWAY)).await?;
         let changes = self.read(filter(name::STATE_CHANGED)).await?;
         let back = |after: &Record| {

@@ -11,7 +11,7 @@ use strongroom_world::World;
 
 use super::chain::{Broken, Head, Record, read_record, walk};
 use super::files::{list, missing, read};
-use super::{AuditError, chain};
+use super::{Audit, AuditConfig, AuditError, Event, chain, name};
 
 /// Records in one answer at most.
 pub const READ_MAX: usize = 10_000;
@@ -160,6 +160,33 @@ impl AuditReader {
         };
         let this = self.clone();
         blocking(move || this.verify_now(&head)).await
+    }
+
+    /// Puts a damaged chain aside and begins a new one in its place: its first record says that, and why. What the head knew of
+    /// keys' records it goes on knowing. Where the damaged one lies.
+    ///
+    /// # Errors
+    /// [`AuditError::Whole`] if nothing is wrong with it; [`AuditError::Disk`], [`AuditError::Catalog`].
+    pub async fn mend(&self, config: AuditConfig, because: &str) -> Result<PathBuf, AuditError> {
+        let report = self.verify().await?;
+        if report.problems.is_empty() {
+            return Err(AuditError::Whole);
+        }
+        let head = self.catalog.audit_head().await?.and_then(|row| Head::open(&self.mmk, &row).ok()).unwrap_or_default();
+        let aside = self.dir.with_extension(format!("damaged-{}", self.world.clock.wall().unix_ms()));
+        if self.world.fs.metadata(&self.dir).is_ok() {
+            let moved = self.world.fs.rename(&self.dir, &aside);
+            let moved = moved.and_then(|()| aside.parent().map_or(Ok(()), |parent| self.world.fs.sync_dir(parent)));
+            moved.map_err(AuditError::disk("putting it aside"))?;
+        }
+        let fresh = Head { generations: head.generations, ..Head::default() };
+        self.catalog.audit_advance(&fresh.seal(&self.mmk, self.world.rng.as_ref()), &[]).await?;
+        self.catalog.audit_forget().await?;
+        let audit = Audit::open(self.world.clone(), self.catalog.clone(), Arc::clone(&self.mmk), self.dir.clone(), config).await?;
+        let event = Event::new(name::CHAIN_MENDED).with("because", because).with("problems", report.problems.len());
+        audit.record(event.with("lastRecord", head.seq).with("lastHash", chain::hex(&head.hash))).await?;
+        audit.close().await;
+        Ok(aside)
     }
 
     fn verify_now(&self, head: &Head) -> Result<AuditReport, AuditError> {

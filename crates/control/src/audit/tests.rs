@@ -10,6 +10,8 @@ use strongroom_world::sim::{SimOp, SimWorld};
 
 use super::*;
 
+mod carrying;
+
 struct Site {
     sim: SimWorld,
     catalog: Catalog,

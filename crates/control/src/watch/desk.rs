@@ -84,7 +84,7 @@ impl KeyDesk for Desk {
     async fn release(&self, cluster: &ClusterRow) -> Result<(), ControlError> {
         // A task of its own, as for setting a key.
         let (watch, cluster) = (Arc::clone(&self.0), cluster.clone());
-        let released = tokio::spawn(async move { watch.release(&cluster).await });
+        let released = tokio::spawn(acting(actor(), async move { watch.release(&cluster).await }));
         released.await.unwrap_or(Err(ControlError::Damaged { what: "the task that releases a key" }))
     }
 }

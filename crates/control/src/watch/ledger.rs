@@ -66,21 +66,10 @@ impl Ledger {
     }
 }
 
-const fn class_of(answer: &Answer) -> (&'static str, &'static str) {
-    match answer {
-        Answer::Good => ("good", "Good"),
-        Answer::Transient(code) => ("transient", code),
-        Answer::Expired(code) => ("expired", code),
-        Answer::Denied(code) => ("denied", code),
-        Answer::Ambiguous(code) => ("ambiguous", code),
-        Answer::Integrity => ("integrity", "IntegrityError"),
-    }
-}
-
 impl Watch {
     /// An answer of the vault came, with the version that the record it unwrapped was wrapped under.
     pub(super) fn note_answer(&self, watched: &Watched, answer: &Answer, version: &str) {
-        let (class, code) = class_of(answer);
+        let (class, code) = (answer.class(), answer.code());
         let now_ms = self.deps.world.clock.wall().unix_ms();
         let now = self.deps.world.clock.boot();
         let of = |event| Event::new(event).cluster(watched.cluster).account(watched.account);
@@ -185,7 +174,8 @@ impl Watch {
         }
         if let Some(end) = facts.expires_ms {
             #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-            metrics::gauge!("control_key_expires_days", "cluster" => watched.cluster.to_string()).set((end - now_ms) as f64 / DAY_MS as f64);
+            metrics::gauge!("control_key_expires_days", "cluster" => watched.cluster.to_string())
+                .set((end - now_ms) as f64 / DAY_MS as f64);
         }
         let (kek, _) = watched.vault.read().clone();
         if kek.key_version.is_some() && facts.newest != facts.used {

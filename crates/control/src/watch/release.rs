@@ -8,6 +8,7 @@ use strongroom_keys::KeyError;
 use strongroom_keys::state::{KeyState, Moment};
 
 use super::Watch;
+use crate::audit::{Event, name};
 use crate::{ControlError, Refusal};
 
 /// How long the vault may take to give every AEK of the cluster back.
@@ -40,6 +41,8 @@ impl Watch {
             let keys = proved.map_err(refused)?;
             // The one place where a quarantine ends.
             tracing::warn!(cluster = %watched.cluster, keys, "key released from quarantine by an operator");
+            let event = Event::new(name::KEY_RELEASED).cluster(watched.cluster).account(watched.account);
+            self.deps.audit.note(event.with("keys", keys));
             let step = watched.machine.lock().on_released(Moment::now(&self.deps.world));
             self.act(&watched, step).await;
         }

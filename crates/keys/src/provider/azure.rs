@@ -229,7 +229,7 @@ impl AzureKeyVault {
 
     async fn send(&self, url: &Url, token: &Token, body: Option<&Zeroizing<String>>) -> Result<Reply, VaultError> {
         let body = body.map_or(Body::None, Body::Json);
-        self.outbound.send(Call { url, bearer: Some(token.text()), body }).await.map_err(unreachable)
+        self.outbound.send(Call { url, bearer: Some(token.text()), headers: &[], body }).await.map_err(unreachable)
     }
 
     fn key_url(&self, rest: &str) -> Url {

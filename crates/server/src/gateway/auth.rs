@@ -1,8 +1,8 @@
 //! Who asks: a bearer token becomes a caller, or nothing does.
 
 use axum::extract::FromRequestParts;
-use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 use strongroom_control::Caller;
 use strongroom_model::{ErrorKind, WorkspaceId};
 
@@ -17,21 +17,27 @@ impl FromRequestParts<App> for Who {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
-        let value = values.next().ok_or_else(|| unauthenticated("the header Authorization: Bearer TOKEN is missing"))?;
-        if values.next().is_some() {
-            return Err(unauthenticated("there is more than one Authorization header"));
-        }
-        let (scheme, token) = value
-            .to_str()
-            .ok()
-            .and_then(|text| text.split_once(' '))
-            .ok_or_else(|| unauthenticated("the Authorization header is not of the form Bearer TOKEN"))?;
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(unauthenticated("only the Bearer scheme is known here"));
-        }
-        app.site.principals.authenticate(token.trim()).await.map(Who).map_err(|error| control_error(&error))
+        let token = bearer(&parts.headers)?;
+        app.site.principals.authenticate(token).await.map(Who).map_err(|error| control_error(&error))
     }
+}
+
+/// The token of a request.
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next().ok_or_else(|| unauthenticated("the header Authorization: Bearer TOKEN is missing"))?;
+    if values.next().is_some() {
+        return Err(unauthenticated("there is more than one Authorization header"));
+    }
+    let (scheme, token) = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .ok_or_else(|| unauthenticated("the Authorization header is not of the form Bearer TOKEN"))?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(unauthenticated("only the Bearer scheme is known here"));
+    }
+    Ok(token.trim())
 }
 
 fn unauthenticated(message: &str) -> ApiError {

@@ -36,7 +36,14 @@ pub(crate) async fn ingest(
     let workspace = who.workspace(&app, &workspace, "workspaces/ingest/action").await?;
     let table: TableName = table.parse().map_err(|error| ApiError::new(ErrorKind::Invalid, "InvalidTableName", error).target("table"))?;
     let encoding = encoding(&headers)?;
-    app.site.intake.ready(workspace, &table).await.map_err(|error| ingest_error(&error))?;
+    let refused = |error: IngestError, table: &TableName| {
+        // A sender that keeps at it is counted, and told of once a minute.
+        if matches!(error, IngestError::Key(_)) {
+            app.site.audit.not_accepted(workspace, table.as_str(), error.code());
+        }
+        ingest_error(&error)
+    };
+    app.site.intake.ready(workspace, &table).await.map_err(|error| refused(error, &table))?;
     let mut share = app.site.intake.enter().map_err(|error| ingest_error(&error))?;
     let gateway = &app.site.config.gateway;
     let request = IngestRequest {
@@ -60,7 +67,8 @@ pub(crate) async fn ingest(
         })
         .await?,
     };
-    let reply = app.site.intake.ingest_within(request, share).await.map_err(|error| ingest_error(&error))?;
+    let table = request.table.clone();
+    let reply = app.site.intake.ingest_within(request, share).await.map_err(|error| refused(error, &table))?;
     Ok(Json(json!({
         "accepted": reply.accepted,
         "rejected": reply.rejected,

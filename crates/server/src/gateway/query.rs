@@ -10,7 +10,8 @@ use futures::StreamExt;
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use serde::Deserialize;
-use strongroom_model::{ErrorKind, TimeRange};
+use strongroom_control::audit::AskedQuery;
+use strongroom_model::{ErrorKind, TimeRange, WorkspaceId};
 use strongroom_query::output::{self, JsonOptions};
 use strongroom_query::{Egress, Language, Limits, QueryError, QueryRequest};
 
@@ -118,7 +119,12 @@ async fn answer(
         limits: Limits { time: prefer.wait, ..Limits::default() },
         explain: question.explain.unwrap_or(false),
     };
-    let answer = app.site.engine.run(request).await.map_err(|error| query_error(&error))?;
+    let asked = app.site.audit.wants_queries().then(|| (request.text.clone(), request.language, std::time::Instant::now()));
+    let answer = app.site.engine.run(request).await;
+    if let Some((text, language, begun)) = asked {
+        write_down(app, who, workspace, (text, language), begun, answer.as_ref());
+    }
+    let answer = answer.map_err(|error| query_error(&error))?;
     let egress = answer.egress.clone();
     // A complete answer says how long it is: one that breaks off is seen to, and simple clients need not join chunks.
     let mut length = None;
@@ -140,6 +146,29 @@ async fn answer(
         response.headers_mut().insert(header::TRAILER, HeaderValue::from_static(ERROR_TRAILER));
     }
     Ok(response)
+}
+
+/// For the audit chain, if queries are written down. Rows and bytes are those read until the answer begins.
+fn write_down(
+    app: &App,
+    who: &Who,
+    workspace: WorkspaceId,
+    (text, language): (String, Language),
+    begun: std::time::Instant,
+    answer: Result<&strongroom_query::Answer, &QueryError>,
+) {
+    let stats = answer.as_ref().ok().map(|answer| &answer.stats);
+    let asked = AskedQuery {
+        principal: who.0.principal,
+        workspace,
+        text,
+        language: if language == Language::Sql { "sql" } else { "kql" },
+        code: answer.map_or_else(|error| error.code(), |_| "ok"),
+        took: begun.elapsed(),
+        rows: stats.map(|stats| stats.rows()),
+        bytes: stats.map(|stats| stats.bytes_read()),
+    };
+    app.site.audit.query(&app.site.keys, asked);
 }
 
 /// The trailer that says why a streamed answer is not whole: `Code: sentence`.

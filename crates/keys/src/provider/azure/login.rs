@@ -87,7 +87,7 @@ impl AzureKeyVault {
             ("client_assertion", assertion.as_str()),
             ("scope", scope.as_str()),
         ];
-        let call = Call { url: &self.token_endpoint, bearer: None, body: Body::Form(&fields) };
+        let call = Call { url: &self.token_endpoint, bearer: None, headers: &[], body: Body::Form(&fields) };
         let reply = self.outbound.send(call).await.map_err(unreachable)?;
         let refused: Option<Refused> = serde_json::from_slice(&reply.body).ok();
         let said = Said { status: reply.status, code: refused.as_ref().map(|refused| refused.error.as_str()), inner: None };

@@ -1,0 +1,47 @@
+//! The server's own tables: rows that say what the server did. Nobody else may write them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use strongroom_model::{PrincipalId, TableName, WorkspaceId};
+
+use crate::intake::REJECTED_TABLE;
+use crate::{Encoding, Format, IngestError, IngestReply, IngestRequest, Intake, OnError};
+
+/// The tables that only the server writes: bad records, what happened to keys and roles, what a customer is told of.
+pub const OWN_TABLES: [&str; 3] = [REJECTED_TABLE, "StrongroomAudit", "StrongroomNotices"];
+
+/// The name under which a table is the server's own, if it is.
+pub(crate) fn own_table(table: &TableName) -> Option<&'static str> {
+    OWN_TABLES.into_iter().find(|own| *own == table.as_str())
+}
+
+impl Intake {
+    /// Takes rows of the server's own, one JSON object a line, into one of its own tables. `id` names them among all that the
+    /// server writes there: the same again is not taken twice.
+    ///
+    /// # Errors
+    /// As [`Intake::ingest`].
+    pub async fn ingest_own(
+        self: &Arc<Self>,
+        workspace: WorkspaceId,
+        table: TableName,
+        id: &str,
+        rows: Bytes,
+    ) -> Result<IngestReply, IngestError> {
+        let request = IngestRequest {
+            workspace,
+            principal: PrincipalId::NIL,
+            table,
+            body: rows,
+            encoding: Encoding::Identity,
+            format: Format::Json,
+            time_field: None,
+            // No header can hold the first character, so no sender can take the name away.
+            batch_id: Some(format!("\u{1}{id}")),
+            on_error: OnError::Refuse,
+        };
+        let share = self.enter()?;
+        self.take_detached(request, share).await
+    }
+}
