@@ -13,8 +13,8 @@
 //! ```
 
 mod desk;
-mod meters;
 mod ledger;
+mod meters;
 mod ports;
 mod release;
 mod rotation;
