@@ -178,6 +178,23 @@ impl Catalog {
         rows.iter().map(block_row).collect()
     }
 
+    /// The live blocks of an account whose oldest row arrived since then, without statistics, the latest arrival first;
+    /// at most `limit`.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub async fn live_since(&self, account: AccountId, arrived_ms: i64, limit: u32) -> Result<Vec<BlockRow>, CatalogError> {
+        let rows =
+            sqlx::query(blocks!("x''", "WHERE state = 1 AND account = ?1 AND arrived_ms >= ?2 ORDER BY arrived_ms DESC, id DESC LIMIT ?3"))
+                .bind(&account.as_bytes()[..])
+                .bind(arrived_ms)
+                .bind(i64::from(limit))
+                .fetch_all(&mut *self.reader().await?)
+                .await
+                .map_err(|e| refused(BLOCK, &e))?;
+        rows.iter().map(block_row).collect()
+    }
+
     /// Every live block, without statistics: for the check at start and for `verify`.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use strongroom_envelope::KeyGuard;
 use strongroom_model::Epoch;
 use strongroom_world::World;
 
-use crate::{HotCache, ObjectKey, StoreError};
+use crate::{HotCache, ObjectKey, Reloaded, StoreError};
 
 /// What must be known of a block to read its bytes; all of it stands in the catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +86,15 @@ impl BlockStore {
             return Err(StoreError::OutOfRange { key: block.key.to_string(), start: range.start, end: range.end });
         }
         self.cache.read(&self.objects, block, guard, ranges, by).await
+    }
+
+    /// Puts what is missing of these blocks into the hot cache, newest arrival first, at the pace of
+    /// [`CacheConfig::reload_bytes_per_second`](crate::CacheConfig): after a key came back.
+    ///
+    /// # Errors
+    /// [`StoreError::Guard`] as soon as a block's key may not be used any more, [`StoreError::Objects`] if the store failed.
+    pub async fn reload(&self, blocks: Vec<(StoredBlock, KeyGuard)>) -> Result<Reloaded, StoreError> {
+        self.cache.reload(&self.objects, blocks).await
     }
 
     /// Removes a block and its copies in the hot cache. One that is not there is removed already.

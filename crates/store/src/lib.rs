@@ -7,6 +7,7 @@
 //! ```text
 //! put:   sealed block ─▶ object store (temp file, fsync, rename, fsync of the directories) ─▶ hot cache, if young
 //! read:  byte ranges ─▶ 1 MiB parts on SSD ─miss─▶ object store: the part if it is worth keeping, else the exact bytes
+//! reload: after a key came back, what is missing of young blocks, the newest first, at a settable pace
 //! erase: overwrite and unlink the cache's key record ─▶ files, in the background
 //! ```
 
@@ -17,7 +18,7 @@ mod key;
 mod objects;
 
 pub use blocks::{BlockStore, Reader, StoredBlock};
-pub use cache::{CacheConfig, CacheStats, HotCache, Hotness};
+pub use cache::{CacheConfig, CacheStats, HotCache, Hotness, Reloaded};
 pub use error::StoreError;
 pub use key::{KeyError, ObjectKey};
 pub use objects::LocalObjects;

@@ -26,6 +26,9 @@ pub struct CacheConfig {
     pub touched_parts: u64,
     /// Parts of one read fetched at the same time. Default: 8.
     pub fetch_concurrency: usize,
+    /// Bytes per second at which the cache of a cluster whose key came back is filled again by itself, the newest
+    /// arrivals first, in the background; all clusters share them. Default: 32 MiB; 0: it fills by use alone.
+    pub reload_bytes_per_second: u64,
     /// Bytes of the disk that the cache leaves free, giving up its own if need be. Default: none given, which means
     /// 2 GiB or 2 % of the disk, whichever is more.
     pub free_min_bytes: Option<u64>,
@@ -41,6 +44,7 @@ impl Default for CacheConfig {
             repeat_after_secs: 60,
             touched_parts: 65_536,
             fetch_concurrency: 8,
+            reload_bytes_per_second: 32 << 20,
             free_min_bytes: None,
         }
     }

@@ -11,6 +11,7 @@
 mod config;
 mod index;
 mod read;
+mod reload;
 mod scan;
 mod slot;
 
@@ -29,6 +30,7 @@ use strongroom_world::{BootTime, World};
 
 pub use self::config::{CacheConfig, CacheStats, Hotness};
 use self::index::{Entry, Index, PartId};
+pub use self::reload::Reloaded;
 use self::scan::FoundSlot;
 use self::slot::{Counters, Slot, Slots};
 use crate::{ObjectKey, StoreError, StoredBlock};
@@ -53,6 +55,8 @@ pub struct HotCache {
     doomed: Mutex<Vec<Arc<Slot>>>,
     /// Held while a slot is made or erased, so that neither meets the other half-way.
     changing: tokio::sync::Mutex<()>,
+    /// Held by the one reload that is fetching, until its part has had its time.
+    reloading: tokio::sync::Mutex<()>,
     counters: RwLock<HashMap<WorkspaceId, Arc<Counters>>>,
     /// Old parts that were read once, and when.
     touched: moka::sync::Cache<(ObjectId, u32), BootTime>,
@@ -103,6 +107,7 @@ impl HotCache {
             slots: RwLock::default(),
             doomed: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
+            reloading: tokio::sync::Mutex::default(),
             counters: RwLock::default(),
             world,
             dir,

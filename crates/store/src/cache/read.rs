@@ -31,12 +31,12 @@ enum NotKept {
 }
 
 /// What one read needs to know to fill a part.
-struct Fill {
-    objects: Arc<dyn ObjectStore>,
-    block: StoredBlock,
-    slot: Arc<Slot>,
-    key: Arc<PartKey>,
-    until_ms: i64,
+pub(super) struct Fill {
+    pub(super) objects: Arc<dyn ObjectStore>,
+    pub(super) block: StoredBlock,
+    pub(super) slot: Arc<Slot>,
+    pub(super) key: Arc<PartKey>,
+    pub(super) until_ms: i64,
 }
 
 /// Bytes of a part, or of as much of it as was asked for.
@@ -53,7 +53,7 @@ fn range_of(block: &StoredBlock, part: u32) -> Range<u64> {
 }
 
 /// The parts that a range of the object touches.
-fn parts_of(range: &Range<u64>) -> Range<u32> {
+pub(super) fn parts_of(range: &Range<u64>) -> Range<u32> {
     if range.is_empty() {
         return 0..0;
     }
@@ -237,7 +237,7 @@ impl HotCache {
     }
 
     /// Fetches one part and keeps it; everybody who asks for it meanwhile waits for this one fetch.
-    async fn fill(&self, fill: &Fill, part: u32, counters: &Counters) -> Result<Bytes, StoreError> {
+    pub(super) async fn fill(&self, fill: &Fill, part: u32, counters: &Counters) -> Result<Bytes, StoreError> {
         let Some(name) = fill.slot.part_name(fill.block.key.object, part) else {
             return fetch(fill, part, counters).await;
         };

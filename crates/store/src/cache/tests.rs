@@ -16,6 +16,8 @@ use strongroom_world::sim::{SimOp, SimWorld};
 use super::*;
 use crate::{BlockStore, LocalObjects, Reader};
 
+mod reload;
+
 const MIB: usize = 1 << 20;
 
 /// Counts what is asked of the store behind it.
