@@ -1,5 +1,7 @@
 //! The log and the memtables behind one door.
 
+mod expire;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use strongroom_model::{Epoch, Position, TableId, TimeRange};
 use strongroom_world::World;
 use tokio::sync::{Notify, oneshot};
 
+pub use self::expire::Purged;
 use crate::memtable::{Durable, Memtables};
 use crate::wal::payload::{SchemaMessage, encode_rows};
 use crate::wal::replay::{Ground, Listed, inventory, replay};
@@ -122,7 +125,7 @@ impl Buffer {
     }
 
     fn ground(&self) -> Ground<'_> {
-        Ground { world: &self.shared.world, dir: &self.shared.dir, salvage: self.shared.config.salvage }
+        Ground { world: &self.shared.world, dir: &self.shared.dir, config: &self.shared.config }
     }
 
     /// Reads one epoch's segments into memtables.

@@ -13,6 +13,9 @@ const GIB: u64 = 1 << 30;
 pub struct BufferConfig {
     /// A segment closes once it holds this much. 64 MiB.
     pub segment_bytes: u64,
+    /// A segment takes no more records so many milliseconds after it was begun: retention of what lies in the log counts
+    /// from there. 1 hour.
+    pub segment_age_max_ms: u64,
     /// How much of a new segment is allocated at once; it then grows fourfold up to `segment_bytes`. 1 MiB.
     pub segment_first_bytes: u64,
     /// Most bytes written and synced in one go. 4 MiB: a larger group makes the first of it wait for the last.
@@ -56,6 +59,7 @@ impl Default for BufferConfig {
     fn default() -> Self {
         Self {
             segment_bytes: 64 * MIB,
+            segment_age_max_ms: 3_600_000,
             segment_first_bytes: MIB,
             group_bytes_max: 4 * MIB,
             group_records_max: 512,

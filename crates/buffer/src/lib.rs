@@ -21,7 +21,7 @@ use arrow::array::RecordBatch;
 use strongroom_model::{Epoch, ObjectId, Position, TableId, WorkspaceId};
 use strongroom_world::BootTime;
 
-pub use buffer::Buffer;
+pub use buffer::{Buffer, Purged};
 pub use config::BufferConfig;
 pub use conform::conform;
 pub use error::BufferError;
@@ -50,7 +50,7 @@ pub struct Record {
     pub batch: RecordBatch,
     /// When they arrived, nanoseconds since 1970.
     pub arrival: i64,
-    /// How long the table keeps rows. A segment's header holds the longest of its rows.
+    /// How long the table keeps rows. A segment's header holds the longest of its rows: that is what [`Buffer::expire`] goes by.
     pub retention_days: u32,
     /// The request's batch id, if it had one.
     pub mark: Option<BatchMark>,

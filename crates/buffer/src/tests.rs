@@ -1,6 +1,7 @@
 //! Shared by the tests: a site with two keys, records that name their rows, and what a table holds.
 
 mod disk;
+mod expire;
 mod golden;
 mod memory;
 mod power;

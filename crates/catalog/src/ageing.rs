@@ -1,8 +1,9 @@
 //! How blocks end: expired, abandoned, forgotten.
 
-use strongroom_model::{ObjectId, TableId};
+use strongroom_model::{AekId, ObjectId, TableId};
 
 use crate::blocks::{bury, next_seq};
+use crate::columns::Columns;
 use crate::db::{commit, refused};
 use crate::snapshot::{block, block_row, blocks};
 use crate::{BlockRow, BlockState, Catalog, CatalogError};
@@ -20,6 +21,12 @@ pub(crate) const EXPIRED: &str = blocks!(
      AND arrived_ms < ?3 * 1000
      ORDER BY window_start, id LIMIT ?4"
 );
+/// A table without days of its own follows its workspace's, and their change.
+const CHANGES: &str = "SELECT changed, days FROM
+     (SELECT max(t.retention_set_ms, CASE WHEN t.retention_days IS NULL THEN w.retention_set_ms ELSE 0 END) AS changed,
+             coalesce(t.retention_days, w.retention_days) AS days
+      FROM workspace_secrets s JOIN workspaces w ON w.id = s.workspace JOIN tables t ON t.workspace = w.id WHERE s.aek = ?1)
+     WHERE changed > 0";
 pub(crate) const PENDINGS: &str = blocks!("x''", "INDEXED BY blocks_pending WHERE state = 0 AND since_ms < ?1 ORDER BY since_ms LIMIT ?2");
 pub(crate) const TOMBSTONES: &str =
     blocks!("x''", "INDEXED BY blocks_tombstones WHERE state = 2 AND since_ms < ?1 ORDER BY since_ms LIMIT ?2");
@@ -118,6 +125,22 @@ impl Catalog {
                 return Ok(expired);
             }
         }
+    }
+
+    /// For each table of a workspace that ever wrote under an AEK and whose retention was changed: when, milliseconds since
+    /// 1970, and to how many days.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub async fn retention_changes(&self, aek: AekId) -> Result<Vec<(i64, u32)>, CatalogError> {
+        let rows = sqlx::query(CHANGES).bind(&aek.as_bytes()[..]).fetch_all(&mut *self.reader().await?).await;
+        rows.map_err(|e| refused(EXPIRE, &e))?
+            .iter()
+            .map(|row| {
+                let mut columns = Columns::of(row, EXPIRE);
+                Ok((columns.int()?, columns.number()?))
+            })
+            .collect()
     }
 
     async fn expire_step(&self, table: TableId, from: i64, before: i64) -> Result<Vec<BlockRow>, CatalogError> {

@@ -143,8 +143,9 @@ impl Catalog {
         check_days(days)?;
         let mut writer = self.writer().await?;
         let mut tx = writer.begin(WORKSPACE).await?;
-        let done = sqlx::query("UPDATE workspaces SET retention_days = ? WHERE id = ?")
+        let done = sqlx::query("UPDATE workspaces SET retention_days = ?, retention_set_ms = ? WHERE id = ?")
             .bind(i64::from(days))
+            .bind(self.now_ms())
             .bind(&id.as_bytes()[..])
             .execute(&mut *tx)
             .await
@@ -223,8 +224,9 @@ impl Catalog {
         days.map_or(Ok(()), check_days)?;
         let mut writer = self.writer().await?;
         let mut tx = writer.begin(TABLE).await?;
-        let done = sqlx::query("UPDATE tables SET retention_days = ? WHERE id = ?")
+        let done = sqlx::query("UPDATE tables SET retention_days = ?, retention_set_ms = ? WHERE id = ?")
             .bind(days.map(i64::from))
+            .bind(self.now_ms())
             .bind(&id.as_bytes()[..])
             .execute(&mut *tx)
             .await

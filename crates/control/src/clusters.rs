@@ -243,7 +243,7 @@ impl Clusters {
         Ok(self.catalog.cluster_get(id).await?)
     }
 
-    /// The clusters of a subscription, or of one of its resource groups, oldest first.
+    /// The clusters of a subscription, or of one of its resource groups, in the order of their ids: oldest first.
     ///
     /// # Errors
     /// What the catalog says.

@@ -1,5 +1,6 @@
 //! Why a request to the control plane was not done.
 
+use strongroom_buffer::BufferError;
 use strongroom_catalog::CatalogError;
 use strongroom_keys::KeyError;
 use strongroom_model::ErrorKind;
@@ -52,6 +53,9 @@ pub enum ControlError {
     /// What must not happen unseen could not be written down.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// The log refused.
+    #[error(transparent)]
+    Log(#[from] BufferError),
     /// Something of ours that should be there and whole is not.
     #[error("{what} is missing or damaged; run `strongroom doctor`")]
     Damaged { what: &'static str },
@@ -73,6 +77,7 @@ impl ControlError {
             Self::Catalog(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Audit(error) => error.kind(),
+            Self::Log(error) => error.kind(),
             Self::Damaged { .. } => ErrorKind::Corrupt,
         }
     }
@@ -93,6 +98,7 @@ impl ControlError {
             Self::Catalog(error) => error.code(),
             Self::Store(error) => error.code(),
             Self::Audit(error) => error.code(),
+            Self::Log(error) => error.code(),
             Self::Damaged { .. } => "IntegrityError",
         }
     }

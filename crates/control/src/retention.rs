@@ -1,11 +1,15 @@
 //! Retention: rows go when their whole window and their arrival are both older than their days. In every key state, for
-//! it needs no key.
+//! it needs no key: of a block the catalog knows the window, of a log segment whose key is away the clear header says
+//! how long its rows are kept.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use strongroom_buffer::{Buffer, Purged};
 use strongroom_catalog::Catalog;
+use strongroom_model::Epoch;
 use strongroom_store::BlockStore;
 use strongroom_world::{BootTime, WallTime, World};
 use tokio::sync::watch;
@@ -28,6 +32,8 @@ pub struct Expired {
     pub rows: u64,
     /// Their stored bytes.
     pub bytes: u64,
+    /// Log segments whose key is away and whose rows are gone.
+    pub segments: u64,
 }
 
 /// Ends rows, and then their objects.
@@ -36,6 +42,8 @@ pub struct Retention {
     world: World,
     catalog: Catalog,
     sweep: Sweep,
+    /// The log, and how far ahead of their arrival its rows may lie.
+    log: Option<(Arc<Buffer>, Duration)>,
     config: ControlConfig,
     last: Mutex<Option<(WallTime, BootTime)>>,
 }
@@ -45,7 +53,13 @@ impl Retention {
     #[must_use]
     pub fn new(world: World, catalog: Catalog, blocks: Arc<BlockStore>, config: ControlConfig) -> Self {
         let sweep = Sweep::new(world.clone(), catalog.clone(), blocks, config.clone());
-        Self { world, catalog, sweep, config, last: Mutex::default() }
+        Self { world, catalog, sweep, log: None, config, last: Mutex::default() }
+    }
+
+    /// Lets retention govern this log as well: segments whose key is away. Their rows may lie `ahead` of their arrival.
+    #[must_use]
+    pub fn with_log(self, log: Arc<Buffer>, ahead: Duration) -> Self {
+        Self { log: Some((log, ahead)), ..self }
     }
 
     /// The sweep that follows each expiry.
@@ -54,8 +68,8 @@ impl Retention {
         &self.sweep
     }
 
-    /// Turns every block into a tombstone whose whole window ended before its table's days. One table that fails does not
-    /// stop the others.
+    /// Turns every block into a tombstone whose whole window ended before its table's days, and ends the log segments of
+    /// absent keys that are past theirs. One table that fails does not stop the others.
     ///
     /// # Errors
     /// The first thing the catalog said, after all tables were tried.
@@ -66,7 +80,7 @@ impl Retention {
             return Ok(expired);
         }
         let now = self.world.clock.wall().unix_secs();
-        let mut failed = None;
+        let mut failed: Option<ControlError> = None;
         for workspace in self.catalog.workspaces().await? {
             for table in self.catalog.tables(workspace.id).await? {
                 expired.tables += 1;
@@ -82,14 +96,40 @@ impl Retention {
                     }
                     Err(error) => {
                         tracing::warn!(workspace = %workspace.id, table = %table.id, code = error.code(), "table did not expire");
-                        failed.get_or_insert(error);
+                        failed.get_or_insert(error.into());
                     }
                 }
             }
         }
         metrics::counter!("control_expired_blocks_total").increment(expired.blocks);
         metrics::counter!("control_expired_rows_total").increment(expired.rows);
-        failed.map_or(Ok(expired), |error| Err(error.into()))
+        match self.expire_log().await {
+            Ok(purged) => expired.segments = purged.segments,
+            Err(error) => {
+                tracing::warn!(code = error.code(), "log segments did not expire");
+                failed.get_or_insert(error);
+            }
+        }
+        metrics::counter!("control_expired_segments_total").increment(expired.segments);
+        failed.map_or(Ok(expired), Err)
+    }
+
+    async fn expire_log(&self) -> Result<Purged, ControlError> {
+        let Some((log, ahead)) = &self.log else { return Ok(Purged::default()) };
+        let mut changes: HashMap<Epoch, Vec<(i64, u32)>> = HashMap::new();
+        for epoch in log.epochs_away() {
+            changes.insert(epoch, self.catalog.retention_changes(epoch.aek).await?);
+        }
+        let (log, ahead) = (Arc::clone(log), *ahead);
+        let expiring = tokio::task::spawn_blocking(move || {
+            log.expire(ahead, &|epoch, born_ms| match changes.get(&epoch) {
+                Some(changes) => changes.iter().filter(|(at, _)| *at >= born_ms).map(|(_, days)| *days).max().unwrap_or(0),
+                // Away since a moment ago: not looked up.
+                None => u32::MAX,
+            })
+        });
+        let stopped = ControlError::Damaged { what: "the expiry of log segments" };
+        Ok(expiring.await.map_err(|_| stopped)??)
     }
 
     fn clock_is_steady(&self) -> bool {

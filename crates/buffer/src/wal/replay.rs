@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::{self, IoSlice};
 use std::path::Path;
+use std::time::Duration;
 
 use arrow_schema::SchemaRef;
 use strongroom_envelope::{Header, KeyGuard, ObjectKind, OpenError, SegmentCipher, TAG_LEN};
@@ -16,10 +17,10 @@ use strongroom_world::World;
 use super::frame::HEAD_LEN;
 use super::payload::{Payload, Rows, decode, decode_schema};
 use super::scan::Tape;
-use super::segment::file_name;
+use super::segment::{Life, file_name};
 use super::trail::{Trailed, unlink};
 use crate::memtable::Durable;
-use crate::{BufferError, Cut, Recovery};
+use crate::{BufferConfig, BufferError, Cut, Recovery};
 
 /// The shorter prefix: where records may begin.
 const PREFIX: u64 = SegmentCipher::prefix_len(false) as u64;
@@ -27,7 +28,11 @@ const PREFIX: u64 = SegmentCipher::prefix_len(false) as u64;
 /// A segment whose beginning is whole.
 #[derive(Debug)]
 pub(crate) struct Listed {
-    id: ObjectId,
+    pub(crate) id: ObjectId,
+    /// How long its rows are kept; `None` if its header does not say it in a way that can be meant.
+    pub(crate) life: Option<Life>,
+    /// Where its first record ends.
+    pub(crate) rows_at: u64,
     prefix: Vec<u8>,
     /// Position of its first record: never used twice, so it orders an epoch's segments.
     first: u64,
@@ -45,7 +50,7 @@ pub(crate) struct Replayed {
 pub(crate) struct Ground<'a> {
     pub(crate) world: &'a World,
     pub(crate) dir: &'a Path,
-    pub(crate) salvage: bool,
+    pub(crate) config: &'a BufferConfig,
 }
 
 /// Finds the segments by epoch, each epoch's in the order they were written. With `sweep` (nobody writes yet), files
@@ -68,7 +73,7 @@ pub(crate) fn inventory(ground: &Ground<'_>, sweep: bool, recovery: &mut Recover
             }
             Beginning::Damaged(position) => {
                 let error = BufferError::Corrupt { segment: id, offset: 0, position, why: "its beginning is damaged, records follow" };
-                if !ground.salvage {
+                if !ground.config.salvage {
                     return Err(error);
                 }
                 tracing::error!(segment = %id, "a damaged log segment is put aside");
@@ -99,7 +104,8 @@ fn beginning(tape: &mut Tape, id: ObjectId) -> io::Result<Beginning> {
         let len = SegmentCipher::prefix_len(header.double) as u64;
         let prefix = tape.bytes(0, len)?.to_vec();
         if let Some((head, _)) = tape.record(len, crc32c::crc32c(&prefix))? {
-            return Ok(Beginning::Whole(header.epoch(), Listed { id, prefix, first: head.seq }));
+            let rows_at = len + head.record_len() as u64;
+            return Ok(Beginning::Whole(header.epoch(), Listed { id, life: Life::of(&header), rows_at, prefix, first: head.seq }));
         }
     }
     let later = tape.scan(PREFIX, |_| true)?.found;
@@ -124,6 +130,7 @@ struct Reading<'a> {
     count: u64,
     sealed: bool,
     damaged: bool,
+    life: Option<Life>,
     schemas: HashMap<u32, (TableId, SchemaRef)>,
     tables: HashMap<TableId, Position>,
     /// Records that nothing read so far says were durable.
@@ -151,7 +158,7 @@ pub(crate) fn replay(
         let id = segment.id;
         match Reading::begin(ground, guard, &segment) {
             Ok(begun) => readings.push(begun),
-            Err(error @ (BufferError::Open { .. } | BufferError::Corrupt { .. })) if ground.salvage => {
+            Err(error @ (BufferError::Open { .. } | BufferError::Corrupt { .. })) if ground.config.salvage => {
                 recovery.salvaged.push(error.to_string());
                 unlink(ground.world, ground.dir, id, true).map_err(BufferError::io("put a damaged segment aside"))?;
             }
@@ -213,6 +220,7 @@ impl<'a> Reading<'a> {
             count: 0,
             sealed: false,
             damaged: false,
+            life: Life::of(&header),
             schemas: HashMap::new(),
             tables: HashMap::new(),
             unsure: VecDeque::new(),
@@ -286,6 +294,8 @@ impl<'a> Reading<'a> {
             }
             Next::Record(Payload::Open { .. }, _) => self.trouble("an opening record stands in the middle", recovery),
             Next::Wrong(why) => self.trouble(why, recovery),
+            // Retention took its rows while the key was away; its first record stayed to keep the order.
+            Next::Bad if self.is_cut_back() => Ok(Step::End),
             Next::Bad if !newest => self.trouble("records that a later segment counts are missing", recovery),
             Next::Bad => {
                 let expect = self.expect;
@@ -302,10 +312,17 @@ impl<'a> Reading<'a> {
         }
     }
 
+    fn is_cut_back(&self) -> bool {
+        let now_ms = self.ground.world.clock.wall().unix_ms();
+        self.count == 1
+            && self.tape.len == self.offset
+            && self.life.is_some_and(|life| life.is_over(self.ground.config, 0, Duration::ZERO, now_ms))
+    }
+
     /// Damage: refused, or passed over if that was asked for.
     fn trouble(&mut self, why: &'static str, recovery: &mut Recovery) -> Result<Step, BufferError> {
         let error = self.corrupt(why);
-        if !self.ground.salvage {
+        if !self.ground.config.salvage {
             return Err(error);
         }
         tracing::error!(segment = %self.id, offset = self.offset, why, "damage in the log is passed over");
@@ -363,7 +380,7 @@ impl<'a> Reading<'a> {
 
     fn lost(&mut self, why: &'static str, position: Position, recovery: &mut Recovery) -> Result<(), BufferError> {
         let error = BufferError::Corrupt { segment: self.id, offset: self.offset, position, why };
-        if !self.ground.salvage {
+        if !self.ground.config.salvage {
             return Err(error);
         }
         recovery.salvaged.push(error.to_string());

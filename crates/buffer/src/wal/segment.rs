@@ -4,18 +4,45 @@ use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use strongroom_envelope::{Header, KeyGuard, ObjectKind, SealError, SegmentCipher, TAG_LEN};
 use strongroom_model::{ObjectId, TableId, WorkspaceId};
-use strongroom_world::{FsFile, World};
+use strongroom_world::{BootTime, FsFile, WallTime, World};
 
 use super::frame;
 use super::payload::{SchemaMessage, encode_open, encode_seal, set_schema};
 use crate::BufferConfig;
 
+const DAY: Duration = Duration::from_hours(24);
+
 /// What a segment's file is called.
 pub(crate) fn file_name(segment: ObjectId) -> String {
     format!("{segment}.wal")
+}
+
+/// How long a segment's rows are kept, as it says in clear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Life {
+    /// When it was begun, milliseconds since 1970.
+    pub(crate) born_ms: i64,
+    /// The longest retention of its rows.
+    days: u32,
+}
+
+impl Life {
+    /// `None` if the header says nothing that can be meant: such a segment is kept.
+    pub(crate) fn of(header: &Header) -> Option<Self> {
+        let born_ms = i64::try_from(header.object.unix_ms()?).ok()?;
+        Some(Self { born_ms, days: u32::try_from(header.window_start).ok()? })
+    }
+
+    /// Whether every row in it, kept for `days_min` at least and lying `ahead` of its arrival at most, is past its days.
+    pub(crate) fn is_over(self, config: &BufferConfig, days_min: u32, ahead: Duration, now_ms: i64) -> bool {
+        let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        let last_row = self.born_ms.saturating_add(i64::try_from(config.segment_age_max_ms).unwrap_or(i64::MAX)).saturating_add(ms(ahead));
+        last_row.saturating_add(ms(DAY).saturating_mul(i64::from(self.days.max(days_min)))) < now_ms
+    }
 }
 
 /// Why a segment could not be begun.
@@ -38,6 +65,8 @@ pub(crate) struct Place {
 pub(crate) struct Segment {
     pub(crate) id: ObjectId,
     pub(crate) retention_days: u32,
+    /// When it was begun, by both clocks: neither alone tells its age if the date is corrected or the machine sleeps.
+    begun: (WallTime, BootTime),
     /// Where the next record goes.
     pub(crate) offset: u64,
     file: Box<dyn FsFile>,
@@ -85,6 +114,7 @@ impl Segment {
         Ok(Self {
             id,
             retention_days,
+            begun: (world.clock.wall(), now),
             offset: (prefix.len() + open.len()) as u64,
             file,
             cipher,
@@ -94,6 +124,14 @@ impl Segment {
             next_schema: 0,
             schemas: HashMap::new(),
         })
+    }
+
+    /// Whether records of now belong into a younger one: retention counts from its birth.
+    pub(crate) fn is_old(&self, world: &World, config: &BufferConfig) -> bool {
+        let (wall, boot) = self.begun;
+        let by_wall = world.clock.wall().unix_ms().saturating_sub(wall.unix_ms());
+        let by_boot = world.clock.boot().since(boot).as_millis();
+        u64::try_from(by_wall).unwrap_or(0) >= config.segment_age_max_ms || by_boot >= u128::from(config.segment_age_max_ms)
     }
 
     /// Reserves room for `more` bytes of records: fourfold steps up to the segment's size, then what is needed.

@@ -290,7 +290,10 @@ impl Writer {
             self.drop_segment();
         }
         let retention = group.iter().map(|pending| pending.retention_days).max().unwrap_or_default();
-        let full = |segment: &Segment| segment.offset >= self.shared.config.segment_bytes || retention > segment.retention_days;
+        let (world, config) = (&self.shared.world, &self.shared.config);
+        let full = |segment: &Segment| {
+            segment.offset >= config.segment_bytes || retention > segment.retention_days || segment.is_old(world, config)
+        };
         if self.segment.as_ref().is_some_and(full)
             && let Err(error) = self.finish()
         {

@@ -20,7 +20,7 @@ async fn a_block_goes_when_its_whole_window_is_older_than_its_days() {
     let kept_longer = site.block(&shop, long, 8 * DAY).await;
 
     let expired = site.retention.expire().await.unwrap();
-    assert_eq!(expired, Expired { tables: 2, blocks: 1, rows: 5, bytes: 100 });
+    assert_eq!(expired, Expired { tables: 2, blocks: 1, rows: 5, bytes: 100, segments: 0 });
     assert!(!site.live(short).await.contains(&old));
     assert_eq!(site.live(short).await, [young, at_the_edge]);
     assert_eq!(site.live(long).await, [kept_longer]);
