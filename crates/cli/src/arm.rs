@@ -4,13 +4,16 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use reqwest::{Method, RequestBuilder};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Failure;
 use crate::client::{CallError, Client, backoff};
 
 const API_VERSION: (&str, &str) = ("api-version", "2025-07-01");
 const INSIGHTS: &str = "Microsoft.OperationalInsights";
+const SKIP_TOKEN: &str = "$skiptoken";
+/// Pages of a list.
+const PAGES_MAX: usize = 1_000;
 /// Between two looks at an operation.
 const POLL: Duration = Duration::from_secs(1);
 /// Failed looks in a row before it is given up.
@@ -73,6 +76,36 @@ impl Arm {
         let mut segments = vec!["subscriptions", &self.subscription, "resourceGroups", &self.group, "providers", provider];
         segments.extend(rest);
         self.client.request(method, &segments).query(&[API_VERSION])
+    }
+
+    /// All resources of one kind, page by page: of the group, or of the whole subscription.
+    pub(crate) async fn all(&self, kind: &str, whole_subscription: bool) -> Result<Value, Failure> {
+        let mut value = Vec::new();
+        let mut token: Option<String> = None;
+        for _ in 0..PAGES_MAX {
+            let mut request = if whole_subscription {
+                let segments = ["subscriptions", &self.subscription, "providers", INSIGHTS, kind];
+                self.client.request(Method::GET, &segments).query(&[API_VERSION])
+            } else {
+                self.call(Method::GET, &[kind])
+            };
+            if let Some(token) = &token {
+                request = request.query(&[(SKIP_TOKEN, token)]);
+            }
+            let mut page = self.client.json(request).await?;
+            if let Value::Array(more) = page["value"].take() {
+                value.extend(more);
+            }
+            let Some(link) = page["nextLink"].as_str() else { return Ok(json!({"value": value})) };
+            // Of the link the token alone: it goes to the server that we speak to, and so does ours.
+            token = reqwest::Url::parse(link)
+                .ok()
+                .and_then(|url| url.query_pairs().find(|(name, _)| name == SKIP_TOKEN).map(|(_, token)| token.into_owned()));
+            if token.is_none() {
+                return Err(Failure::Failed(format!("the list goes on at {link}, which cannot be followed")));
+            }
+        }
+        Err(Failure::Failed(format!("the list does not end after {PAGES_MAX} pages")))
     }
 
     /// Sends a change.
@@ -157,8 +190,6 @@ fn why(error: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

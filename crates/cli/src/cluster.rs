@@ -176,14 +176,7 @@ impl Cluster {
                 self::show(&if no_wait { begun } else { get(&arm, &name).await? }, format)
             }
             What::Show { name } => self::show(&get(&arm, &name).await?, format),
-            What::List { all_groups } => {
-                let answer = if all_groups {
-                    arm.client.json(arm.client.request(Method::GET, &["v1", "clusters"])).await?
-                } else {
-                    arm.client.json(arm.call(Method::GET, &["clusters"])).await?
-                };
-                list(&answer, FIELDS, format)
-            }
+            What::List { all_groups } => list(&arm.all("clusters", all_groups).await?, FIELDS, format),
             What::Delete { name, force, no_wait } => {
                 let request = arm.call(Method::DELETE, &["clusters", &name]).query(&[("force", force)]);
                 let gone = arm.run(request, &format!("deletion of cluster {name}"), no_wait).await?;

@@ -189,6 +189,8 @@ pub struct GatewayConfig {
     pub max_body_bytes: usize,
     /// Time given to requests under way when the server is told to stop, in milliseconds.
     pub drain_ms: u64,
+    /// Clusters in one page of a list; the rest is behind its `nextLink`.
+    pub page_size: usize,
     /// Where clients reach this server, like `https://logs.example`: URLs that it hands out begin so. Empty: they name the
     /// host that the request came for.
     pub external_url: String,
@@ -203,6 +205,7 @@ impl Default for GatewayConfig {
             body_min_bytes_per_second: 1_024,
             max_body_bytes: 32 << 20,
             drain_ms: 6_000,
+            page_size: 100,
             external_url: String::new(),
         }
     }

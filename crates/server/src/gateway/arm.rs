@@ -6,6 +6,7 @@
 
 mod clusters;
 mod links;
+mod page;
 mod vaults;
 mod workspaces;
 

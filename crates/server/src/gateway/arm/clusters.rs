@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use bytes::Bytes;
 use serde::Deserialize;
@@ -13,6 +13,7 @@ use strongroom_model::ErrorKind;
 use super::super::auth::Who;
 use super::super::error::ApiError;
 use super::super::{App, control_error};
+use super::page::{self, Page};
 use super::workspaces::workspace_id;
 use super::{ApiVersion, INSIGHTS, InGroup, Named, accepted, object, refused, time};
 
@@ -22,14 +23,24 @@ pub(super) struct Deletion {
     force: bool,
 }
 
-pub(super) async fn list(State(app): State<App>, who: Who, _: ApiVersion, Path(at): Path<InGroup>) -> Result<Json<Value>, ApiError> {
+pub(super) async fn list(
+    State(app): State<App>,
+    who: Who,
+    _: ApiVersion,
+    Path(at): Path<InGroup>,
+    Query(page): Query<Page>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Json<Value>, ApiError> {
+    // Clusters are nobody's who is confined to a workspace.
     who.allow(&app, action::CLUSTERS_READ)?;
     let rows = app.site.clusters.list(Some(&at.subscription), at.group.as_deref()).await.map_err(|error| control_error(&error))?;
+    let (rows, next) = page.cut(rows, app.site.config.gateway.page_size, |row| row.id)?;
     let mut value = Vec::with_capacity(rows.len());
     for row in rows {
         value.push(cluster_json(&app.site.clusters.view(row).await.map_err(|error| control_error(&error))?));
     }
-    Ok(Json(json!({"value": value})))
+    Ok(Json(page::body(&app, &headers, &uri, value, next)))
 }
 
 pub(super) async fn show(State(app): State<App>, who: Who, _: ApiVersion, Path(named): Path<Named>) -> Result<Json<Value>, ApiError> {

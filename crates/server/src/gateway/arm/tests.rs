@@ -346,3 +346,54 @@ fn a_version_is_a_date_and_may_be_a_preview() {
         assert!(!is_version(bad), "{bad}");
     }
 }
+
+#[tokio::test]
+async fn lists_of_clusters_come_in_pages_to_those_who_may_see_them() {
+    let door = Door::open_with(|config| config.gateway.page_size = 2).await;
+    let names = |page: &Answer| -> Vec<String> {
+        assert_eq!(page.status, StatusCode::OK, "{}", page.body);
+        page.body["value"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let at = |base: &str, rest: &str| format!("{base}/Microsoft.OperationalInsights/{rest}?{VERSION}");
+    let other = door.base.replace("/default/", "/Other/");
+    let admin = format!("Bearer {ADMIN}");
+    let admin = [("authorization", admin.as_str())];
+    for (base, name) in [(&door.base, "alpha"), (&other, "bravo"), (&door.base, "charly"), (&other, "delta"), (&door.base, "ekko")] {
+        let body = json!({"identity": {"type": "SystemAssigned"}}).to_string();
+        let made = door.send(Method::PUT, &at(base, &format!("clusters/{name}")), &admin, &body).await;
+        door.done(&made).await;
+    }
+    // Each list is followed to its end; a cluster that goes meanwhile hides no other.
+    let subscription = door.base.split_once("/resourceGroups").unwrap().0;
+    for (path, expected) in [
+        (at(&format!("{subscription}/providers"), "clusters"), vec!["alpha", "bravo", "charly", "delta", "ekko"]),
+        (at(&door.base, "clusters"), vec!["alpha", "charly", "ekko"]),
+        (at(&other, "clusters"), vec!["bravo", "delta"]),
+        (at(&door.base.replace("/default/", "/nobodys/"), "clusters"), vec![]),
+    ] {
+        let (mut seen, mut next, mut pages) = (Vec::new(), Some(path), 0);
+        while let Some(path) = next {
+            let page = door.send(Method::GET, &path, &admin, "").await;
+            seen.extend(names(&page));
+            pages += 1;
+            next = page.body["nextLink"].as_str().map(|link| link.strip_prefix("http://logs.example:7700").unwrap().to_owned());
+            assert!(next.as_ref().is_none_or(|next| next.contains(VERSION) && next.matches("skiptoken").count() == 1), "{next:?}");
+        }
+        assert_eq!((seen, pages), (expected.iter().map(ToString::to_string).collect(), expected.len().div_ceil(2).max(1)));
+    }
+    let first = door.insights(Method::GET, "clusters", &Value::Null).await;
+    let next = first.body["nextLink"].as_str().unwrap().strip_prefix("http://logs.example:7700").unwrap().to_owned();
+    door.done(&door.insights(Method::DELETE, "clusters/charly", &Value::Null).await).await;
+    assert_eq!(names(&door.send(Method::GET, &next, &admin, "").await), ["ekko"], "the last one seen is gone");
+    let bad = door.insights(Method::GET, "clusters?$skiptoken=nonsense", &Value::Null).await;
+    assert_eq!((bad.status, &bad.body["error"]["code"]), (StatusCode::BAD_REQUEST, &json!("InvalidParameter")));
+
+    // Somebody confined to one workspace sees none, on no page.
+    let home = door.app.site.catalog.workspaces().await.unwrap().remove(0).id;
+    let confined = door.app.site.principals.create("confined".to_owned(), "Reader", Scope::Workspace(home), None).await.unwrap().token;
+    let confined = format!("Bearer {confined}");
+    for path in [at(&door.base, "clusters"), next] {
+        let refused = door.send(Method::GET, &path, &[("authorization", &confined)], "").await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN, "{}", refused.body);
+    }
+}
