@@ -18,6 +18,7 @@ mod harden;
 mod lock;
 mod lock_steps;
 mod notices;
+mod reload;
 mod timespan;
 mod wiring;
 

@@ -24,6 +24,7 @@ use strongroom_query::Engine;
 use strongroom_store::BlockStore;
 use strongroom_world::World;
 
+use crate::reload::Reload;
 use crate::{Config, ServeError};
 
 /// The rooms that a key which is taken away concerns.
@@ -62,7 +63,7 @@ pub(crate) fn key_watch(
         vaults: Arc::new(vaults),
         cut: Arc::new(Queries(engine())),
         forget: vec![Arc::new(Caches(engine(), intake())), Arc::new(Memtables(buffer())), Arc::new(Cached(Arc::clone(rooms.blocks)))],
-        recall: Arc::new(Log { buffer: buffer(), catalog: catalog.clone(), intake: intake() }),
+        recall: Arc::new(Log { buffer: buffer(), catalog: catalog.clone(), intake: intake(), reload: Reload::new(catalog, rooms.blocks) }),
         still: Arc::new(Writes(intake())),
         audit: rooms.audit.scribe(),
     };
@@ -146,11 +147,12 @@ impl Forget for Cached {
     }
 }
 
-/// Reads a log back into memory.
+/// Reads a log back into memory, then lets the hot cache fill behind it.
 pub(crate) struct Log {
     pub(crate) buffer: Arc<Buffer>,
     pub(crate) catalog: Catalog,
     pub(crate) intake: Arc<Intake>,
+    pub(crate) reload: Reload,
 }
 
 #[async_trait]
@@ -159,9 +161,9 @@ impl Recall for Log {
         let _still = self.intake.no_flush().await;
         let flushed = self.catalog.flushed_all().await.map_err(|error| error.code().to_owned())?;
         let flushed: HashMap<_, _> = flushed.into_iter().map(|(table, epoch, through)| ((table, epoch), through)).collect();
-        let (buffer, guards) = (Arc::clone(&self.buffer), guards.to_vec());
+        let (buffer, these) = (Arc::clone(&self.buffer), guards.to_vec());
         let read = tokio::task::spawn_blocking(move || {
-            let restored = guards.iter().map(|guard| buffer.restore(guard, &flushed));
+            let restored = these.iter().map(|guard| buffer.restore(guard, &flushed));
             restored.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())
         });
         let read = read.await.map_err(|_| "it panicked".to_owned())??;
@@ -170,6 +172,7 @@ impl Recall for Log {
             rows += recovery.rows;
             self.intake.remember(recovery.marks);
         }
+        self.reload.start(guards);
         Ok(rows)
     }
 }
@@ -244,3 +247,6 @@ macro_rules! named {
     };
 }
 named!(Queries, Caches, Memtables, Cached, Log, Writes, VaultClients);
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use strongroom_buffer::Buffer;
 use strongroom_catalog::Catalog;
@@ -149,7 +150,9 @@ impl Site {
         )
         .await
         .map_err(ServeError::start("query engine"))?;
-        let retention = Arc::new(Retention::new(world.clone(), catalog.clone(), Arc::clone(&blocks), config.control.clone()));
+        let ahead = Duration::from_nanos(u64::try_from(config.ingest.limits.future_max_ns).unwrap_or(0));
+        let retention = Retention::new(world.clone(), catalog.clone(), Arc::clone(&blocks), config.control.clone());
+        let retention = Arc::new(retention.with_log(Arc::clone(&buffer), ahead));
         let rooms = Rooms { engine: &engine, intake: &intake, buffer: &buffer, blocks: &blocks, audit: &audit };
         let watch = key_watch(&config, &world, &catalog, &keys, &rooms, allowed)?;
         let carrier = carrier(&config, &world, &audit, &keys, &catalog, &intake)?;
