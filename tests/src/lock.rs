@@ -206,6 +206,22 @@ impl VaultSite {
     }
 }
 
+impl VaultSite {
+    /// What one identity asked of it from entry `from` of the log on, each kind once, sorted; and how long the log is now.
+    ///
+    /// # Panics
+    /// If an entry says no operation.
+    #[must_use]
+    pub fn asked_by(&self, principal: &str, from: usize) -> (Vec<String>, usize) {
+        let log = self.log();
+        let own = log[from..].iter().filter(|entry| entry["principalId"] == principal);
+        let mut asked: Vec<String> = own.map(|entry| entry["operation"].as_str().expect("an operation").to_owned()).collect();
+        asked.sort();
+        asked.dedup();
+        (asked, log.len())
+    }
+}
+
 impl Drop for VaultSite {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {

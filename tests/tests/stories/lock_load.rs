@@ -215,13 +215,15 @@ fn setting_the_key_linking_and_unlinking_under_load_fail_no_request() {
     let stop = AtomicBool::new(false);
     let clients: Vec<Mutex<Client>> = (0..4).map(|_| Mutex::default()).collect();
     let workspaces = ["early", "late", "late", "default"];
+    let mut changing = SystemTime::now();
     std::thread::scope(|scope| {
         // Two clients in one workspace share its numbers: only the first two workspaces are counted below.
         for (workspace, client) in workspaces.into_iter().zip(&clients) {
             let (site, stop) = (&site, &stop);
             scope.spawn(move || drive(site, workspace, stop, client));
         }
-        std::thread::sleep(Duration::from_secs(2));
+        std::thread::sleep(Duration::from_secs(4));
+        changing = SystemTime::now();
         site.set_key(&cluster, &vault, "kek", "").unwrap();
         for _ in 0..3 {
             site.link("late", &cluster).unwrap();
@@ -235,6 +237,15 @@ fn setting_the_key_linking_and_unlinking_under_load_fail_no_request() {
         let client = client.lock().unwrap();
         let failed: Vec<&Seen> = client.asked.iter().chain(&client.sent).filter(|seen| seen.status != 200).collect();
         assert!(failed.is_empty(), "{workspace}: {failed:?}");
+    }
+    for (what, of) in [("queries", (|client| &client.asked) as fn(&Client) -> &Vec<Seen>), ("requests with rows", |client| &client.sent)] {
+        let p99 = |before: bool| {
+            let seen = clients.iter().flat_map(|client| of(&client.lock().unwrap()).clone());
+            let mut took: Vec<Duration> = seen.filter(|seen| (seen.sent < changing) == before).map(|seen| seen.took).collect();
+            took.sort();
+            (took.len(), quantile(&took, 50), quantile(&took, 99))
+        };
+        println!("{what} (number, p50, p99): {:?} before, {:?} while the key was set and a workspace linked", p99(true), p99(false));
     }
     let (_, body) = site.ask("early", "App | count");
     assert_eq!(body["tables"][0]["rows"], json!([[clients[0].lock().unwrap().acked.len()]]));
