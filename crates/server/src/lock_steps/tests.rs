@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use strongroom_buffer::BufferConfig;
 use strongroom_catalog::{Billing, ClusterRow, ClusterState, IdentityType, LinkRow, WorkspaceRow};
+use strongroom_control::audit::{Event, Scribe};
 use strongroom_control::watch::Desk;
 use strongroom_control::{ControlConfig, KeyDesk, Retention};
 use strongroom_envelope::Mmk;
@@ -23,6 +24,14 @@ use super::*;
 
 const DAY: Duration = Duration::from_hours(24);
 const KEK: &str = "https://vault.example/";
+
+/// The audit chain has stories of its own.
+#[derive(Debug)]
+struct Unheard;
+
+impl Scribe for Unheard {
+    fn note(&self, _: Event) {}
+}
 
 #[derive(Debug)]
 struct OneVault(MemoryVault);
@@ -101,6 +110,7 @@ impl House {
             ],
             recall: Arc::new(Log { buffer, catalog: catalog.clone(), intake: Arc::clone(&intake), reload }),
             still: Arc::new(Writes(Arc::clone(&intake))),
+            audit: Arc::new(Unheard),
         };
         let watch = Watch::new(deps, StateConfig::default());
         let (cluster, workspace) = linked(&catalog, &Desk(Arc::clone(&watch)), kek).await;
