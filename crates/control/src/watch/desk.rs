@@ -109,6 +109,9 @@ impl Watch {
         let client = self.deps.vaults.client(&kek, identity).await?;
         let first = self.deps.keys.customer_records(account).await?.is_empty();
         let watched = if let Some(watched) = self.of(cluster.id) {
+            if watched.machine.lock().state() == KeyState::Quarantined {
+                return Err(ControlError::Conflict { why: "the cluster's key is in quarantine: release it first" });
+            }
             watched
         } else {
             self.take_up(cluster, account, kek.clone(), Arc::clone(&client), first).await?

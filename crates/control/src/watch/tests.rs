@@ -18,6 +18,13 @@ use super::*;
 use crate::audit::{Event, name};
 use crate::desk::KeyDesk;
 
+mod answers;
+mod figures;
+mod places;
+mod planted;
+mod quarantine;
+mod times;
+
 /// What the other rooms were asked to do, in order.
 #[derive(Clone, Debug, Default)]
 struct Rooms {

@@ -174,6 +174,36 @@ async fn a_record_below_the_highest_generation_seen_is_refused() {
     generations.admit(&ids(4)).unwrap();
 }
 
+/// The check: a catalog from before a key was wrapped again, put back under a running data store, is not accepted.
+async fn an_old_catalog_is_refused(seed: u64, compared: bool) -> Result<(), String> {
+    let site = Site::new(seed).await;
+    let ring = site.open().await;
+    let account = ring.shared_account();
+    let old = site.catalog.aek_current(account).await.unwrap().unwrap();
+    let record = WrappedAek::from_bytes(&old.record).unwrap();
+    let aek = ring.provider.unwrap_key(&record).await.unwrap();
+    let newer = ring.provider.wrap_key(&aek, &RecordIds { generation: 2, ..record.ids }).await.unwrap();
+    site.catalog.aek_rewrap(&AekRow { generation: 2, record: newer.to_bytes(), ..old.clone() }).await.unwrap();
+    ring.kept_record(&newer).await;
+
+    let catalog = Catalog::memory(site.world.clone()).await.unwrap();
+    catalog.account_insert(&AccountRow { id: account, region: REGION.to_owned(), cluster: None }).await.unwrap();
+    catalog.aek_insert(&old).await.unwrap();
+    // The bug: nothing is compared with the copies beside the data.
+    let objects = if compared { Arc::clone(&site.objects) } else { Arc::new(InMemory::new()) };
+    match (Site { catalog, objects, ..site }).try_open().await {
+        Err(KeyError::Stale { found: 1, highest: 2, .. }) => Ok(()),
+        other => Err(format!("an old record: {:?}", other.map(drop))),
+    }
+}
+
+/// One of the planted bugs; `strongroom-control` has the list.
+#[tokio::test]
+async fn accepting_an_old_record_is_found_out() {
+    an_old_catalog_is_refused(15, true).await.unwrap();
+    assert_eq!(an_old_catalog_is_refused(16, false).await.unwrap_err(), "an old record: Ok(())");
+}
+
 #[tokio::test]
 async fn unknown_epochs_and_foreign_accounts_have_no_guard() {
     let site = Site::new(8).await;

@@ -378,6 +378,23 @@ proptest! {
     }
 }
 
+/// Expiry is a flag and no state: a vault unwraps with an expired key and only refuses to wrap. Should one call it that when asked to
+/// unwrap, now and then, it is an outage that the next good answer ends.
+#[test]
+fn a_month_with_an_expired_key_fails_no_use_of_it() {
+    let mut watch = Watch::active();
+    let start = watch.now().boot;
+    let mut polls = 0;
+    while watch.now().boot.since(start) < Duration::from_hours(30 * 24) {
+        polls += 1;
+        let expired = polls % 100 == 0;
+        let _step = watch.poll(&if expired { Answer::Expired("KeyExpired") } else { Answer::Good });
+        assert_eq!(watch.machine.state(), if expired { Degraded } else { Active }, "poll {polls}");
+        assert!(watch.machine.may_use(watch.now()), "poll {polls}");
+    }
+    assert!(polls > 200_000, "{polls}");
+}
+
 #[test]
 fn settings_beyond_their_bounds_are_refused() {
     let base = StateConfig::default();

@@ -332,6 +332,34 @@ async fn erasing_the_key_record_makes_even_kept_copies_unreadable() {
     assert_eq!(node.cache().contains(&block), Hotness::Cold);
 }
 
+/// The check: after the key was given back, copies that a thief took of the parts open in no cache.
+async fn kept_copies_stay_dead(seed: u64, planted: bool) -> Result<(), String> {
+    let mut rig = Rig::new(seed);
+    let node = rig.start().await;
+    let (block, bytes) = rig.block(MIB, 0);
+    node.store.put(&block, bytes, &rig.guard).await.unwrap();
+    let before = rig.cache_files();
+    node.cache().forget(rig.guard.epoch()).await.unwrap();
+    eventually(|| rig.cache_files().is_empty()).await;
+    drop(node);
+    rig.sim.fs().kill();
+    let fs = rig.sim.world().fs;
+    // The bug: files went, and the record that opens them was left.
+    for (path, file) in before.iter().filter(|(path, _)| planted || !path.ends_with(slot::RECORD)) {
+        fs.create_dir_all(path.parent().unwrap()).unwrap();
+        fs.create_new(path).unwrap().write_all_at(&[std::io::IoSlice::new(file)], 0).unwrap();
+    }
+    let node = rig.start().await;
+    if node.cache().contains(&block) == Hotness::Cold { Ok(()) } else { Err("a kept copy is served".to_owned()) }
+}
+
+/// One of the planted bugs; `strongroom-control` has the list.
+#[tokio::test]
+async fn leaving_the_cache_key_is_found_out() {
+    kept_copies_stay_dead(41, false).await.unwrap();
+    assert_eq!(kept_copies_stay_dead(42, true).await.unwrap_err(), "a kept copy is served");
+}
+
 #[tokio::test]
 async fn a_record_that_cannot_be_erased_is_tried_again_and_memory_is_wiped_meanwhile() {
     let mut rig = Rig::new(8);
