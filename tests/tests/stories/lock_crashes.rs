@@ -89,15 +89,40 @@ fn dies_before_the_state_is_written_down() {
 }
 
 #[test]
-fn dies_restoring() {
+fn dies_at_the_first_denial() {
+    dies_revoking_at("key.deny1");
+}
+#[test]
+fn dies_at_the_second_denial() {
+    dies_revoking_at("key.deny2");
+}
+#[test]
+fn dies_before_cached_files_are_unlinked() {
+    dies_revoking_at("key.cache_files");
+}
+
+fn dies_restoring_at(point: &str) {
     let mut house = House::new(true);
     house.vault.enable("kek", "", false);
     house.site.until_key(&house.cluster, "Revoked");
-    house.arm("restore.replay");
+    house.arm(point);
     house.vault.enable("kek", "", true);
     house.died();
     house.site.until_key(&house.cluster, "Active");
     check(&house.site, "default", 90);
+}
+
+#[test]
+fn dies_before_the_log_is_read_back() {
+    dies_restoring_at("restore.replay");
+}
+#[test]
+fn dies_as_soon_as_the_key_is_back() {
+    dies_restoring_at("restore.unwrap");
+}
+#[test]
+fn dies_before_the_gate_is_opened() {
+    dies_restoring_at("restore.gate");
 }
 
 fn dies_wrapping_at(point: &str) {

@@ -15,3 +15,4 @@ mod lock_crashes;
 mod lock_load;
 mod tamper;
 mod walk;
+mod watchers;

@@ -74,6 +74,9 @@ impl Watch {
         let answered = Moment::now(&self.deps.world);
         watched.meters.answer(watched.cluster, &answer, asked, answered);
         self.note_answer(watched, &answer, polled.as_ref().and_then(|polled| polled.as_ref().ok()).map_or("", |polled| &polled.version));
+        if matches!(answer, Answer::Denied(_) | Answer::Ambiguous(_)) {
+            crash_point(if watched.machine.lock().state() == KeyState::Suspect { "second denial" } else { "first denial" });
+        }
         let (step, deadline) = {
             let mut machine = watched.machine.lock();
             let step = machine.on_answer(asked, answered, &answer);
@@ -113,7 +116,8 @@ impl Watch {
                 }
             }
             KeyState::Active | KeyState::Degraded => watched.gate.set(Standing::Open),
-            KeyState::Restoring | KeyState::Provisioning => {}
+            KeyState::Restoring => crash_point("unwrapped"),
+            KeyState::Provisioning => {}
             KeyState::Unavailable | KeyState::Held | KeyState::Revoked | KeyState::Quarantined => {
                 if let Some(why) = to.shut() {
                     self.shut(watched, why).await;
@@ -196,6 +200,7 @@ impl Watch {
             let guards = this.deps.keys.customer_guards(watched.account);
             let missing = watched.epochs.lock().iter().any(|epoch| guards.iter().all(|guard| guard.epoch() != *epoch));
             let recalled = if missing { Err("a key of it has not come yet".to_owned()) } else { this.deps.recall.recall(&guards).await };
+            fail::fail_point!("restore.gate", |_| ());
             if recalled.is_err() {
                 watched.recall_due.store(true, Ordering::Release);
             }
@@ -236,6 +241,9 @@ impl Watch {
 /// Where tests let the process die.
 fn crash_point(step: &'static str) {
     match step {
+        "first denial" => fail::fail_point!("key.deny1"),
+        "second denial" => fail::fail_point!("key.deny2"),
+        "unwrapped" => fail::fail_point!("restore.unwrap"),
         "caches" => fail::fail_point!("key.drop_caches"),
         "memtables" => fail::fail_point!("key.memtables"),
         "hot cache" => fail::fail_point!("key.cache_key"),

@@ -345,6 +345,7 @@ fn count_in(entry: &Entry) {
 }
 
 fn remove_erased(world: &World, dir: &Path) {
+    fail::fail_point!("key.cache_files", |_| ());
     if let Err(error) = slot::remove_tree(world.fs.as_ref(), dir) {
         tracing::warn!(kind = ?error.kind(), "an erased cache directory is left for the next start");
     }

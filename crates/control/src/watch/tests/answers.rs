@@ -93,26 +93,23 @@ async fn consequences(house: &House, from: KeyState, shut_before: Option<Shut>, 
     let taken_away = |code: &str| {
         vec![format!("cut {code}"), "forget caches of 1".into(), "forget memtables of 1".into(), "forget hot cache of 1".into()]
     };
-    match to.shut() {
-        Some(why) => {
-            assert_eq!(standing(house), Some(why), "{told}");
-            assert!(guards.is_empty(), "{told}: no key is left");
-            let code = house.pass_code().await.unwrap();
-            let expected = if from == to { Vec::new() } else { taken_away(code) };
-            assert_eq!(rooms.iter().filter(|what| !what.starts_with("recall")).cloned().collect::<Vec<_>>(), expected, "{told}");
-        }
-        None => {
-            let forgotten = rooms.iter().any(|what| !what.starts_with("recall"));
-            assert!(!forgotten, "{told}: nothing is taken away: {rooms:?}");
-            // Only a log that is read back opens a gate; and a suspicion holds an open one.
-            let open = matches!(to, Active | Degraded | Provisioning);
-            assert_eq!(standing(house), if open { None } else { shut_before }, "{told}");
-            assert_eq!(is_held(house), to == Suspect && shut_before.is_none(), "{told}");
-            let uses = house.watched().machine.lock().may_use(Moment::now(&house.sim.world()));
-            assert_eq!(uses, to.uses_keys(), "{told}");
-            let kept = guards.iter().filter(|guard| guard.check(house.now()).is_ok()).count();
-            assert!(kept == 1 || to == Suspect || to == Provisioning, "{told}: {kept} keys");
-        }
+    if let Some(why) = to.shut() {
+        assert_eq!(standing(house), Some(why), "{told}");
+        assert!(guards.is_empty(), "{told}: no key is left");
+        let code = house.pass_code().await.unwrap();
+        let expected = if from == to { Vec::new() } else { taken_away(code) };
+        assert_eq!(rooms.iter().filter(|what| !what.starts_with("recall")).cloned().collect::<Vec<_>>(), expected, "{told}");
+    } else {
+        let forgotten = rooms.iter().any(|what| !what.starts_with("recall"));
+        assert!(!forgotten, "{told}: nothing is taken away: {rooms:?}");
+        // Only a log that is read back opens a gate; and a suspicion holds an open one.
+        let open = matches!(to, Active | Degraded | Provisioning);
+        assert_eq!(standing(house), if open { None } else { shut_before }, "{told}");
+        assert_eq!(is_held(house), to == Suspect && shut_before.is_none(), "{told}");
+        let uses = house.watched().machine.lock().may_use(Moment::now(&house.sim.world()));
+        assert_eq!(uses, to.uses_keys(), "{told}");
+        let kept = guards.iter().filter(|guard| guard.check(house.now()).is_ok()).count();
+        assert!(kept == 1 || to == Suspect || to == Provisioning, "{told}: {kept} keys");
     }
     if from != to {
         let row = house.catalog.key_state_get(house.cluster.id).await.unwrap().unwrap();

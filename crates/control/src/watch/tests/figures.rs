@@ -13,8 +13,10 @@ fn recorded() -> (PrometheusHandle, metrics::LocalRecorderGuard<'static>) {
     (recorder.handle(), metrics::set_default_local_recorder(recorder))
 }
 
-fn figure(page: &str, name: &str) -> Option<f64> {
-    page.lines().find(|line| line.split_once(' ').is_some_and(|(found, _)| found == name))?.rsplit(' ').next()?.parse().ok()
+/// Whole numbers: the clock of these tests moves in seconds.
+fn figure(page: &str, name: &str) -> Option<u64> {
+    let line = page.lines().find(|line| line.split_once(' ').is_some_and(|(found, _)| found == name))?;
+    line.rsplit(' ').next()?.parse().ok()
 }
 
 #[derive(Clone, Default)]
@@ -44,7 +46,7 @@ async fn an_unknown_answer_is_transient_counted_and_logged_once_by_its_code() {
     }
     assert_eq!(house.state(), KeyState::Degraded);
     let page = metrics.render();
-    assert_eq!(figure(&page, "control_key_polls_total{class=\"transient\",code=\"Status4xx\"}"), Some(3.0), "{page}");
+    assert_eq!(figure(&page, "control_key_polls_total{class=\"transient\",code=\"Status4xx\"}"), Some(3), "{page}");
     house.vault.set(Mood::Well);
     house.next_poll().await;
     let text = String::from_utf8(log.0.lock().clone()).unwrap();
@@ -64,7 +66,7 @@ async fn the_figures_of_a_key_follow_its_way() {
         metrics.render()
     };
     let state = |page: &str| -> Vec<KeyState> {
-        let is = |state: &KeyState| figure(page, &format!("control_key_state{{cluster=\"{cluster}\",state=\"{state}\"}}")) == Some(1.0);
+        let is = |state: &KeyState| figure(page, &format!("control_key_state{{cluster=\"{cluster}\",state=\"{state}\"}}")) == Some(1);
         KeyState::ALL.into_iter().filter(is).collect()
     };
     let of = |page: &str, name: &str| figure(page, &format!("control_key_{name}{{cluster=\"{cluster}\"}}")).unwrap();
@@ -72,16 +74,16 @@ async fn the_figures_of_a_key_follow_its_way() {
     house.sim.clock().advance(Duration::from_secs(5));
     let shown = page();
     assert_eq!(state(&shown), [KeyState::Active]);
-    assert_eq!((of(&shown, "since_good_seconds"), of(&shown, "lease_left_seconds")), (5.0, 1_795.0));
+    assert_eq!((of(&shown, "since_good_seconds"), of(&shown, "lease_left_seconds")), (5, 1_795));
     house.vault.set(Mood::Denies("KeyDisabled"));
     house.until(KeyState::Revoked, Duration::from_secs(15)).await;
     house.sim.clock().advance(Duration::from_secs(1));
     let shown = page();
-    assert_eq!((state(&shown), of(&shown, "lease_left_seconds")), (vec![KeyState::Revoked], 0.0));
-    assert_eq!(of(&shown, "state_age_seconds"), 1.0);
-    assert_eq!(figure(&shown, "control_key_polls_total{class=\"denied\",code=\"KeyDisabled\"}"), Some(2.0));
+    assert_eq!((state(&shown), of(&shown, "lease_left_seconds")), (vec![KeyState::Revoked], 0));
+    assert_eq!(of(&shown, "state_age_seconds"), 1);
+    assert_eq!(figure(&shown, "control_key_polls_total{class=\"denied\",code=\"KeyDisabled\"}"), Some(2));
     // From the first denial to the gate: the confirming call comes two seconds after it.
-    assert_eq!(figure(&shown, "control_key_denial_to_gate_seconds_count"), Some(1.0), "{shown}");
-    assert_eq!(figure(&shown, "control_key_denial_to_gate_seconds_sum"), Some(2.0), "{shown}");
-    assert!(figure(&shown, "control_key_poll_seconds_count{class=\"good\"}").is_some_and(|polls| polls >= 2.0), "{shown}");
+    assert_eq!(figure(&shown, "control_key_denial_to_gate_seconds_count"), Some(1), "{shown}");
+    assert_eq!(figure(&shown, "control_key_denial_to_gate_seconds_sum"), Some(2), "{shown}");
+    assert!(figure(&shown, "control_key_poll_seconds_count{class=\"good\"}").is_some_and(|polls| polls >= 2), "{shown}");
 }

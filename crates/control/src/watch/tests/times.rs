@@ -105,7 +105,7 @@ async fn no_key_is_used_after_its_lease_whatever_becomes_of_poller_and_clocks() 
         // Up to just before its end it works, and from its end on it does not: whoever was or was not run in between.
         let end = good.boot.after(STATES.lease);
         let before = Duration::from_millis(1);
-        house.sim.clock().advance(end.since(house.now()) - before);
+        house.sim.clock().advance(end.since(house.now()).saturating_sub(before));
         assert_eq!(guard.check(house.now()).err().map(|error| error.code()), None, "{what}");
         house.sim.clock().advance(before);
         assert_eq!(guard.check(house.now()).err().map(|error| error.code()), Some("KeyVaultUnavailable"), "{what}");
