@@ -16,6 +16,7 @@ use object_store::memory::InMemory;
 use reqwest::Method;
 use strongroom_catalog::{Billing, Catalog, ClusterRow, ClusterState, IdentityType, LinkRow, WorkspaceRow};
 use strongroom_control::ControlError;
+use strongroom_control::audit::{Event, Scribe};
 use strongroom_control::desk::KeyDesk;
 use strongroom_control::watch::{Cut, Desk, Recall, Still, Vaults, Watch, WatchDeps};
 use strongroom_envelope::{CellPlace, KeyGuard, Mmk, open_cell, seal_cell};
@@ -178,6 +179,11 @@ impl Still for Nothing {
     fn flush(&self, _: WorkspaceId) {}
 }
 
+/// The chain has one writer; these three would be nodes of a cluster.
+impl Scribe for Nothing {
+    fn note(&self, _: Event) {}
+}
+
 struct Node {
     world: World,
     keys: Arc<KeyRing>,
@@ -203,6 +209,7 @@ impl Node {
             forget: Vec::new(),
             recall: Arc::new(Nothing),
             still: Arc::new(Nothing),
+            audit: Arc::new(Nothing),
         };
         let brisk = StateConfig { poll_interval: Duration::from_secs(8), confirm_after: Duration::from_secs(1), ..StateConfig::default() };
         Self { world, watch: Watch::new(deps, brisk), keys, seen }

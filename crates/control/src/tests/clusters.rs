@@ -378,5 +378,7 @@ async fn operators_manage_clusters_readers_look_and_senders_do_neither() {
         for action in changes {
             assert_eq!(site.roles.authorize(&caller, action, None).is_ok(), writes, "{role} {action}");
         }
+        let releases = matches!(role, "Owner" | "Operator");
+        assert_eq!(site.roles.authorize(&caller, action::KEY_RELEASE, None).is_ok(), releases, "{role} ends a quarantine");
     }
 }
