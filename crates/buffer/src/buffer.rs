@@ -23,6 +23,8 @@ use crate::wal::stream::{Pending, Shared, Stream};
 use crate::wal::trail::Trail;
 use crate::{BufferConfig, BufferError, Frozen, MemSnapshot, Pressure, Record, Recovery, TablePressure};
 
+mod ending;
+
 /// The log and the memtables of one node.
 #[derive(Debug)]
 pub struct Buffer {

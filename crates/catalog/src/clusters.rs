@@ -215,7 +215,7 @@ impl Catalog {
                 return Err(CatalogError::Conflict { what: LINK, why: "the cluster is deleted" });
             }
         }
-        let done = sqlx::query("UPDATE workspaces SET account = ?, cluster = ?, linked_ms = ? WHERE id = ?")
+        let done = sqlx::query("UPDATE workspaces SET account = ?, cluster = ?, linked_ms = ? WHERE id = ? AND deleted_ms IS NULL")
             .bind(&account.as_bytes()[..])
             .bind(link.as_ref().map(|(cluster, _)| &cluster.as_bytes()[..]))
             .bind(link.map(|(_, linked_ms)| linked_ms))

@@ -20,6 +20,7 @@ mod clusters;
 mod columns;
 mod db;
 mod error;
+mod lockbox;
 mod migrate;
 mod operations;
 mod principals;
@@ -27,6 +28,7 @@ mod resources;
 mod rows;
 mod schemas;
 mod segments;
+mod shred;
 mod snapshot;
 mod vaults;
 
@@ -44,10 +46,12 @@ pub use rows::clusters::{
     Billing, ClusterKeyRow, ClusterRow, ClusterState, HoldingRow, IdentityRow, IdentityType, InfrastructureRow, KeyStateRow, LinkRow,
     OperationErrorRow, OperationRow, OperationStatus, VaultRefRow,
 };
+pub use rows::lockbox::{LockboxRow, LockboxState, TablePlan};
 pub use rows::{
-    AccountRow, AekRow, BatchRow, BlockRow, BlockState, Candidate, CompactionCommit, FlushCommit, LiveBlock, PendingBlock, PrincipalRow,
-    SMALL_BLOCK_BYTES, SchemaRow, Scope, SecretRow, SegmentRow, TableRow, TableSnapshot, WorkspaceRow, WriterEpoch,
+    AccountRow, AekRow, BatchRow, BlockRow, BlockState, Candidate, CompactionCommit, DeletedRow, FlushCommit, LiveBlock, PendingBlock,
+    PrincipalRow, SMALL_BLOCK_BYTES, SchemaRow, Scope, SecretRow, SegmentRow, TableRow, TableSnapshot, WorkspaceRow, WriterEpoch,
 };
+pub use shred::ShredCommit;
 
 /// What exists. Clones share the connections.
 #[derive(Clone, Debug)]

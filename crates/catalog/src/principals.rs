@@ -73,6 +73,19 @@ impl Catalog {
         Ok(found.filter(|row| bool::from(row.token_sha256.ct_eq(token_sha256))))
     }
 
+    /// One principal, expired or not.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub async fn principal(&self, id: PrincipalId) -> Result<Option<PrincipalRow>, CatalogError> {
+        let row = sqlx::query(principals!("WHERE id = ?"))
+            .bind(&id.as_bytes()[..])
+            .fetch_optional(&mut *self.reader().await?)
+            .await
+            .map_err(|e| refused(PRINCIPAL, &e))?;
+        row.as_ref().map(principal).transpose()
+    }
+
     /// All principals, oldest first.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use strongroom_model::{AccountId, ObjectId, TableId, TableName, WorkspaceId, Wor
 
 use crate::columns::Columns;
 use crate::db::{commit, refused};
-use crate::{Catalog, CatalogError, LinkRow, TableRow, WorkspaceRow};
+use crate::{Catalog, CatalogError, LinkRow, TablePlan, TableRow, WorkspaceRow};
 
 const WORKSPACE: &str = "a workspace";
 const TABLE: &str = "a table";
@@ -13,22 +13,25 @@ const TABLE: &str = "a table";
 macro_rules! workspaces {
     ($rest:literal) => {
         concat!(
-            "SELECT id, name, account, subscription, resource_group, region, created_ms, retention_days, cluster, linked_ms FROM workspaces ",
+            "SELECT id, name, account, subscription, resource_group, region, created_ms, retention_days, cluster, linked_ms, deleted_ms,
+                    shred_ms FROM workspaces ",
             $rest
         )
     };
 }
 macro_rules! tables {
     ($rest:literal) => {
-        concat!("SELECT id, workspace, name, retention_days, created_ms FROM tables ", $rest)
+        concat!("SELECT id, workspace, name, retention_days, created_ms, plan FROM tables ", $rest)
     };
 }
 
 pub(crate) const LINKED: &str = workspaces!("WHERE cluster = ? ORDER BY id");
+pub(crate) const DELETED: &str = workspaces!("WHERE deleted_ms IS NOT NULL AND shredded_ms IS NULL ORDER BY id");
 
-fn workspace(row: &SqliteRow) -> Result<WorkspaceRow, CatalogError> {
+/// A workspace, and the columns about its end.
+pub(crate) fn workspace(row: &SqliteRow) -> Result<(WorkspaceRow, Columns<'_>), CatalogError> {
     let mut columns = Columns::of(row, WORKSPACE);
-    Ok(WorkspaceRow {
+    let found = WorkspaceRow {
         id: WorkspaceId::from_bytes(columns.fixed()?),
         name: columns.parsed()?,
         account: AccountId::from_bytes(columns.fixed()?),
@@ -42,7 +45,12 @@ fn workspace(row: &SqliteRow) -> Result<WorkspaceRow, CatalogError> {
             (None, None) => None,
             _ => return Err(CatalogError::BadValue { what: WORKSPACE }),
         },
-    })
+    };
+    Ok((found, columns))
+}
+
+fn there(row: &SqliteRow) -> Result<WorkspaceRow, CatalogError> {
+    workspace(row).map(|(row, _)| row)
 }
 
 fn table(row: &SqliteRow) -> Result<TableRow, CatalogError> {
@@ -53,6 +61,7 @@ fn table(row: &SqliteRow) -> Result<TableRow, CatalogError> {
         name: columns.parsed()?,
         retention_days: columns.number_opt()?,
         created_ms: columns.int()?,
+        plan: columns.parsed()?,
     })
 }
 
@@ -86,17 +95,17 @@ impl Catalog {
         commit(tx, WORKSPACE).await
     }
 
-    /// One workspace.
+    /// One workspace that is not deleted.
     ///
     /// # Errors
     /// What SQLite says.
     pub async fn workspace(&self, id: WorkspaceId) -> Result<Option<WorkspaceRow>, CatalogError> {
-        let row = sqlx::query(workspaces!("WHERE id = ?"))
+        let row = sqlx::query(workspaces!("WHERE id = ? AND deleted_ms IS NULL"))
             .bind(&id.as_bytes()[..])
             .fetch_optional(&mut *self.reader().await?)
             .await
             .map_err(|e| refused(WORKSPACE, &e))?;
-        row.as_ref().map(workspace).transpose()
+        row.as_ref().map(there).transpose()
     }
 
     /// The workspaces of that name, in any resource group, oldest first; case does not count.
@@ -104,22 +113,36 @@ impl Catalog {
     /// # Errors
     /// What SQLite says.
     pub async fn workspaces_named(&self, name: &WorkspaceName) -> Result<Vec<WorkspaceRow>, CatalogError> {
-        let rows = sqlx::query(workspaces!("WHERE name = ? ORDER BY id"))
+        let rows = sqlx::query(workspaces!("WHERE name = ? AND deleted_ms IS NULL AND shredded_ms IS NULL ORDER BY id"))
             .bind(name.as_str())
             .fetch_all(&mut *self.reader().await?)
             .await
             .map_err(|e| refused(WORKSPACE, &e))?;
-        rows.iter().map(workspace).collect()
+        rows.iter().map(there).collect()
     }
 
-    /// All workspaces, oldest first.
+    /// All workspaces that are not deleted, oldest first.
     ///
     /// # Errors
     /// What SQLite says.
     pub async fn workspaces(&self) -> Result<Vec<WorkspaceRow>, CatalogError> {
-        let rows =
-            sqlx::query(workspaces!("ORDER BY id")).fetch_all(&mut *self.reader().await?).await.map_err(|e| refused(WORKSPACE, &e))?;
-        rows.iter().map(workspace).collect()
+        let rows = sqlx::query(workspaces!("WHERE deleted_ms IS NULL ORDER BY id"))
+            .fetch_all(&mut *self.reader().await?)
+            .await
+            .map_err(|e| refused(WORKSPACE, &e))?;
+        rows.iter().map(there).collect()
+    }
+
+    /// All workspaces whose rows are still there, deleted ones included, oldest first.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub async fn workspaces_kept(&self) -> Result<Vec<WorkspaceRow>, CatalogError> {
+        let rows = sqlx::query(workspaces!("WHERE shredded_ms IS NULL ORDER BY id"))
+            .fetch_all(&mut *self.reader().await?)
+            .await
+            .map_err(|e| refused(WORKSPACE, &e))?;
+        rows.iter().map(there).collect()
     }
 
     /// The workspaces linked to a cluster, oldest first.
@@ -132,7 +155,7 @@ impl Catalog {
             .fetch_all(&mut *self.reader().await?)
             .await
             .map_err(|e| refused(WORKSPACE, &e))?;
-        rows.iter().map(workspace).collect()
+        rows.iter().map(there).collect()
     }
 
     /// Sets how many days a workspace's rows are kept where a table says nothing else.
@@ -143,7 +166,7 @@ impl Catalog {
         check_days(days)?;
         let mut writer = self.writer().await?;
         let mut tx = writer.begin(WORKSPACE).await?;
-        let done = sqlx::query("UPDATE workspaces SET retention_days = ?, retention_set_ms = ? WHERE id = ?")
+        let done = sqlx::query("UPDATE workspaces SET retention_days = ?, retention_set_ms = ? WHERE id = ? AND deleted_ms IS NULL")
             .bind(i64::from(days))
             .bind(self.now_ms())
             .bind(&id.as_bytes()[..])
@@ -227,6 +250,25 @@ impl Catalog {
         let done = sqlx::query("UPDATE tables SET retention_days = ?, retention_set_ms = ? WHERE id = ?")
             .bind(days.map(i64::from))
             .bind(self.now_ms())
+            .bind(&id.as_bytes()[..])
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| refused(TABLE, &e))?;
+        if done.rows_affected() == 0 {
+            return Err(CatalogError::NotFound { what: TABLE });
+        }
+        commit(tx, TABLE).await
+    }
+
+    /// Sets what a table is kept for.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotFound`] if the table is not there.
+    pub async fn table_set_plan(&self, id: TableId, plan: TablePlan) -> Result<(), CatalogError> {
+        let mut writer = self.writer().await?;
+        let mut tx = writer.begin(TABLE).await?;
+        let done = sqlx::query("UPDATE tables SET plan = ? WHERE id = ?")
+            .bind(plan.as_str())
             .bind(&id.as_bytes()[..])
             .execute(&mut *tx)
             .await

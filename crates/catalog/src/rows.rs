@@ -1,6 +1,7 @@
 //! What the catalog hands in and out: one type per kind of row.
 
 pub(crate) mod clusters;
+pub(crate) mod lockbox;
 
 use serde::{Deserialize, Serialize};
 use strongroom_model::{
@@ -8,6 +9,39 @@ use strongroom_model::{
 };
 
 use clusters::LinkRow;
+use lockbox::TablePlan;
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$what:meta])* $word:ident),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$what])* $word),+ }
+
+        impl $name {
+            /// As the catalog and the wire spell it.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$word => stringify!($word)),+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ();
+            /// Case does not count: clients are not of one mind.
+            fn from_str(text: &str) -> Result<Self, ()> {
+                $(if text.eq_ignore_ascii_case(stringify!($word)) { return Ok(Self::$word); })+
+                Err(())
+            }
+        }
+    };
+}
+pub(crate) use words;
 
 /// One process's turn as the writer: flushes and compactions of an older turn are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -76,6 +110,17 @@ pub struct WorkspaceRow {
     pub link: Option<LinkRow>,
 }
 
+/// A workspace that was deleted and is not shredded yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeletedRow {
+    /// The workspace as it was.
+    pub workspace: WorkspaceRow,
+    /// When it was deleted, milliseconds since 1970.
+    pub deleted_ms: i64,
+    /// From when on it is to be shredded, milliseconds since 1970: until then it can be brought back.
+    pub shred_ms: i64,
+}
+
 /// A table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableRow {
@@ -89,6 +134,8 @@ pub struct TableRow {
     pub retention_days: Option<u32>,
     /// Birth, milliseconds since 1970.
     pub created_ms: i64,
+    /// What it is kept for.
+    pub plan: TablePlan,
 }
 
 /// One version of a table's schema in one epoch.

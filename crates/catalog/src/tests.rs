@@ -7,6 +7,7 @@ mod clusters;
 mod files;
 mod keys;
 mod plans;
+mod shred;
 mod upgrade;
 
 use std::sync::atomic::{AtomicU64, Ordering};

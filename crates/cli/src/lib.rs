@@ -4,7 +4,7 @@
 //! the offline ones are calls to `strongroom_server::admin`. Start at [`Cli`] and [`run`].
 //!
 //! ```text
-//! serve │ ingest query tables workspace cluster token flush compact cache load ─▶ HTTP │ verify doctor ─▶ data directory
+//! serve │ ingest query tables workspace cluster lockbox token flush compact shred cache load ─▶ HTTP │ verify doctor ─▶ data directory
 //! vault key ─▶ a key vault, over TLS by its own CA; `vault serve` is one
 //! demo ─▶ starts both and runs the others
 //! ```
@@ -22,11 +22,13 @@ mod ingest;
 mod key;
 mod key_status;
 pub mod load;
+mod lockbox;
 mod maintain;
 mod output;
 mod query;
 pub mod scan;
 mod serve;
+mod shred;
 mod tables;
 mod token;
 mod vault;
@@ -74,12 +76,16 @@ enum Command {
     Workspace(workspace::Workspace),
     /// Makes dedicated clusters and sets the key of yours that their data is under
     Cluster(cluster::Cluster),
+    /// Lets the provider's staff see a workspace's rows, or does not
+    Lockbox(lockbox::Lockbox),
     /// Makes, lists and deletes access tokens
     Token(token::Token),
     /// Makes blocks of what has arrived
     Flush(maintain::Flush),
     /// Makes fewer blocks of many
     Compact(maintain::Compact),
+    /// Takes rows of a table away for good
+    Shred(shred::Shred),
     /// Shows what the hot cache holds and did
     Cache(cache::Cache),
     /// Reads every block of a stopped server and checks every tag
@@ -138,9 +144,11 @@ fn runtime(command: Command) -> Result<(), Failure> {
             Command::Tables(command) => command.run().await,
             Command::Workspace(command) => command.run().await,
             Command::Cluster(command) => command.run().await,
+            Command::Lockbox(command) => command.run().await,
             Command::Token(command) => command.run().await,
             Command::Flush(command) => command.run().await,
             Command::Compact(command) => command.run().await,
+            Command::Shred(command) => command.run().await,
             Command::Cache(command) => command.run().await,
             Command::Verify(command) => command.run().await,
             Command::Audit(command) => command.run().await,

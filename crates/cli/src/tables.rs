@@ -1,6 +1,6 @@
 //! `strongroom tables`.
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -10,7 +10,10 @@ use crate::output::{self, Field, Format};
 
 /// Lists the tables of a workspace.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Tables {
+    #[command(subcommand)]
+    what: Option<What>,
     #[command(flatten)]
     target: Target,
     #[command(flatten)]
@@ -23,8 +26,29 @@ pub(crate) struct Tables {
     output: Format,
 }
 
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Sets what a table is kept for
+    SetPlan {
+        #[command(flatten)]
+        target: Target,
+        #[command(flatten)]
+        within: InWorkspace,
+        /// The table
+        table: String,
+        /// Analytics, or Auxiliary: Lockbox does not apply to it, the provider's staff may read it
+        plan: String,
+    },
+}
+
 impl Tables {
     pub(crate) async fn run(self) -> Result<(), Failure> {
+        if let Some(What::SetPlan { target, within, table, plan }) = self.what {
+            let client = target.client()?;
+            let request = client.request(Method::PATCH, &["v1", "workspaces", &within.workspace, "tables", &table]);
+            let answer = client.json(request.json(&json!({"plan": plan}))).await?;
+            return output::print(&format!("{table}: {}", answer["plan"].as_str().unwrap_or_default()));
+        }
         let client = self.target.client()?;
         let mut answer = client.json(client.request(Method::GET, &["v1", "workspaces", &self.within.workspace, "tables"])).await?;
         if let Some(name) = &self.table {

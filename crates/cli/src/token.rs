@@ -35,7 +35,7 @@ enum TokenFormat {
 enum What {
     /// Makes a token; it is shown this once and kept nowhere
     Create {
-        /// Owner, Contributor, Reader, Ingest or Operator
+        /// Owner, Contributor, Reader, Ingest, Operator or LockboxApprover
         #[arg(long)]
         role: String,
         /// The one workspace it is for [default: all]

@@ -32,7 +32,11 @@ enum What {
         retention_days: Option<u32>,
     },
     /// Lists the workspaces this token may see
-    List,
+    List {
+        /// Lists the deleted ones that can still be brought back
+        #[arg(long)]
+        deleted: bool,
+    },
     /// Shows one
     Show {
         /// Its name or id
@@ -52,6 +56,25 @@ enum What {
         /// Does not wait until it is done
         #[arg(long)]
         no_wait: bool,
+    },
+    /// Deletes a workspace, unlinking it first
+    ///
+    /// It can be brought back for 14 days. Then its secrets are destroyed: nothing opens its objects any more, whatever copies
+    /// of them there are.
+    Delete {
+        /// Its name or id
+        name: String,
+        /// Yes, this is meant
+        #[arg(long)]
+        yes: bool,
+        /// For good and at once: nothing brings it back
+        #[arg(long)]
+        force: bool,
+    },
+    /// Brings a deleted workspace back, with its rows and without its link
+    Recover {
+        /// Its name or id
+        name: String,
     },
     /// Unlinks a workspace from its cluster: what it gets from then on is under the provider's key. Needs no key
     Unlink {
@@ -74,7 +97,26 @@ impl Workspace {
                 }
                 client.json(client.request(Method::POST, &["v1", "workspaces"]).json(&new)).await?
             }
-            What::List => client.json(client.request(Method::GET, &["v1", "workspaces"])).await?,
+            What::List { deleted: false } => client.json(client.request(Method::GET, &["v1", "workspaces"])).await?,
+            What::List { deleted: true } => {
+                let answer = client.json(client.request(Method::GET, &["v1", "deleted-workspaces"])).await?;
+                return match self.output {
+                    Format::Json => output::print_json(&answer),
+                    Format::Table => output::print(&output::objects(&answer, DELETED)),
+                };
+            }
+            What::Delete { name, yes: false, .. } => {
+                return Err(Failure::Usage(format!("workspace {name} would be deleted with all its rows: give --yes if that is meant")));
+            }
+            What::Delete { name, force, yes: true } => {
+                let request = client.request(Method::DELETE, &["v1", "workspaces", name]).query(&[("force", force)]);
+                let answer = client.json(request).await?;
+                return match self.output {
+                    Format::Json => output::print_json(&answer),
+                    Format::Table => output::print(answer["notice"].as_str().unwrap_or_default()),
+                };
+            }
+            What::Recover { name } => client.json(client.request(Method::POST, &["v1", "workspaces", name, "recover"])).await?,
             What::Show { name } => client.json(client.request(Method::GET, &["v1", "workspaces", name])).await?,
             What::Link { name, cluster, no_wait } => {
                 let target = client.json(client.request(Method::GET, &["v1", "clusters", cluster])).await?;
@@ -109,6 +151,13 @@ async fn at(client: Client, name: &str) -> Result<(Arm, String), Failure> {
     let part = |member: &str| row[member].as_str().unwrap_or_default().to_owned();
     Ok((Arm::at(client, part("subscription"), part("resourceGroup")), part("name")))
 }
+
+const DELETED: &[Field] = &[
+    Field("Name", |row| row["name"].clone()),
+    Field("Id", |row| row["id"].clone()),
+    Field("Deleted", |row| output::date(&row["deletedMs"])),
+    Field("Shredded from", |row| output::date(&row["shredMs"])),
+];
 
 const FIELDS: &[Field] = &[
     Field("Name", |row| row["name"].clone()),

@@ -515,7 +515,9 @@ impl Clusters {
 
 /// Does all of it, even if whoever asked has gone: a change that was written down and then let go of would block its
 /// resource until the next start.
-async fn whole<T: Send + 'static>(work: impl Future<Output = Result<T, ControlError>> + Send + 'static) -> Result<T, ControlError> {
+pub(crate) async fn whole<T: Send + 'static>(
+    work: impl Future<Output = Result<T, ControlError>> + Send + 'static,
+) -> Result<T, ControlError> {
     match tokio::spawn(acting(actor(), work)).await {
         Ok(outcome) => outcome,
         Err(ended) => match ended.try_into_panic() {
@@ -584,7 +586,7 @@ fn is_name(name: &str, min: usize) -> bool {
 }
 
 /// Azure's clients write regions as `West Europe` and `westeurope`.
-fn region_name(text: &str) -> String {
+pub(crate) fn region_name(text: &str) -> String {
     text.chars().filter(|c| *c != ' ').collect::<String>().to_ascii_lowercase()
 }
 

@@ -6,8 +6,8 @@ use strongroom_keys::KeyError;
 use strongroom_model::ErrorKind;
 use strongroom_store::StoreError;
 
-use crate::Refusal;
 use crate::audit::AuditError;
+use crate::{Refusal, Said};
 
 /// Why a request to the control plane was not done.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +56,9 @@ pub enum ControlError {
     /// The log refused.
     #[error(transparent)]
     Log(#[from] BufferError),
+    /// Another room refused.
+    #[error("{}", .0.message)]
+    Elsewhere(Said),
     /// Something of ours that should be there and whole is not.
     #[error("{what} is missing or damaged; run `strongroom doctor`")]
     Damaged { what: &'static str },
@@ -76,6 +79,7 @@ impl ControlError {
             Self::Keys(error) => error.kind(),
             Self::Catalog(error) => error.kind(),
             Self::Store(error) => error.kind(),
+            Self::Elsewhere(said) => said.kind,
             Self::Audit(error) => error.kind(),
             Self::Log(error) => error.kind(),
             Self::Damaged { .. } => ErrorKind::Corrupt,
@@ -97,6 +101,7 @@ impl ControlError {
             Self::Keys(error) => error.code(),
             Self::Catalog(error) => error.code(),
             Self::Store(error) => error.code(),
+            Self::Elsewhere(said) => said.code,
             Self::Audit(error) => error.code(),
             Self::Log(error) => error.code(),
             Self::Damaged { .. } => "IntegrityError",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use strongroom_catalog::{Catalog, CatalogError, OperationErrorRow, OperationRow, OperationStatus};
-use strongroom_model::{ErrorKind, ObjectId, WorkspaceId};
+use strongroom_model::{ErrorKind, ObjectId, TableId, WorkspaceId};
 use strongroom_world::World;
 
 use crate::audit::{self, Event, Scribe, name};
@@ -28,6 +28,8 @@ pub(crate) enum Change {
     Link { workspace: WorkspaceId, cluster: ObjectId },
     /// Unlinks a workspace.
     Unlink { workspace: WorkspaceId },
+    /// Takes rows of a table away, by event time (nanoseconds since 1970, both ends included).
+    Shred { workspace: WorkspaceId, table: TableId, start: i64, end: i64 },
 }
 
 impl Change {
@@ -38,6 +40,7 @@ impl Change {
             Self::Delete { .. } => "Delete",
             Self::Link { .. } => "Link",
             Self::Unlink { .. } => "Unlink",
+            Self::Shred { .. } => "Shred",
         }
     }
 }

@@ -84,6 +84,7 @@ pub struct Principals {
     config: ControlConfig,
     /// By SHA-256 of the token; with the end of its life.
     recent: Recent<[u8; 32], (Caller, Option<i64>)>,
+    by_id: Recent<PrincipalId, (Caller, Option<i64>)>,
     audit: audit::Desk,
 }
 
@@ -92,7 +93,8 @@ impl Principals {
     #[must_use]
     pub fn new(world: World, catalog: Catalog, roles: Arc<Roles>, config: ControlConfig) -> Self {
         let recent = Recent::new(Duration::from_millis(config.cache_ms.min(1_000)), config.cache_entries_max);
-        Self { world, catalog, roles, config, recent, audit: audit::Desk::default() }
+        let by_id = Recent::new(Duration::from_millis(config.cache_ms.min(1_000)), config.cache_entries_max);
+        Self { world, catalog, roles, config, recent, by_id, audit: audit::Desk::default() }
     }
 
     /// Has every role that is given or taken told to a scribe.
@@ -121,7 +123,7 @@ impl Principals {
         for old in admins.iter().filter(|row| !known(row)) {
             self.catalog.principal_delete(old.id).await?;
         }
-        self.recent.clear();
+        self.forget();
         Ok(minted.then_some(token))
     }
 
@@ -131,10 +133,10 @@ impl Principals {
     /// [`ControlError::Invalid`] for an unknown role, a bad name or a bad `ttl` (a minute to ten years);
     /// [`ControlError::NotFound`] if the workspace of the scope is not there; [`ControlError::TooMany`].
     pub async fn create(&self, name: String, role: &str, scope: Scope, ttl: Option<Duration>) -> Result<CreatedPrincipal, ControlError> {
-        let role = self
-            .roles
-            .get(role)
-            .ok_or(ControlError::Invalid { what: "role", why: "not a known one: Owner, Contributor, Reader, Ingest or Operator" })?;
+        let role = self.roles.get(role).ok_or(ControlError::Invalid {
+            what: "role",
+            why: "not a known one: Owner, Contributor, Reader, Ingest, Operator or LockboxApprover",
+        })?;
         if name.is_empty() || name.len() > 128 || name.chars().any(char::is_control) {
             return Err(ControlError::Invalid { what: "name", why: "1 to 128 bytes without control characters are allowed" });
         }
@@ -185,7 +187,7 @@ impl Principals {
             return Err(ControlError::Conflict { why: "the last owner of everything stays: make another one first" });
         }
         let there = self.catalog.principal_delete(id).await?;
-        self.recent.clear();
+        self.forget();
         if !there {
             return Err(ControlError::NotFound { what: "principal", name: id.to_string() });
         }
@@ -225,14 +227,43 @@ impl Principals {
         Ok(caller)
     }
 
+    /// The principal of that id, as it is now.
+    ///
+    /// # Errors
+    /// [`ControlError::Unauthenticated`] if there is none or its token has ended.
+    pub async fn by_id(&self, id: PrincipalId) -> Result<Caller, ControlError> {
+        let now = self.world.clock.boot();
+        let (caller, expires_ms) = if let Some(known) = self.by_id.get(&id, now) {
+            known
+        } else {
+            let row = self.catalog.principal(id).await?.ok_or(ControlError::Unauthenticated)?;
+            let found = self.caller(row);
+            self.by_id.put(id, found.clone(), now);
+            found
+        };
+        if expires_ms.is_some_and(|end| end <= self.world.clock.wall().unix_ms()) {
+            return Err(ControlError::Unauthenticated);
+        }
+        Ok(caller)
+    }
+
+    fn forget(&self) {
+        self.recent.clear();
+        self.by_id.clear();
+    }
+
     async fn read(&self, sha256: &[u8; 32]) -> Result<(Caller, Option<i64>), ControlError> {
         // Compared in constant time there.
         let row = self.catalog.principal_by_token(sha256).await?.ok_or(ControlError::Unauthenticated)?;
+        Ok(self.caller(row))
+    }
+
+    fn caller(&self, row: PrincipalRow) -> (Caller, Option<i64>) {
         let role = self.roles.get(&row.role).cloned().unwrap_or_else(|| {
             tracing::warn!(principal = %row.id, "principal has a role nobody knows: it may do nothing");
             Arc::new(Role::nothing(&row.role))
         });
-        Ok((Caller { principal: row.id, name: row.name, role, scope: row.scope }, row.expires_ms))
+        (Caller { principal: row.id, name: row.name, role, scope: row.scope }, row.expires_ms)
     }
 
     fn mint(&self) -> String {

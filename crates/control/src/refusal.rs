@@ -104,6 +104,26 @@ pub enum Refusal {
     /// M3.
     #[error("{max} workspaces can be linked to a cluster; {there} are linked to {name}. Unlink one first.")]
     LinkedLimit { name: String, max: usize, there: usize },
+    /// B2.
+    #[error(
+        "Lockbox does not cover workspace {workspace}: it is not linked to a dedicated cluster. Access to it goes by roles alone; ask for one."
+    )]
+    LockboxNotCovered { workspace: String },
+    /// B4.
+    #[error("Lockbox is not available in region {region}.")]
+    LockboxNotAvailable { region: String },
+    /// B3.
+    #[error("A Lockbox request is decided by a role on the subscription. Yours, {role}, holds for one workspace.")]
+    LockboxNeedsSubscription { role: String },
+    /// Who asks does not answer.
+    #[error("A Lockbox request can't be decided by who made it.")]
+    LockboxOwnRequest,
+    /// It is not to be answered, or to be ended, any more.
+    #[error("Lockbox request {id} is {state}: it can't be {wanted}.")]
+    LockboxSettled { id: String, state: &'static str, wanted: &'static str },
+    /// One at a time.
+    #[error("You have asked for workspace {workspace} already: request {id} is {state}.")]
+    LockboxAsked { workspace: String, id: String, state: &'static str },
     /// The server stopped while the key was being changed.
     #[error("The server stopped while the key was being changed. The cluster uses the key it had before; send the update again.")]
     Interrupted,
@@ -121,7 +141,10 @@ impl Refusal {
             | Self::ClusterNotReady { .. }
             | Self::LinkedElsewhere { .. }
             | Self::ClusterHoldsData { .. }
+            | Self::LockboxSettled { .. }
+            | Self::LockboxAsked { .. }
             | Self::Interrupted => ErrorKind::Conflict,
+            Self::LockboxNeedsSubscription { .. } | Self::LockboxOwnRequest => ErrorKind::Forbidden,
             _ => ErrorKind::Invalid,
         }
     }
@@ -154,6 +177,11 @@ impl Refusal {
             Self::ClusterLimit { .. } => "ClusterLimitReached",
             Self::LinkedLimit { .. } => "LinkedWorkspaceLimitReached",
             Self::Interrupted => "OperationInterrupted",
+            Self::LockboxNotCovered { .. } => "LockboxNotApplicable",
+            Self::LockboxNotAvailable { .. } => "LockboxNotAvailable",
+            Self::LockboxNeedsSubscription { .. } | Self::LockboxOwnRequest => "AuthorizationFailed",
+            Self::LockboxSettled { .. } => "LockboxRequestSettled",
+            Self::LockboxAsked { .. } => "LockboxRequestExists",
         }
     }
 

@@ -81,7 +81,7 @@ impl Retention {
         }
         let now = self.world.clock.wall().unix_secs();
         let mut failed: Option<ControlError> = None;
-        for workspace in self.catalog.workspaces().await? {
+        for workspace in self.catalog.workspaces_kept().await? {
             for table in self.catalog.tables(workspace.id).await? {
                 expired.tables += 1;
                 let days = i64::from(table.retention_days.unwrap_or(workspace.retention_days));

@@ -19,6 +19,10 @@ pub mod action {
     pub const WORKSPACES_READ: &str = "workspaces/read";
     /// Make or change a workspace.
     pub const WORKSPACES_WRITE: &str = "workspaces/write";
+    /// Delete a workspace: for a while it can be brought back.
+    pub const WORKSPACES_DELETE: &str = "workspaces/delete";
+    /// End data for good: a workspace at once, rows of a table.
+    pub const SHRED: &str = "workspaces/shred/action";
     /// See tables and their columns.
     pub const TABLES_READ: &str = "workspaces/tables/read";
     /// Change a table.
@@ -49,6 +53,14 @@ pub mod action {
     pub const VAULTS_DELETE: &str = "vaults/delete";
     /// Read the audit chain.
     pub const AUDIT_READ: &str = "audit/read";
+    /// See Lockbox requests.
+    pub const LOCKBOX_READ: &str = "lockbox/read";
+    /// Ask a customer for leave to see a workspace's rows.
+    pub const LOCKBOX_REQUEST: &str = "lockbox/request/action";
+    /// Approve, reject and end such requests.
+    pub const LOCKBOX_APPROVE: &str = "lockbox/approve/action";
+    /// Ask questions as far as the customer approved.
+    pub const QUERY_APPROVED: &str = "workspaces/query/lockbox/action";
     /// See what the hot cache holds.
     pub const CACHE_READ: &str = "cache/read";
 }
@@ -105,9 +117,9 @@ const BUILT_IN: &[(&str, &str, &[&str], &[&str])] = &[
     ("Owner", "everything, tokens included", &["*"], &[]),
     (
         "Contributor",
-        "everything but giving and taking tokens and ending a key's quarantine",
+        "everything but giving and taking tokens, ending a key's quarantine, letting the provider's staff in and shredding",
         &["*"],
-        &["principals/write", "principals/delete", action::KEY_RELEASE],
+        &["principals/write", "principals/delete", action::KEY_RELEASE, action::LOCKBOX_APPROVE, action::SHRED],
     ),
     ("Reader", "see and query, change nothing", &["*/read", action::QUERY], &[]),
     ("Ingest", "send rows and nothing else", &[action::INGEST], &[]),
@@ -124,8 +136,17 @@ const BUILT_IN: &[(&str, &str, &[&str], &[&str])] = &[
             "clusters/*",
             "workspaces/linkedServices/*",
             "vaults/*",
+            action::LOCKBOX_READ,
+            action::LOCKBOX_REQUEST,
+            action::QUERY_APPROVED,
         ],
-        &[action::QUERY, action::TABLES_READ],
+        &[action::QUERY, action::TABLES_READ, action::LOCKBOX_APPROVE],
+    ),
+    (
+        "LockboxApprover",
+        "decide whether the provider's staff may see rows, for a time",
+        &[action::LOCKBOX_READ, action::LOCKBOX_APPROVE, action::WORKSPACES_READ],
+        &[],
     ),
 ];
 
@@ -136,7 +157,7 @@ pub struct Roles {
 }
 
 impl Roles {
-    /// Owner, Contributor, Reader, Ingest, Operator.
+    /// Owner, Contributor, Reader, Ingest, Operator, LockboxApprover.
     #[must_use]
     pub fn built_in() -> Self {
         let texts = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect();

@@ -6,6 +6,7 @@ mod ageing;
 mod clusters;
 mod desk;
 mod links;
+mod lockbox;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use strongroom_store::{BlockStore, CacheConfig, HotCache, LocalObjects, ObjectKe
 use strongroom_world::World;
 use strongroom_world::sim::SimWorld;
 
-use crate::{Caller, ControlConfig, Principals, Retention, Roles, Workspaces};
+use crate::{Caller, ControlConfig, ControlError, Principals, Retention, Roles, Workspaces};
 
 const DAY: Duration = Duration::from_hours(24);
 

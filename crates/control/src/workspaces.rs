@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use strongroom_catalog::{Catalog, CatalogError, TableRow, WorkspaceRow};
+use strongroom_catalog::{Catalog, CatalogError, TablePlan, TableRow, WorkspaceRow};
 use strongroom_model::{AccountId, ErrorKind, ObjectId, TableName, WorkspaceId, WorkspaceName};
 use strongroom_world::World;
 
@@ -38,7 +38,7 @@ impl Workspaces {
     /// # Errors
     /// What the catalog says.
     pub async fn ensure_defaults(&self) -> Result<WorkspaceRow, ControlError> {
-        if let Some(oldest) = self.catalog.workspaces().await?.into_iter().next() {
+        if let Some(oldest) = self.catalog.workspaces_kept().await?.into_iter().next() {
             return Ok(oldest);
         }
         // A subscription is no more than its id for now.
@@ -115,7 +115,7 @@ impl Workspaces {
             return Err(ControlError::Invalid { what: "name", why: "a workspace name may not look like an id" });
         }
         let max = self.config.workspaces_max;
-        if self.catalog.workspaces().await?.len() >= max {
+        if self.catalog.workspaces_kept().await?.len() >= max {
             return Err(ControlError::TooMany { what: "workspaces", max });
         }
         Ok(())
@@ -211,6 +211,21 @@ impl Workspaces {
         self.catalog.table_set_retention(row.id, days).await?;
         tracing::info!(%workspace, table = %row.id, days, "table retention set");
         Ok(TableRow { retention_days: days, ..row })
+    }
+
+    /// Sets what a table is kept for.
+    ///
+    /// # Errors
+    /// [`ControlError::NotFound`] if there is no such table; [`ControlError::Invalid`] for a plan that this version does not have.
+    pub async fn set_table_plan(&self, workspace: WorkspaceId, table: &TableName, plan: TablePlan) -> Result<TableRow, ControlError> {
+        if plan == TablePlan::Basic {
+            return Err(ControlError::Invalid { what: "plan", why: "this version has Analytics and Auxiliary" });
+        }
+        let absent = || ControlError::NotFound { what: "table", name: table.to_string() };
+        let row = self.catalog.table_get(workspace, table).await?.ok_or_else(absent)?;
+        self.catalog.table_set_plan(row.id, plan).await?;
+        tracing::info!(%workspace, table = %row.id, %plan, "table plan set");
+        Ok(TableRow { plan, ..row })
     }
 
     /// Sets how many days a workspace keeps rows where a table says nothing else.

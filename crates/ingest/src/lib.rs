@@ -25,6 +25,7 @@ mod own;
 mod publish;
 mod request;
 mod schemas;
+mod shred;
 #[cfg(test)]
 mod tests;
 
@@ -35,4 +36,4 @@ pub use error::{BadReason, BadRecord, IngestError};
 pub use inflate::inflate;
 pub use intake::{Barrier, IngestDeps, Intake, REJECTED_TABLE};
 pub use own::OWN_TABLES;
-pub use request::{CompactReport, Encoding, FlushReport, Format, IngestReply, IngestRequest, OnError};
+pub use request::{CompactReport, Encoding, FlushReport, Format, IngestReply, IngestRequest, OnError, ShredReport};

@@ -131,3 +131,21 @@ impl CompactReport {
         self.bytes += other.bytes;
     }
 }
+
+/// What a shredding took away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShredReport {
+    /// Blocks whose every row went.
+    pub deleted: u64,
+    /// Blocks that were written once more without some of their rows.
+    pub rewritten: u64,
+    /// Rows that went.
+    pub rows: u64,
+    /// Sealed bytes of the old objects.
+    pub bytes: u64,
+    /// Old objects that could not be unlinked yet: the sweep tries again.
+    pub objects_left: u64,
+    /// Segments of the log with rows of the table that could not go yet, for others' rows in them.
+    pub segments_left: u64,
+}

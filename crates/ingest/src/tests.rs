@@ -27,6 +27,8 @@ use crate::encode::{Profile, arrange, encode, merge};
 use crate::publish::BlockPlace;
 use crate::*;
 
+mod shred;
+
 const MINUTE: Duration = Duration::from_mins(1);
 
 struct Site {
@@ -137,7 +139,7 @@ impl Up {
     }
 
     async fn read_block(&self, row: &BlockRow) -> (Vec<RecordBatch>, BlockStats) {
-        let guard = self.deps.keys.guard(row.epoch, row.workspace, PrincipalId::NIL, Purpose::Query).await.unwrap();
+        let guard = self.deps.keys.guard(row.epoch, row.workspace, PrincipalId::NIL, Purpose::Maintain).await.unwrap();
         let place = BlockPlace { epoch: row.epoch, workspace: row.workspace, table: row.table, window: row.window, object: row.object };
         let stored = StoredBlock { key: place.key(), epoch: row.epoch, len: row.sealed_len, arrived_ms: row.arrived_ms };
         let sealed =
@@ -341,7 +343,8 @@ async fn two_processes_that_evolve_one_lineage_agree_by_compare_and_swap() {
     assert_eq!(up.rows("T").await, [r#"{"a":1}"#, r#"{"a":2}"#, r#"{"b":"x"}"#, r#"{"b_d":7}"#]);
     let row = up.deps.catalog.table_get(up.workspace, &"T".parse().unwrap()).await.unwrap().unwrap();
     let cells = up.deps.catalog.schema_cells(row.id).await.unwrap();
-    let guard = up.deps.keys.guard(up.deps.keys.epochs().await.unwrap()[0], up.workspace, PrincipalId::NIL, Purpose::Query).await.unwrap();
+    let guard =
+        up.deps.keys.guard(up.deps.keys.epochs().await.unwrap()[0], up.workspace, PrincipalId::NIL, Purpose::Maintain).await.unwrap();
     let place = CellPlace { epoch: guard.epoch(), workspace: up.workspace, table: row.id, row: cells[0].row };
     let schema: TableSchema =
         serde_json::from_slice(&open_cell(&guard, up.deps.world.clock.boot(), &place, &cells[0].cell).unwrap()).unwrap();

@@ -2,10 +2,10 @@
 
 use strongroom_catalog::CatalogError;
 use strongroom_envelope::{GuardError, OpenError, SealError};
-use strongroom_model::{AccountId, AekId, Epoch, ErrorKind, WorkspaceId};
+use strongroom_model::{AccountId, AekId, Epoch, ErrorKind, ObjectId, WorkspaceId};
 
-use crate::Shut;
 use crate::provider::VaultError;
+use crate::{Refused, Shut};
 
 /// Why the key ring gave no guard.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +65,15 @@ pub enum KeyError {
         /// The workspace.
         workspace: WorkspaceId,
     },
+    /// Whoever asks may not read this.
+    #[error("{}", .0.why)]
+    NotAllowed(Refused),
+    /// The approval that somebody read under is over.
+    #[error("the approval of Lockbox request {request} is over")]
+    ApprovalOver {
+        /// The request.
+        request: ObjectId,
+    },
     /// A record older than one already seen: somebody put back an old copy.
     #[error("the record of key {aek} has generation {found}, but {highest} was already seen")]
     Stale {
@@ -96,6 +105,7 @@ impl KeyError {
             Self::Shut { why: Shut::Revoked | Shut::AccessLost, .. } => ErrorKind::KeyRevoked,
             Self::Objects(_) | Self::Shut { .. } | Self::NotLoaded { .. } => ErrorKind::Unavailable,
             Self::NoAccount { .. } | Self::NoSecret { .. } => ErrorKind::NotFound,
+            Self::NotAllowed(_) | Self::ApprovalOver { .. } => Refused::KIND,
             Self::NoKey { .. } | Self::Stale { .. } | Self::WrongRecord { .. } => ErrorKind::Corrupt,
         }
     }
@@ -118,6 +128,8 @@ impl KeyError {
             Self::NotLoaded { .. } => "KeyVaultUnavailable",
             Self::NoAccount { .. } => "AccountNotFound",
             Self::NoSecret { .. } => "WorkspaceKeyNotFound",
+            Self::NotAllowed(refused) => refused.code,
+            Self::ApprovalOver { .. } => "LockboxApprovalOver",
             Self::NoKey { .. } | Self::Stale { .. } | Self::WrongRecord { .. } => "IntegrityError",
         }
     }

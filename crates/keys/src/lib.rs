@@ -5,6 +5,7 @@
 //! root key is one such vault. Guards of MMK epochs have no deadline and are never polled.
 //!
 //! ```text
+//! warrant(principal, workspace, table) ─Judge─▶ guard_for(epoch, warrant)            to read, on somebody's behalf
 //! guard(epoch, workspace, principal, purpose) ─▶ epoch guard (record ─unwrap─▶ AEK) ─▶ + workspace secret (a sealed cell)
 //! ```
 
@@ -18,8 +19,10 @@ mod ring;
 pub mod state;
 #[cfg(test)]
 mod testing;
+mod warrant;
 
 pub use error::KeyError;
 pub use gate::{Gate, Pass, Shut, Standing};
 pub use records::{Ledger, NoLedger};
 pub use ring::{KeyRing, Polled, Purpose};
+pub use warrant::{Approval, Judge, Refused, Verdict, Warrant};

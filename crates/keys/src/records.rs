@@ -49,6 +49,22 @@ impl RecordCopies {
 }
 
 impl RecordCopies {
+    /// Removes every copy of an account's records.
+    pub(crate) async fn erase(&self, account: AccountId) -> Result<(), KeyError> {
+        let mut places = vec![Path::from_iter(["keys".to_owned(), account.to_string()])];
+        while let Some(place) = places.pop() {
+            let here = self.objects.list_with_delimiter(Some(&place)).await?;
+            for object in here.objects {
+                match self.objects.delete(&object.location).await {
+                    Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            places.extend(here.common_prefixes);
+        }
+        Ok(())
+    }
+
     /// Keeps an account's wrapped infrastructure key beside the data, before anything is sealed under it.
     pub(crate) async fn keep_infrastructure(&self, account: AccountId, cell: &[u8]) -> Result<(), KeyError> {
         let path = Path::from_iter(["keys".to_owned(), account.to_string(), "infrastructure".to_owned()]);

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use object_store::ObjectStore;
 use parking_lot::{Mutex, RwLock};
@@ -13,29 +13,29 @@ use strongroom_catalog::{AccountRow, AekRow, Catalog, SecretRow};
 use strongroom_envelope::{
     Aek, InfrastructureKey, KeyGuard, Mmk, RecordIds, WorkspaceSecret, WrappedAek, open_workspace_secret, seal_workspace_secret,
 };
-use strongroom_model::{AccountId, AekId, Epoch, KeyClass, ObjectId, PrincipalId, WorkspaceId};
+use strongroom_model::{AccountId, AekId, Epoch, KeyClass, ObjectId, PrincipalId, TableId, WorkspaceId};
 use strongroom_world::{BootTime, World};
 
 use crate::KeyError;
 use crate::gate::{Gate, Pass, Standing};
 use crate::provider::{KeyVault, MmkVault, VaultError};
 use crate::records::{Generations, Ledger, NoLedger, RecordCopies};
+use crate::warrant::{Judge, Verdict, Warrant};
 
 mod customers;
 mod proof;
+mod shred;
 
 pub use customers::Polled;
 
 /// The region of the account that the first start creates.
 const REGION: &str = "local";
 
-/// What a guard is asked for.
+/// What the server asks a guard for on its own. To read for somebody takes a [`Warrant`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Purpose {
     /// To seal new rows: makes the workspace's secret if there is none yet.
     Ingest,
-    /// To open rows for somebody who asks.
-    Query,
     /// To flush, compact and verify.
     Maintain,
 }
@@ -59,6 +59,8 @@ pub struct KeyRing {
     reigning: Mutex<HashMap<AccountId, Epoch>>,
     /// Held while a record is unwrapped or a secret made, so that many askers cause one call.
     loading: tokio::sync::Mutex<()>,
+    /// Who says what may be read. Without one there are no callers to tell apart: tests, offline commands.
+    judge: OnceLock<Arc<dyn Judge>>,
 }
 
 impl KeyRing {
@@ -94,6 +96,7 @@ impl KeyRing {
             guards: RwLock::default(),
             reigning: Mutex::default(),
             loading: tokio::sync::Mutex::default(),
+            judge: OnceLock::new(),
             world,
             catalog,
             mmk,
@@ -149,6 +152,39 @@ impl KeyRing {
         }
     }
 
+    /// Whom to ask before anybody reads. The first one stays.
+    pub fn obey(&self, judge: Arc<dyn Judge>) {
+        if self.judge.set(judge).is_err() {
+            tracing::warn!("a second judge was not taken");
+        }
+    }
+
+    /// Leave for a principal to read a table's rows.
+    ///
+    /// # Errors
+    /// [`KeyError::NotAllowed`]; [`KeyError::Catalog`].
+    pub async fn warrant(&self, principal: PrincipalId, workspace: WorkspaceId, table: TableId) -> Result<Warrant, KeyError> {
+        let approval = match self.judge.get() {
+            None => None,
+            Some(judge) => match judge.judge(principal, workspace, table).await? {
+                Verdict::Own => None,
+                Verdict::Until(approval) => Some(approval),
+            },
+        };
+        Ok(Warrant { principal, workspace, table, approval })
+    }
+
+    /// The guard of an epoch for reading what the warrant allows.
+    ///
+    /// # Errors
+    /// [`KeyError::ApprovalOver`], else as [`KeyRing::guard`].
+    pub async fn guard_for(&self, epoch: Epoch, warrant: &Warrant) -> Result<KeyGuard, KeyError> {
+        warrant.check(self.now())?;
+        let guard = self.with_workspace(epoch, warrant.workspace, false).await?;
+        tracing::trace!(workspace = %warrant.workspace, principal = %warrant.principal, aek = %epoch.aek, "keys given to read");
+        Ok(guard)
+    }
+
     /// The guard of an epoch with a workspace's keys in it. `principal` is on whose behalf.
     ///
     /// # Errors
@@ -165,6 +201,12 @@ impl KeyRing {
         if purpose == Purpose::Maintain && self.standing(epoch.account) == Some(Standing::Held) {
             return Err(KeyError::NotLoaded { epoch });
         }
+        let guard = self.with_workspace(epoch, workspace, purpose == Purpose::Ingest).await?;
+        tracing::trace!(%workspace, %principal, ?purpose, aek = %epoch.aek, "keys given");
+        Ok(guard)
+    }
+
+    async fn with_workspace(&self, epoch: Epoch, workspace: WorkspaceId, make: bool) -> Result<KeyGuard, KeyError> {
         let guard = self.epoch_guard(epoch).await?;
         if guard.has_workspace(workspace) {
             return Ok(guard);
@@ -175,12 +217,12 @@ impl KeyRing {
         }
         let row = match self.catalog.workspace_secret(workspace, epoch.aek).await? {
             Some(row) => row,
-            None if purpose == Purpose::Ingest => self.create_secret(&guard, workspace).await?,
+            None if make => self.create_secret(&guard, workspace).await?,
             None => return Err(KeyError::NoSecret { epoch, workspace }),
         };
         let secret = open_workspace_secret(&guard, self.now(), workspace, row.row, &row.cell)?;
         guard.install_workspace(workspace, secret);
-        tracing::debug!(%workspace, aek = %epoch.aek, %principal, ?purpose, "workspace keys loaded");
+        tracing::debug!(%workspace, aek = %epoch.aek, "workspace keys loaded");
         Ok(guard)
     }
 

@@ -171,6 +171,7 @@ impl BlkStore {
 
     async fn read(&self, block: &OpenBlock, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, QueryError> {
         let clock = &self.context.world.clock;
+        self.context.check_warrants()?;
         block.guard.check(clock.boot()).map_err(|error| guard_error(&error))?;
         let opener = self.opener(block).await?;
         let merged = coalesce(ranges);

@@ -1,13 +1,13 @@
 //! What one running query holds: its guards, its first failure, its counters, its off switch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use arrow_schema::SortOptions;
 use parking_lot::Mutex;
 use strongroom_envelope::KeyGuard;
-use strongroom_keys::Pass;
-use strongroom_model::{AccountId, Epoch, PrincipalId, TimeRange, WorkspaceId};
+use strongroom_keys::{Pass, Warrant};
+use strongroom_model::{AccountId, Epoch, PrincipalId, TableId, TimeRange, WorkspaceId};
 use strongroom_world::World;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +29,8 @@ pub(crate) struct QueryContext {
     /// How the newest rows are wanted, if that is what the query asks for: set between logical and physical planning.
     pub(crate) newest: OnceLock<SortOptions>,
     guards: Mutex<BTreeMap<Epoch, KeyGuard>>,
+    /// Leave to read each table named.
+    warrants: Mutex<HashMap<TableId, Warrant>>,
     fault: Mutex<Option<QueryError>>,
     fates: Mutex<Vec<Fate>>,
 }
@@ -59,6 +61,7 @@ impl QueryContext {
             stats: Arc::new(QueryStats::default()),
             newest: OnceLock::new(),
             guards: Mutex::new(BTreeMap::new()),
+            warrants: Mutex::default(),
             fault: Mutex::new(None),
             fates: Mutex::new(Vec::new()),
         })
@@ -67,6 +70,26 @@ impl QueryContext {
     /// The guard of an epoch this query already touched.
     pub(crate) fn guard(&self, epoch: Epoch) -> Option<KeyGuard> {
         self.guards.lock().get(&epoch).cloned()
+    }
+
+    /// From now on no batch leaves unless this warrant still holds.
+    pub(crate) fn entitle(&self, warrant: Warrant) {
+        self.warrants.lock().insert(warrant.table(), warrant);
+    }
+
+    /// Leave to read a table, if it was given.
+    pub(crate) fn warrant(&self, table: TableId) -> Result<Warrant, QueryError> {
+        self.warrants.lock().get(&table).cloned().ok_or_else(|| QueryError::internal("a table is read without a warrant"))
+    }
+
+    /// Whether every table may still be read by who asked.
+    pub(crate) fn check_warrants(&self) -> Result<(), QueryError> {
+        let now = self.world.clock.boot();
+        self.warrants
+            .lock()
+            .values()
+            .try_for_each(|warrant| warrant.check(now))
+            .map_err(|error| QueryError::new(error.kind(), error.code(), format!("{error}; the query was under way and was stopped")))
     }
 
     /// From now on no batch leaves unless this guard still holds.
@@ -98,6 +121,7 @@ impl QueryContext {
             return Err(error);
         }
         self.pass.check().map_err(|error| shut_error(&error))?;
+        self.check_warrants()?;
         let now = self.world.clock.boot();
         for guard in self.guards.lock().values() {
             guard.check(now).map_err(|error| guard_error(&error))?;

@@ -235,18 +235,19 @@ impl Engine {
         run::start(&self.threads, job).await
     }
 
-    /// The tables of a workspace with columns and sizes.
+    /// The tables of a workspace with columns and sizes, as `principal` may see them.
     ///
     /// # Errors
     /// As the catalog's and the keys'.
-    pub async fn tables(&self, workspace: WorkspaceId) -> Result<Vec<TableInfo>, QueryError> {
+    pub async fn tables(&self, workspace: WorkspaceId, principal: PrincipalId) -> Result<Vec<TableInfo>, QueryError> {
         let pass = self.pass(workspace).await?;
         let mut found = Vec::new();
         for row in self.deps.catalog.tables(workspace).await.map_err(|error| catalog_error(&error))? {
+            let warrant = self.deps.keys.warrant(principal, workspace, row.id).await.map_err(|error| shut_error(&error))?;
             let memory = self.deps.buffer.snapshot(row.id);
             let snapshot = self.deps.catalog.snapshot(row.id, TimeRange::ALL).await.map_err(|error| catalog_error(&error))?;
             let unflushed: u64 = crate::pin::unflushed(memory, &snapshot).iter().map(|(_, batch)| batch.num_rows() as u64).sum();
-            let schema = self.lineage.schema(workspace, PrincipalId::NIL, row.id).await?;
+            let schema = self.lineage.schema(&warrant).await?;
             found.push(TableInfo {
                 name: row.name.to_string(),
                 rows_live: unflushed + snapshot.blocks.iter().map(|block| block.rows).sum::<u64>(),
@@ -270,6 +271,13 @@ impl Engine {
         }
     }
 
+    /// Drops what is cached of rows of this epoch, and ends nothing: some of its blocks are gone for good.
+    pub fn drop_caches(&self, epoch: Epoch) {
+        self.footers.forget(epoch);
+        self.openers.forget(epoch);
+        self.lineage.forget(epoch);
+    }
+
     /// Drops everything derived from rows of this epoch, and ends queries that touched it.
     pub fn forget(&self, epoch: Epoch) {
         // Queries first: a running one would fill the caches again.
@@ -279,9 +287,7 @@ impl Engine {
                 context.cancel.cancel();
             }
         }
-        self.footers.forget(epoch);
-        self.openers.forget(epoch);
-        self.lineage.forget(epoch);
+        self.drop_caches(epoch);
     }
 }
 

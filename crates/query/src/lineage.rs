@@ -8,16 +8,13 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use strongroom_catalog::{BlockRow, Catalog};
 use strongroom_envelope::{CellPlace, KeyGuard, open_cell};
-use strongroom_keys::{KeyRing, Purpose};
-use strongroom_model::{
-    AccountId, AekId, BlockStats, Column, ColumnType, Epoch, ErrorKind, ObjectId, PrincipalId, TIME_COLUMN, TableId, TableSchema,
-    WorkspaceId,
-};
+use strongroom_keys::{KeyRing, Warrant};
+use strongroom_model::{AccountId, AekId, BlockStats, Column, ColumnType, Epoch, ErrorKind, ObjectId, TIME_COLUMN, TableId, TableSchema};
 use strongroom_world::World;
 
 use crate::QueryError;
 use crate::context::QueryContext;
-use crate::error::{catalog_error, key_error, open_error};
+use crate::error::{catalog_error, key_error, open_error, shut_error};
 
 struct CachedSchema {
     versions: Vec<(AekId, u32)>,
@@ -62,13 +59,21 @@ impl Lineage {
         stats.bytes -= freed;
     }
 
-    /// A guard for this query, remembered by its egress gate.
-    pub(crate) async fn guard(&self, context: &QueryContext, epoch: Epoch) -> Result<KeyGuard, QueryError> {
+    /// Leave for this query to read a table, remembered by its egress gate.
+    pub(crate) async fn warrant(&self, context: &QueryContext, table: TableId) -> Result<Warrant, QueryError> {
+        let asked = self.keys.warrant(context.principal, context.workspace, table).await;
+        let warrant = asked.map_err(|error| shut_error(&error))?;
+        context.entitle(warrant.clone());
+        Ok(warrant)
+    }
+
+    /// A guard for this query to read a table with, remembered by its egress gate.
+    pub(crate) async fn guard(&self, context: &QueryContext, table: TableId, epoch: Epoch) -> Result<KeyGuard, QueryError> {
         if let Some(guard) = context.guard(epoch) {
             return Ok(guard);
         }
-        let guard =
-            self.keys.guard(epoch, context.workspace, context.principal, Purpose::Query).await.map_err(|error| key_error(&error, epoch))?;
+        let warrant = context.warrant(table)?;
+        let guard = self.keys.guard_for(epoch, &warrant).await.map_err(|error| key_error(&error, epoch))?;
         context.touch(guard.clone());
         Ok(guard)
     }
@@ -88,12 +93,10 @@ impl Lineage {
     ///
     /// # Errors
     /// The key's error if no epoch at all can be read.
-    pub(crate) async fn schema(
-        &self,
-        workspace: WorkspaceId,
-        principal: PrincipalId,
-        table: TableId,
-    ) -> Result<Arc<TableSchema>, QueryError> {
+    pub(crate) async fn schema(&self, warrant: &Warrant) -> Result<Arc<TableSchema>, QueryError> {
+        let (workspace, table) = (warrant.workspace(), warrant.table());
+        // What is cached takes no key, but leave all the same.
+        warrant.check(self.world.clock.boot()).map_err(|error| shut_error(&error))?;
         let cells = self.catalog.schema_cells(table).await.map_err(|error| catalog_error(&error))?;
         let versions: Vec<(AekId, u32)> = cells.iter().map(|cell| (cell.aek, cell.version)).collect();
         if let Some(cached) = self.schemas.lock().get(&table)
@@ -105,7 +108,7 @@ impl Lineage {
         let (mut epochs, mut guards, mut denied) = (Vec::new(), Vec::new(), None);
         for cell in &cells {
             let epoch = Epoch { account: self.account(cell.aek).await?, aek: cell.aek };
-            let guard = match self.keys.guard(epoch, workspace, principal, Purpose::Query).await {
+            let guard = match self.keys.guard_for(epoch, warrant).await {
                 Ok(guard) => guard,
                 Err(error) if matches!(error.kind(), ErrorKind::KeyRevoked | ErrorKind::Unavailable | ErrorKind::Forbidden) => {
                     denied = Some(key_error(&error, epoch));

@@ -64,7 +64,7 @@ impl Pins {
                 || self.catalog.workspace_secret(context.workspace, epoch.aek).await.map_err(|error| catalog_error(&error))?.is_some();
             if may_hold {
                 let hint = format!("rows of table {} that came last are under that key", row.name);
-                self.shared.lineage.guard(context, epoch).await.map_err(|error| error.with_hint(hint))?;
+                self.shared.lineage.guard(context, row.id, epoch).await.map_err(|error| error.with_hint(hint))?;
                 let message = format!("rows of table {} are being read back since their key returned; try again in a moment", row.name);
                 return Err(QueryError::new(ErrorKind::Unavailable, "KeyVaultUnavailable", message));
             }
@@ -74,6 +74,8 @@ impl Pins {
 
     async fn pin(&self, row: &TableRow) -> Result<LogTable, QueryError> {
         let context = &self.shared.context;
+        // Before anything of the table is looked at: rows in memory and cached columns take no key.
+        let warrant = self.shared.lineage.warrant(context, row.id).await?;
         // EXPLAIN tells of the blocks outside the timespan, too.
         let range = if context.explain { TimeRange::ALL } else { context.timespan.unwrap_or(TimeRange::ALL) };
         // This order and no other: rows that are flushed in between are then in both, and dropped from one.
@@ -85,14 +87,14 @@ impl Pins {
         // Asked on both sides of the snapshot: rows may have gone, or come back, in between.
         self.miss_nothing(row, away.into_iter().chain(self.buffer.away(row.id, asked))).await?;
         // After both: a column is in the catalog before any row that has it.
-        let columns = self.shared.lineage.schema(context.workspace, context.principal, row.id).await?;
+        let columns = self.shared.lineage.schema(&warrant).await?;
         let stats = &context.stats;
         let rows: u64 =
             snapshot.blocks.iter().map(|block| block.rows).sum::<u64>() + memory.iter().map(|(_, b)| b.num_rows() as u64).sum::<u64>();
         stats.table_rows.fetch_add(rows, std::sync::atomic::Ordering::Relaxed);
         let bytes = snapshot.blocks.iter().map(|block| block.sealed_len).sum();
         stats.table_bytes.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
-        Ok(LogTable::new(row.name.clone(), &columns, memory, snapshot.blocks, Arc::clone(&self.shared)))
+        Ok(LogTable::new(row.id, row.name.clone(), &columns, memory, snapshot.blocks, Arc::clone(&self.shared)))
     }
 }
 

@@ -27,7 +27,7 @@ use datafusion::physical_plan::filter::FilterExecBuilder;
 use datafusion::physical_plan::union::UnionExec;
 use object_store::ObjectStore;
 use strongroom_catalog::BlockRow;
-use strongroom_model::{BlockStats, Epoch, TIME_COLUMN, TableName, TableSchema, TimeRange};
+use strongroom_model::{BlockStats, Epoch, TIME_COLUMN, TableId, TableName, TableSchema, TimeRange};
 use strongroom_store::BlockStore;
 
 use crate::blk::{BLK_URL, BlkStore, stored};
@@ -57,6 +57,7 @@ pub(crate) struct Shared {
 
 /// A table pinned for one query.
 pub(crate) struct LogTable {
+    id: TableId,
     name: TableName,
     schema: SchemaRef,
     /// Rows not in blocks yet, by epoch.
@@ -79,6 +80,7 @@ struct Kept<'a> {
 
 impl LogTable {
     pub(crate) fn new(
+        id: TableId,
         name: TableName,
         columns: &TableSchema,
         memory: Vec<(Epoch, RecordBatch)>,
@@ -86,7 +88,7 @@ impl LogTable {
         shared: Arc<Shared>,
     ) -> Self {
         let schema = columns.query_schema();
-        Self { name, schema, memory, blocks, shared }
+        Self { id, name, schema, memory, blocks, shared }
     }
 
     /// Filters, timespan included, as one physical expression over the whole schema.
@@ -139,7 +141,7 @@ impl LogTable {
                 let (from, to) = (output::format_datetime(row.time.start), output::format_datetime(row.time.end));
                 error.with_hint(format!("it holds the rows of table {} from {from} to {to}", self.name))
             };
-            let guard = shared.lineage.guard(context, row.epoch).await.map_err(away)?;
+            let guard = shared.lineage.guard(context, self.id, row.epoch).await.map_err(away)?;
             opened.push(shared.lineage.stats(&guard, row)?);
         }
         let by_block: std::collections::HashMap<usize, Option<Arc<BlockStats>>> = left.iter().copied().zip(opened).collect();
@@ -178,7 +180,7 @@ impl LogTable {
         let shared = &self.shared;
         let mut told = Vec::with_capacity(fates.len());
         for (row, pruned) in self.blocks.iter().zip(fates) {
-            let key = shared.lineage.guard(&shared.context, row.epoch).await.ok().map(|guard| (guard.class(), guard.is_double()));
+            let key = shared.lineage.guard(&shared.context, self.id, row.epoch).await.ok().map(|guard| (guard.class(), guard.is_double()));
             told.push(Fate::Block {
                 table: self.name.to_string(),
                 object: row.object,
@@ -268,7 +270,7 @@ impl LogTable {
             {
                 continue;
             }
-            self.shared.lineage.guard(&self.shared.context, *epoch).await?;
+            self.shared.lineage.guard(&self.shared.context, self.id, *epoch).await?;
             rows += batch.num_rows() as u64;
             let least = (0..sizes.len()).min_by_key(|i| sizes[*i]).unwrap_or(0);
             sizes[least] += batch.num_rows();

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use strongroom_buffer::BufferConfig;
-use strongroom_control::ControlConfig;
 use strongroom_control::audit::AuditConfig;
+use strongroom_control::{ControlConfig, LockboxConfig};
 use strongroom_ingest::IngestConfig;
 use strongroom_keys::outbound::OutboundConfig;
 use strongroom_keys::state::StateConfig;
@@ -89,6 +89,8 @@ pub struct Config {
     pub audit: AuditConfig,
     /// Who is called when there is something that a customer should know.
     pub notices: NoticesConfig,
+    /// When the provider's staff may see customers' rows.
+    pub lockbox: LockboxConfig,
     /// How customers' keys are watched.
     pub keys: KeysConfig,
     /// What the server may call: customers' key vaults.
@@ -227,6 +229,7 @@ impl Default for Config {
             control: ControlConfig::default(),
             audit: AuditConfig::default(),
             notices: NoticesConfig::default(),
+            lockbox: LockboxConfig::default(),
             keys: KeysConfig::default(),
             outbound: OutboundConfig::default(),
             vault: EmbeddedConfig::default(),

@@ -12,9 +12,11 @@ mod egress;
 pub mod error;
 mod ingest;
 mod listen;
+mod lockbox;
 mod ops;
 mod query;
 mod resources;
+mod shred;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -53,9 +55,12 @@ pub(crate) fn router(app: App) -> Router {
         .route("/metrics", get(ops::metrics))
         .route("/v1/cache", get(ops::cache))
         .route("/v1/workspaces", get(resources::list_workspaces).post(resources::create_workspace))
-        .route("/v1/workspaces/{workspace}", get(resources::show_workspace))
+        .route("/v1/workspaces/{workspace}", get(resources::show_workspace).delete(shred::delete))
+        .route("/v1/workspaces/{workspace}/recover", post(shred::recover))
+        .route("/v1/deleted-workspaces", get(shred::deleted))
         .route("/v1/workspaces/{workspace}/tables", get(resources::tables))
         .route("/v1/workspaces/{workspace}/tables/{table}", patch(resources::update_table))
+        .route("/v1/workspaces/{workspace}/tables/{table}/shred", post(shred::rows))
         .route("/v1/workspaces/{workspace}/ingest/{table}", post(ingest::ingest))
         .route("/v1/workspaces/{workspace}/flush", post(ingest::flush))
         .route("/v1/workspaces/{workspace}/compact", post(ingest::compact))
@@ -68,6 +73,11 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/clusters/{cluster}/evidence", get(audit::evidence))
         .route("/v1/audit", get(audit::read))
         .route("/v1/audit/verify", get(audit::verify))
+        .route("/v1/lockbox", get(lockbox::list).post(lockbox::request))
+        .route("/v1/lockbox/{request}", get(lockbox::show))
+        .route("/v1/lockbox/{request}/approve", post(lockbox::approve))
+        .route("/v1/lockbox/{request}/reject", post(lockbox::reject))
+        .route("/v1/lockbox/{request}/end", post(lockbox::end))
         .route("/v1/principals", get(resources::list_principals).post(resources::create_principal))
         .route("/v1/principals/{principal}", delete(resources::delete_principal))
         .merge(arm::routes())

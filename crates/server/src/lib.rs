@@ -11,6 +11,7 @@
 pub mod admin;
 mod config;
 mod crash;
+mod dispose;
 mod embedded;
 mod error;
 pub mod gateway;
@@ -99,12 +100,14 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     // Each customer's vault is asked before the first request is answered; one that is silent costs its own clusters only.
     site.watch.start().await.map_err(ServeError::start("key watch"))?;
     site.clusters.resume().await.map_err(ServeError::start("operations"))?;
+    site.shredder.resume().await.map_err(ServeError::start("operations"))?;
     announce(&site, address);
 
     let tasks = vec![
         ("flush and compaction", tokio::spawn(Arc::clone(&site.intake).maintain(stopping.clone()))),
         ("audit rows and notices", tokio::spawn(Arc::clone(&site.carrier).run(stopping.clone()))),
         ("retention", tokio::spawn(Arc::clone(&site.retention).run(stopping.clone()))),
+        ("shredding", tokio::spawn(Arc::clone(&site.shredder).run(stopping.clone()))),
         ("housekeeping", tokio::spawn(housekeeping(Arc::clone(&site), metrics.clone(), stopping.clone()))),
     ];
     let signals = tokio::spawn(signals(Arc::clone(&site), stop));
@@ -162,6 +165,9 @@ async fn housekeeping(site: Arc<Site>, metrics: metrics_exporter_prometheus::Pro
             std::process::exit(74);
         }
         site.blocks.cache().sweep().await;
+        if let Err(error) = site.lockbox.tidy().await {
+            tracing::warn!(code = error.code(), "Lockbox requests that are over were not written down as such yet");
+        }
         metrics.run_upkeep();
     }
 }

@@ -12,7 +12,7 @@ use strongroom_buffer::Buffer;
 use strongroom_catalog::Catalog;
 use strongroom_control::audit::{Audit, Carrier};
 use strongroom_control::watch::{Desk, Watch};
-use strongroom_control::{Clusters, Principals, Retention, Roles, Vaults, Workspaces};
+use strongroom_control::{Clusters, Lockbox, Principals, Retention, Roles, ShredDeps, Shredder, Vaults, Workspaces};
 use strongroom_envelope::Mmk;
 use strongroom_ingest::{IngestDeps, Intake};
 use strongroom_keys::{KeyError, KeyRing};
@@ -21,6 +21,7 @@ use strongroom_store::{BlockStore, HotCache, LocalObjects};
 use strongroom_world::World;
 
 use crate::config::{Config, admin_token_path, mmk_path};
+use crate::dispose::Disposal;
 use crate::lock_steps::{Rooms, key_watch};
 use crate::notices::carrier;
 use crate::{ServeError, lock};
@@ -45,6 +46,8 @@ pub(crate) struct Site {
     pub(crate) keys: Arc<KeyRing>,
     pub(crate) audit: Arc<Audit>,
     pub(crate) carrier: Arc<Carrier>,
+    pub(crate) lockbox: Arc<Lockbox>,
+    pub(crate) shredder: Arc<Shredder>,
     stopping: AtomicBool,
     _lock: lock::DirLock,
 }
@@ -96,6 +99,7 @@ impl Site {
         allowed: Vec<String>,
     ) -> Result<(Arc<Self>, Option<String>), ServeError> {
         config.control.check().map_err(ServeError::start("control"))?;
+        config.lockbox.check().map_err(ServeError::start("lockbox"))?;
         let world = World::real();
         let layout = Layout::new(&config.data_dir);
         warn_of_one_filesystem(&config)?;
@@ -120,6 +124,8 @@ impl Site {
         workspaces.ensure_defaults().await.map_err(ServeError::start("workspaces"))?;
         let roles = Arc::new(Roles::built_in());
         let principals = Arc::new(Principals::new(world.clone(), catalog.clone(), Arc::clone(&roles), config.control.clone()));
+        let lockbox = Lockbox::new(world.clone(), catalog.clone(), Arc::clone(&principals), Arc::clone(&audit), config.lockbox.clone());
+        keys.obey(Arc::clone(&lockbox) as _);
         let printed = admin(&world, &config.config_dir, &principals, admin_token).await?;
 
         let (buffer, recovery) = recover(&world, &layout, &config, &catalog, &keys).await?;
@@ -161,6 +167,18 @@ impl Site {
         clusters.audited_by(audit.scribe());
         principals.audited_by(audit.scribe());
         let vaults = Arc::new(Vaults::new(world.clone(), catalog.clone()));
+        let shred = ShredDeps {
+            world: world.clone(),
+            catalog: catalog.clone(),
+            keys: Arc::clone(&keys),
+            blocks: Arc::clone(&blocks),
+            watch: Arc::clone(&watch),
+            workspaces: Arc::clone(&workspaces),
+            clusters: Arc::clone(&clusters),
+            dispose: Arc::new(Disposal { intake: Arc::clone(&intake), engine: Arc::clone(&engine) }),
+            audit: Arc::clone(&audit),
+        };
+        let shredder = Shredder::new(shred, &config.control);
         let site = Self {
             config,
             world,
@@ -179,6 +197,8 @@ impl Site {
             keys,
             audit,
             carrier,
+            lockbox,
+            shredder,
             stopping: AtomicBool::new(false),
             _lock: lock,
         };

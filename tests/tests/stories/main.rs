@@ -13,6 +13,8 @@ mod lifecycle;
 mod lock;
 mod lock_crashes;
 mod lock_load;
+mod lockbox;
+mod shred;
 mod tamper;
 mod walk;
 mod watchers;

@@ -220,7 +220,8 @@ impl Node {
         let account = locked.row.account.unwrap();
         let pass = self.keys.pass(account).await.map_err(|error| error.code())?;
         let (place, cell) = &locked.cells[at % locked.cells.len()];
-        let guard = self.keys.guard(place.epoch, locked.workspace, PRINCIPAL, Purpose::Query).await.map_err(|error| error.code())?;
+        let warrant = self.keys.warrant(PRINCIPAL, locked.workspace, place.table).await.map_err(|error| error.code())?;
+        let guard = self.keys.guard_for(place.epoch, &warrant).await.map_err(|error| error.code())?;
         let opened = open_cell(&guard, self.world.clock.boot(), place, cell).map_err(|error| error.code())?;
         let done = Instant::now();
         pass.check().map_err(|error| error.code())?;

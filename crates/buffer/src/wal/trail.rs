@@ -97,6 +97,13 @@ impl Trail {
         oldest.is_some_and(|segment| !segment.open && segment.tables.get(&table).is_some_and(|last| *last > through))
     }
 
+    /// Segments that hold rows of these tables, flushed or not.
+    pub(crate) fn holding(&self, tables: &[TableId]) -> Vec<(Epoch, ObjectId)> {
+        let state = self.state.lock();
+        let held = |segment: &&Trailed| tables.iter().any(|table| segment.tables.contains_key(table));
+        state.segments.iter().flat_map(|(epoch, segments)| segments.iter().filter(held).map(|one| (*epoch, one.id))).collect()
+    }
+
     /// Forgets an epoch's segments (the files stay).
     pub(crate) fn forget(&self, epoch: Epoch) {
         let gone = self.state.lock().segments.remove(&epoch).unwrap_or_default();

@@ -5,36 +5,7 @@ use std::str::FromStr;
 
 use strongroom_model::{AccountId, AekId, ObjectId, WorkspaceId};
 
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$what:meta])* $word:ident),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$what])* $word),+ }
-
-        impl $name {
-            /// As the catalog and the wire spell it.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$word => stringify!($word)),+ }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = ();
-            /// Case does not count: clients are not of one mind.
-            fn from_str(text: &str) -> Result<Self, ()> {
-                $(if text.eq_ignore_ascii_case(stringify!($word)) { return Ok(Self::$word); })+
-                Err(())
-            }
-        }
-    };
-}
+use super::words;
 
 words! {
     /// How far a cluster's last change has come.

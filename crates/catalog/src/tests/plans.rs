@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 
 use super::*;
-use crate::{ageing, clusters, operations, resources, snapshot, vaults};
+use crate::{ageing, clusters, lockbox, operations, resources, snapshot, vaults};
 
 async fn plan(site: &Site, sql: &str) -> Vec<String> {
     let mut reader = site.catalog.reader().await.unwrap();
@@ -44,6 +44,7 @@ async fn what_runs_often_scans_no_table_and_sorts_nothing() {
         clusters::BY_NAME,
         clusters::HELD_BY_ACCOUNT,
         clusters::HELD_BY_WORKSPACE,
+        lockbox::OVER,
         resources::LINKED,
         operations::RUNNING_ON,
         operations::FORGET,
@@ -53,7 +54,7 @@ async fn what_runs_often_scans_no_table_and_sorts_nothing() {
     }
     for sql in [
         "SELECT id FROM principals WHERE token_sha256 = x''",
-        "SELECT id FROM workspaces WHERE name = 'a'",
+        "SELECT id FROM workspaces WHERE name = 'a' AND deleted_ms IS NULL AND shredded_ms IS NULL",
         "SELECT id FROM tables WHERE workspace = x'' AND name = 'a'",
         "SELECT aek, max(version), id, cell FROM schemas WHERE table_id = x'' GROUP BY aek",
         "SELECT reply FROM batches WHERE at_ms >= 1 ORDER BY at_ms",

@@ -76,6 +76,32 @@ pub mod name {
     pub const NOT_ACCEPTED: &str = "ingest.not_accepted";
     /// Rows that were accepted and discarded, in a minute.
     pub const DROPPED: &str = "ingest.dropped";
+    /// The provider's staff asks to see a workspace's rows.
+    pub const LOCKBOX_REQUESTED: &str = "lockbox.requested";
+    /// The customer allowed it.
+    pub const LOCKBOX_APPROVED: &str = "lockbox.approved";
+    /// The customer did not.
+    pub const LOCKBOX_REJECTED: &str = "lockbox.rejected";
+    /// It was ended before its time was over.
+    pub const LOCKBOX_ENDED: &str = "lockbox.ended";
+    /// Nobody answered in time, or its time is over.
+    pub const LOCKBOX_EXPIRED: &str = "lockbox.expired";
+    /// The provider's staff reads a table under an approval.
+    pub const LOCKBOX_READ: &str = "lockbox.read";
+    /// The provider's staff reads a table that Lockbox does not apply to.
+    pub const LOCKBOX_READ_AUXILIARY: &str = "lockbox.read_auxiliary";
+    /// The provider's staff was refused a table.
+    pub const LOCKBOX_REFUSED: &str = "lockbox.refused";
+    /// A workspace was deleted; until when it can be brought back.
+    pub const WORKSPACE_DELETED: &str = "workspace.deleted";
+    /// A deleted workspace was brought back.
+    pub const WORKSPACE_RECOVERED: &str = "workspace.recovered";
+    /// A workspace's secrets were destroyed.
+    pub const WORKSPACE_SHREDDED: &str = "workspace.shredded";
+    /// The keys of a deleted cluster were destroyed.
+    pub const CLUSTER_SHREDDED: &str = "cluster.shredded";
+    /// Rows of a table were taken away.
+    pub const TABLE_SHREDDED: &str = "table.shredded";
     /// A query was answered.
     pub const QUERY: &str = "query.run";
 }

@@ -94,7 +94,7 @@ impl Audit {
 pub async fn open_text(keys: &KeyRing, world: &World, workspace: WorkspaceId, text: &SealedText) -> Result<String, ControlError> {
     let damaged = || ControlError::Damaged { what: "the text of a query in the audit chain" };
     let epoch = Epoch { account: text.account, aek: text.aek };
-    let guard = keys.guard(epoch, workspace, PrincipalId::NIL, Purpose::Query).await?;
+    let guard = keys.guard(epoch, workspace, PrincipalId::NIL, Purpose::Maintain).await?;
     let cell = STANDARD.decode(&text.cell).map_err(|_| damaged())?;
     let place = CellPlace { epoch, workspace, table: TableId::NIL, row: text.row };
     let plain = open_cell(&guard, world.clock.boot(), &place, &cell).map_err(|_| damaged())?;

@@ -89,6 +89,17 @@ impl Clusters {
         self.start(workspace, change).await
     }
 
+    /// Unlinks a workspace that is to be deleted, and waits until it is done.
+    ///
+    /// # Errors
+    /// ER26; what catalog and keys say.
+    pub(crate) async fn detach(&self, workspace: &WorkspaceRow) -> Result<(), ControlError> {
+        if self.operations.running_on(&link_path(workspace)).await?.is_some() {
+            return Err(Refusal::LinkBusy.into());
+        }
+        self.run_unlink(workspace.id).await
+    }
+
     /// The link of a workspace; `None`: there is none.
     ///
     /// # Errors

@@ -39,7 +39,10 @@ impl Clusters {
     pub async fn resume(self: &Arc<Self>) -> Result<(), ControlError> {
         self.settle().await?;
         for (operation, change) in self.operations.running().await? {
-            self.spawn(operation, change);
+            // Rows of tables are the shredder's.
+            if !matches!(change, Change::Shred { .. }) {
+                self.spawn(operation, change);
+            }
         }
         Ok(())
     }
@@ -80,6 +83,7 @@ impl Clusters {
             Change::Delete { cluster } => self.run_delete(*cluster).await,
             Change::Link { workspace, cluster } => self.run_link(*workspace, *cluster).await,
             Change::Unlink { workspace } => self.run_unlink(*workspace).await,
+            Change::Shred { .. } => Ok(()),
         }
     }
 
@@ -236,7 +240,7 @@ impl Clusters {
         linked
     }
 
-    async fn run_unlink(&self, workspace: WorkspaceId) -> Result<(), ControlError> {
+    pub(super) async fn run_unlink(&self, workspace: WorkspaceId) -> Result<(), ControlError> {
         let there = self.catalog.workspace(workspace).await?.ok_or(Refusal::WorkspaceAbsent)?;
         let Some(link) = there.link else {
             return Ok(());

@@ -228,14 +228,20 @@ fn each_role_allows_what_its_name_says() {
         action::PRINCIPALS_WRITE,
         action::PRINCIPALS_DELETE,
         action::CACHE_READ,
+        action::LOCKBOX_REQUEST,
+        action::LOCKBOX_APPROVE,
+        action::QUERY_APPROVED,
+        action::WORKSPACES_DELETE,
+        action::SHRED,
     ];
     // In the order of the list above.
     let table = [
-        ("Owner", "yyyyyyyyyyy"),
-        ("Contributor", "yyyyyyyynny"),
-        ("Reader", "nynynynynny"),
-        ("Ingest", "ynnnnnnnnnn"),
-        ("Operator", "nnyyynnynny"),
+        ("Owner", "yyyyyyyyyyyyyyyy"),
+        ("Contributor", "yyyyyyyynnyynyyn"),
+        ("Reader", "nynynynynnynnnnn"),
+        ("Ingest", "ynnnnnnnnnnnnnnn"),
+        ("Operator", "nnyyynnynnyynynn"),
+        ("LockboxApprover", "nnnynnnnnnnnynnn"),
     ];
     let roles = Roles::built_in();
     for (name, expected) in table {

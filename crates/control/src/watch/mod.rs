@@ -17,6 +17,7 @@ mod ledger;
 mod meters;
 mod ports;
 mod release;
+mod retire;
 mod rotation;
 mod turn;
 

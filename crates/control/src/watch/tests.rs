@@ -23,6 +23,7 @@ mod figures;
 mod places;
 mod planted;
 mod quarantine;
+mod shred;
 mod times;
 
 /// What the other rooms were asked to do, in order.

@@ -41,7 +41,7 @@ pub fn merge(files: Vec<Bytes>) -> Result<Encoded, IngestError> {
 }
 
 /// A file's metadata, its texts to be read as views.
-fn as_views(file: &Bytes) -> Result<ArrowReaderMetadata, ParquetError> {
+pub(super) fn as_views(file: &Bytes) -> Result<ArrowReaderMetadata, ParquetError> {
     let found = ArrowReaderMetadata::load(file, ArrowReaderOptions::new())?;
     let fields: Vec<Arc<Field>> = found
         .schema()
@@ -55,7 +55,7 @@ fn as_views(file: &Bytes) -> Result<ArrowReaderMetadata, ParquetError> {
     ArrowReaderMetadata::try_new(found.metadata().clone(), ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields))))
 }
 
-fn batch_rows(metadata: &ArrowReaderMetadata) -> usize {
+pub(super) fn batch_rows(metadata: &ArrowReaderMetadata) -> usize {
     let groups = metadata.metadata().row_groups();
     let sum =
         |of: fn(&parquet::file::metadata::RowGroupMetaData) -> i64| groups.iter().map(|g| u64::try_from(of(g)).unwrap_or(0)).sum::<u64>();

@@ -12,6 +12,7 @@
 mod arrange;
 mod merge;
 mod stats;
+mod without;
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash};
@@ -31,6 +32,7 @@ use strongroom_model::{BlockStats, TIME_COLUMN, TimeRange};
 pub use arrange::{Arranged, arrange, union_schema};
 pub use merge::merge;
 pub use stats::StatsBuilder;
+pub use without::without;
 
 use crate::IngestError;
 

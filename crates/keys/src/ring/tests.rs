@@ -86,7 +86,10 @@ async fn what_is_sealed_before_a_restart_opens_after_it() {
     let cell = seal_cell(&guard, now, site.world.rng.as_ref(), &place, b"paid").unwrap();
 
     let ring = site.open().await;
-    let guard = ring.guard(epoch, workspace, PRINCIPAL, Purpose::Query).await.unwrap();
+    let guard = {
+        let warrant = ring.warrant(PRINCIPAL, workspace, TableId::NIL).await.unwrap();
+        ring.guard_for(epoch, &warrant).await.unwrap()
+    };
     assert_eq!(open_cell(&guard, now, &place, &cell).unwrap(), b"paid");
     assert!(guard.check(BootTime(u64::MAX - 1)).is_ok(), "an MMK guard has no deadline");
 }
@@ -97,8 +100,9 @@ async fn only_ingest_makes_a_workspaces_secret_and_many_at_once_make_one() {
     let ring = site.open().await;
     let workspace = site.workspace(&ring, "shop").await;
     let epoch = ring.write_epoch(ring.shared_account()).await.unwrap();
-    for purpose in [Purpose::Query, Purpose::Maintain] {
-        let refused = ring.guard(epoch, workspace, PRINCIPAL, purpose).await.unwrap_err();
+    let warrant = ring.warrant(PRINCIPAL, workspace, TableId::NIL).await.unwrap();
+    for refused in [ring.guard(epoch, workspace, PRINCIPAL, Purpose::Maintain).await, ring.guard_for(epoch, &warrant).await] {
+        let refused = refused.unwrap_err();
         assert!(matches!(refused, KeyError::NoSecret { .. }));
         assert_eq!((refused.kind(), refused.code()), (ErrorKind::NotFound, "WorkspaceKeyNotFound"));
     }
@@ -346,4 +350,39 @@ mod customers {
             self.site.copy(epoch).await
         }
     }
+}
+
+#[derive(Debug)]
+struct Strict(Arc<crate::Approval>);
+
+#[async_trait::async_trait]
+impl crate::Judge for Strict {
+    async fn judge(&self, principal: PrincipalId, _: WorkspaceId, table: TableId) -> Result<crate::Verdict, KeyError> {
+        match (principal, table) {
+            (PRINCIPAL, _) => Ok(crate::Verdict::Own),
+            (_, TableId::NIL) => Ok(crate::Verdict::Until(Arc::clone(&self.0))),
+            _ => Err(KeyError::NotAllowed(crate::Refused { code: "LockboxApprovalRequired", why: "no approval".to_owned() })),
+        }
+    }
+}
+
+#[tokio::test]
+async fn keys_to_read_are_given_against_a_warrant_that_still_holds() {
+    let site = Site::new(11).await;
+    let ring = site.open().await;
+    let workspace = site.workspace(&ring, "shop").await;
+    let epoch = ring.write_epoch(ring.shared_account()).await.unwrap();
+    ring.guard(epoch, workspace, PRINCIPAL, Purpose::Ingest).await.unwrap();
+    let approval = crate::Approval::new(ObjectId::from_bytes([3; 16]), BootTime(u64::MAX - 1));
+    ring.obey(Arc::new(Strict(Arc::clone(&approval))));
+
+    let stranger = PrincipalId::from_bytes([8; 16]);
+    let refused = ring.warrant(stranger, workspace, TableId::from_bytes([1; 16])).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.code()), (ErrorKind::Forbidden, "LockboxApprovalRequired"));
+    let (own, lent) =
+        (ring.warrant(PRINCIPAL, workspace, TableId::NIL).await.unwrap(), ring.warrant(stranger, workspace, TableId::NIL).await.unwrap());
+    ring.guard_for(epoch, &lent).await.unwrap();
+    approval.end();
+    assert_eq!(ring.guard_for(epoch, &lent).await.unwrap_err().code(), "LockboxApprovalOver");
+    ring.guard_for(epoch, &own).await.unwrap();
 }

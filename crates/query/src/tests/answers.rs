@@ -227,7 +227,7 @@ async fn tables_are_listed_with_columns_rows_and_sizes() {
     rig.send_many("App", 10, 5, 0).await;
     rig.flush().await;
     rig.send_many("App", 5, 5, 10).await;
-    let tables = rig.engine.tables(rig.workspace).await.unwrap();
+    let tables = rig.engine.tables(rig.workspace, strongroom_model::PrincipalId::NIL).await.unwrap();
     let app = tables.iter().find(|table| table.name == "App").unwrap();
     assert_eq!((app.rows_live, app.blocks), (15, 1));
     assert!(app.bytes > 0);

@@ -181,3 +181,69 @@ async fn a_dropped_answer_gives_its_place_back() {
     let count = tokio::time::timeout(Duration::from_secs(20), rig.sql("select count(*) from App")).await.unwrap();
     assert_eq!(count.rows(), [serde_json::json!([5_000])]);
 }
+
+/// Somebody of the provider's staff reads while an approval lasts, and nobody else but the customer at all.
+#[derive(Debug)]
+struct Lent(std::sync::Arc<strongroom_keys::Approval>);
+
+const STAFF: PrincipalId = PrincipalId::from_bytes([5; 16]);
+
+#[async_trait::async_trait]
+impl strongroom_keys::Judge for Lent {
+    async fn judge(
+        &self,
+        principal: PrincipalId,
+        _: strongroom_model::WorkspaceId,
+        _: strongroom_model::TableId,
+    ) -> Result<strongroom_keys::Verdict, strongroom_keys::KeyError> {
+        match principal {
+            PrincipalId::NIL => Ok(strongroom_keys::Verdict::Own),
+            STAFF => Ok(strongroom_keys::Verdict::Until(std::sync::Arc::clone(&self.0))),
+            _ => {
+                let why = "nobody approved it".to_owned();
+                Err(strongroom_keys::KeyError::NotAllowed(strongroom_keys::Refused { code: "LockboxApprovalRequired", why }))
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_row_in_memory_or_block_leaves_without_leave_or_after_it_ended() {
+    let rig = Rig::with(QueryConfig { batch_rows: 64, threads: 1, ..QueryConfig::default() }, false).await;
+    rig.send_many("App", 5_000, 60, 0).await;
+    rig.flush().await;
+    rig.send_many("App", 5_000, 5, 5_000).await;
+    // Whoever may, has filled the caches: columns and statistics take no key any more.
+    rig.sql("select count(*) from App").await;
+    let approval =
+        strongroom_keys::Approval::new(strongroom_model::ObjectId::NIL, rig.deps.world.clock.boot().after(Duration::from_secs(60)));
+    rig.deps.keys.obey(std::sync::Arc::new(Lent(std::sync::Arc::clone(&approval))));
+    let ask = |principal, text: &str| crate::QueryRequest { principal, ..rig.request(text, crate::Language::Sql) };
+    for text in ["select count(*) from App", "select * from App where n < 0", "explain select n from App"] {
+        let error = rig.told(ask(PrincipalId::from_bytes([6; 16]), text)).await.unwrap_err();
+        assert_eq!((error.kind(), error.code()), (ErrorKind::Forbidden, "LockboxApprovalRequired"), "{text}");
+    }
+    assert_eq!(rig.told(ask(STAFF, "select count(*) from App")).await.unwrap().rows(), [serde_json::json!([10_000])]);
+    let mut answer = rig.engine.run(ask(STAFF, "select n from App")).await.unwrap();
+    answer.batches.next().await.unwrap().unwrap();
+    let mut own = rig.engine.run(ask(PrincipalId::NIL, "select n from App")).await.unwrap();
+    approval.end();
+    assert_eq!(answer.egress.pass().await.unwrap_err().code(), "LockboxApprovalOver");
+    let mut rows = 0;
+    let error = loop {
+        match answer.batches.next().await.expect("an answer that broke off says so") {
+            Ok(batch) => rows += batch.num_rows(),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.code(), "LockboxApprovalOver");
+    // A few batches were on their way to the reader; the gate of the door holds those.
+    assert!(rows < 5_000, "{rows}");
+    let mut all = 0;
+    while let Some(batch) = own.batches.next().await {
+        all += batch.unwrap().num_rows();
+    }
+    assert_eq!(all, 10_000, "the customer's own answer goes on");
+    let late = rig.told(ask(STAFF, "select count(*) from App")).await.unwrap_err();
+    assert_eq!(late.code(), "LockboxApprovalOver");
+}

@@ -56,7 +56,10 @@ pub(super) fn routes() -> Router<App> {
         .route(&group(&insights("clusters/{name}")), get(clusters::show).put(clusters::put).patch(clusters::patch).delete(clusters::delete))
         .route(&all(&insights("workspaces")), get(workspaces::list))
         .route(&group(&insights("workspaces")), get(workspaces::list))
-        .route(&group(&insights("workspaces/{name}")), get(workspaces::show).put(workspaces::put).patch(workspaces::patch))
+        .route(
+            &group(&insights("workspaces/{name}")),
+            get(workspaces::show).put(workspaces::put).patch(workspaces::patch).delete(workspaces::delete),
+        )
         .route(&group(&insights("workspaces/{name}/linkedServices")), get(links::list))
         .route(&group(&insights("workspaces/{name}/linkedServices/{service}")), get(links::show).put(links::put).delete(links::delete))
         .route(&all(&insights("locations/{region}/operationStatuses/{operation}")), get(operation))

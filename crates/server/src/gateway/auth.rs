@@ -3,7 +3,7 @@
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
-use strongroom_control::Caller;
+use strongroom_control::{Caller, action};
 use strongroom_model::{ErrorKind, WorkspaceId};
 
 use super::error::ApiError;
@@ -49,6 +49,13 @@ impl Who {
     /// One that is absent and one that is another's look alike.
     pub(crate) async fn workspace(&self, app: &App, name: &str, action: &str) -> Result<WorkspaceId, ApiError> {
         app.site.workspaces.resolve(&self.0, name, action).await.map(|row| row.id).map_err(|error| control_error(&error))
+    }
+
+    /// The workspace that `name` means to this caller, if it may ask questions there: by its own right, or as far as the customer
+    /// approved, which is for whoever gives the keys to say, table by table.
+    pub(crate) async fn questions(&self, app: &App, name: &str) -> Result<WorkspaceId, ApiError> {
+        let own = self.0.role.allows(action::QUERY) || !self.0.role.allows(action::QUERY_APPROVED);
+        self.workspace(app, name, if own { action::QUERY } else { action::QUERY_APPROVED }).await
     }
 
     /// Refuses unless the caller may do `action` on everything.

@@ -97,7 +97,7 @@ async fn answer(
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
     let shape = accepted(headers)?;
-    let workspace = who.workspace(app, workspace, "workspaces/query/action").await?;
+    let workspace = who.questions(app, workspace).await?;
     if question.workspaces.is_some_and(|others| !others.is_empty()) {
         return Err(ApiError::new(ErrorKind::Invalid, "BadArgumentError", "queries over several workspaces are not taken here yet")
             .target("workspaces"));

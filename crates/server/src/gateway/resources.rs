@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use strongroom_catalog::{Scope, TableRow, WorkspaceRow};
+use strongroom_catalog::{Scope, TablePlan, TableRow, WorkspaceRow};
 use strongroom_model::{ErrorKind, PrincipalId, TableName, WorkspaceName};
 
 use super::auth::Who;
@@ -40,11 +40,18 @@ pub(crate) struct NewPrincipal {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TablePatch {
-    #[serde(rename = "retentionInDays")]
-    retention_days: Option<u32>,
+    #[serde(default, rename = "retentionInDays", deserialize_with = "given")]
+    retention_days: Option<Option<u32>>,
+    #[serde(default)]
+    plan: Option<String>,
 }
 
-fn body<T>(json: Result<Json<T>, JsonRejection>) -> Result<T, ApiError> {
+/// A member that is there, null or not.
+fn given<'de, D: serde::Deserializer<'de>>(member: D) -> Result<Option<Option<u32>>, D::Error> {
+    Option::deserialize(member).map(Some)
+}
+
+pub(super) fn body<T>(json: Result<Json<T>, JsonRejection>) -> Result<T, ApiError> {
     json.map(|Json(value)| value).map_err(|rejection| {
         let kind = match rejection.status() {
             StatusCode::PAYLOAD_TOO_LARGE => ErrorKind::TooLarge,
@@ -55,7 +62,7 @@ fn body<T>(json: Result<Json<T>, JsonRejection>) -> Result<T, ApiError> {
     })
 }
 
-fn workspace_json(row: &WorkspaceRow) -> Value {
+pub(super) fn workspace_json(row: &WorkspaceRow) -> Value {
     json!({
         "id": row.id,
         "name": row.name,
@@ -103,7 +110,7 @@ pub(crate) async fn show_workspace(State(app): State<App>, who: Who, Path(worksp
 
 pub(crate) async fn tables(State(app): State<App>, who: Who, Path(workspace): Path<String>) -> Result<Json<Value>, ApiError> {
     let workspace = who.workspace(&app, &workspace, "workspaces/tables/read").await?;
-    let tables = app.site.engine.tables(workspace).await.map_err(|error| query_error(&error))?;
+    let tables = app.site.engine.tables(workspace, who.0.principal).await.map_err(|error| query_error(&error))?;
     Ok(Json(json!({"value": tables})))
 }
 
@@ -115,9 +122,20 @@ pub(crate) async fn update_table(
 ) -> Result<Json<Value>, ApiError> {
     let workspace = who.workspace(&app, &workspace, "workspaces/tables/write").await?;
     let patch = body(request)?;
-    let row: TableRow =
-        app.site.workspaces.set_table_retention(workspace, &table, patch.retention_days).await.map_err(|error| control_error(&error))?;
-    Ok(Json(json!({"id": row.id, "name": row.name, "retentionInDays": row.retention_days})))
+    let mut changed: Option<TableRow> = None;
+    if let Some(days) = patch.retention_days {
+        changed = Some(app.site.workspaces.set_table_retention(workspace, &table, days).await.map_err(|error| control_error(&error))?);
+    }
+    if let Some(plan) = &patch.plan {
+        let plan = plan
+            .parse::<TablePlan>()
+            .map_err(|()| ApiError::new(ErrorKind::Invalid, "InvalidParameter", "plan is Analytics or Auxiliary").target("plan"))?;
+        changed = Some(app.site.workspaces.set_table_plan(workspace, &table, plan).await.map_err(|error| control_error(&error))?);
+    }
+    let Some(row) = changed else {
+        return Err(ApiError::new(ErrorKind::Invalid, "InvalidRequestContent", "name what to change: retentionInDays or plan"));
+    };
+    Ok(Json(json!({"id": row.id, "name": row.name, "retentionInDays": row.retention_days, "plan": row.plan.as_str()})))
 }
 
 pub(crate) async fn list_principals(State(app): State<App>, who: Who) -> Result<Json<Value>, ApiError> {

@@ -1,7 +1,7 @@
 //! `Microsoft.OperationalInsights/workspaces`.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -46,11 +46,41 @@ pub(super) async fn put(
         Err(ControlError::NotFound { .. }) => {
             who.allow(&app, action::WORKSPACES_WRITE)?;
             let days = retention(&body)?;
+            // One that was deleted there comes back, as Azure has it.
+            if let Some(row) = app.site.shredder.recover_at(&who.0, &place).await.map_err(|error| control_error(&error))? {
+                return Ok((StatusCode::OK, Json(change(&app, row, &body).await?)));
+            }
             let row = app.site.workspaces.create_at(&place, days).await.map_err(|error| control_error(&error))?;
             Ok((StatusCode::CREATED, Json(workspace_json(&app, &row).await?)))
         }
         Err(error) => Err(control_error(&error)),
     }
+}
+
+/// How a workspace is deleted: with `force`, for good.
+#[derive(Debug, Default, serde::Deserialize)]
+pub(super) struct Deletion {
+    #[serde(default)]
+    force: Option<String>,
+}
+
+/// Deletes a workspace; it can be brought back for a while by making one of the same name there.
+pub(super) async fn delete(
+    State(app): State<App>,
+    who: Who,
+    _: ApiVersion,
+    Path(named): Path<Named>,
+    Query(how): Query<Deletion>,
+) -> Result<StatusCode, ApiError> {
+    let place = Place::from(named);
+    let row = match app.site.workspaces.at(&who.0, &place, action::WORKSPACES_DELETE).await {
+        Ok(row) => row,
+        Err(ControlError::NotFound { .. }) => return Ok(StatusCode::NO_CONTENT),
+        Err(error) => return Err(control_error(&error)),
+    };
+    let force = how.force.is_some_and(|force| force.eq_ignore_ascii_case("true"));
+    app.site.shredder.delete(&who.0, row, force).await.map_err(|error| control_error(&error))?;
+    Ok(StatusCode::OK)
 }
 
 pub(super) async fn patch(
