@@ -148,3 +148,92 @@ pub(crate) fn carrier(
     let rows = Rows { intake: Arc::clone(intake), catalog: catalog.clone(), keys: Arc::clone(keys) };
     Ok(Carrier::new(Arc::clone(audit), Arc::clone(keys), Arc::new(rows), caller))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{SocketAddr, TcpListener};
+    use std::path::Path;
+
+    use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+    use serde_json::json;
+    use strongroom_keys::outbound::OutboundConfig;
+
+    use super::*;
+
+    const SECRET: &str = "a secret of the customer";
+
+    /// A receiver on loopback that answers each call with the next of these statuses, and hands over what came.
+    fn receiver(statuses: &'static [u16]) -> (SocketAddr, String, std::thread::JoinHandle<Vec<String>>) {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let tls = Arc::new(tls.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let heard = std::thread::spawn(move || {
+            let mut heard = Vec::new();
+            for status in statuses {
+                let (socket, _) = listener.accept().unwrap();
+                socket.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+                let mut stream = rustls::StreamOwned::new(rustls::ServerConnection::new(Arc::clone(&tls)).unwrap(), socket);
+                let (mut text, mut buffer) = (String::new(), [0; 4_096]);
+                loop {
+                    let n = stream.read(&mut buffer).unwrap();
+                    text.push_str(std::str::from_utf8(&buffer[..n]).unwrap());
+                    let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+                    let length =
+                        head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse::<usize>().ok());
+                    if body.len() >= length.unwrap_or(0) {
+                        break;
+                    }
+                }
+                write!(stream, "HTTP/1.1 {status} So\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+                stream.flush().unwrap();
+                heard.push(text);
+            }
+            heard
+        });
+        (address, made.cert.pem(), heard)
+    }
+
+    fn webhook(dir: &Path, url: &str, pem: Option<&str>, secret: &str) -> Result<Option<Arc<dyn Caller>>, ServeError> {
+        let world = World::real();
+        let file = dir.join("webhook.secret");
+        std::fs::write(&file, secret).unwrap();
+        let outbound = OutboundConfig { allow: vec!["127.0.0.1/32".to_owned()], ..OutboundConfig::default() };
+        let outbound = Outbound::open(&world, &outbound, &pem.into_iter().collect::<Vec<_>>()).unwrap();
+        Webhook::open(&world, &NoticesConfig { webhook: url.to_owned(), webhook_secret_file: file }, outbound)
+    }
+
+    #[tokio::test]
+    async fn a_notice_is_posted_with_a_signature_and_only_a_2xx_counts() {
+        let (address, pem, heard) = receiver(&[204, 500]);
+        let dir = tempfile::tempdir().unwrap();
+        let hook = webhook(dir.path(), &format!("https://{address}/hook"), Some(&pem), &format!("{SECRET}\n")).unwrap().unwrap();
+        let notice = json!({"Event": "key.expiring", "Details": {"days": 7}});
+        hook.call(&notice).await.unwrap();
+        assert_eq!(hook.call(&notice).await.unwrap_err(), "HTTP 500");
+        let heard = tokio::task::spawn_blocking(|| heard.join().unwrap()).await.unwrap();
+        let (head, body) = heard[0].split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("POST /hook ") && body == notice.to_string(), "{head}");
+        let line = head.lines().find_map(|line| line.strip_prefix("x-strongroom-signature: ")).unwrap();
+        let (at, signature) = line.strip_prefix("t=").unwrap().split_once(",v1=").unwrap();
+        // As a receiver checks it.
+        let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
+        mac.update(format!("{at}.{body}").as_bytes());
+        mac.verify_slice(&hex::decode(signature).unwrap()).unwrap();
+        // Nobody listens any more, and nobody is trusted who is not known.
+        assert_eq!(hook.call(&notice).await.unwrap_err(), "ConnectionRefused");
+    }
+
+    #[test]
+    fn a_webhook_without_tls_or_with_a_short_secret_is_refused_at_start() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(webhook(dir.path(), "", None, "").unwrap().is_none());
+        for (url, secret) in [("http://hook.example/", SECRET), ("nonsense", SECRET), ("https://hook.example/", "short")] {
+            assert!(webhook(dir.path(), url, None, secret).is_err(), "{url}");
+        }
+    }
+}

@@ -251,3 +251,76 @@ async fn events_name_whoever_is_being_served() {
     let long = event.with("text", "x".repeat(100_000)).to_json();
     assert!(long.len() < 1_000 && String::from_utf8(long).unwrap().contains("leftOut"));
 }
+
+/// Four records as the first build wrote them.
+const GOLDEN: &[u8] = include_bytes!("../../testdata/chain-v1.audit");
+
+fn golden() -> Vec<u8> {
+    let sim = SimWorld::new(2_026);
+    let (mmk, world) = (Mmk::from_bytes(ROOT), sim.world());
+    let mut text = Event::new(name::QUERY).workspace(strongroom_model::WorkspaceId::from_bytes([2; 16])).code("ok");
+    text.text = Some(SealedText {
+        account: strongroom_model::AccountId::from_bytes([3; 16]),
+        aek: AekId::from_bytes([9; 16]),
+        row: ObjectId::from_bytes([8; 16]),
+        cell: "AAECAw==".to_owned(),
+    });
+    let events = [
+        Event::new(name::CHAIN_BEGUN).with("generations", serde_json::json!({})),
+        Event::new(name::KEY_WRAPPED).cluster(CLUSTER).aek(AekId::from_bytes([9; 16]), 7).with("provider", "mmk"),
+        Event::new(name::KEY_EXPIRING).by(PrincipalId::from_bytes([1; 16])).once("expiry/v1/1/30"),
+        text,
+    ];
+    let (mut bytes, mut hash) = (Vec::new(), [0; 32]);
+    for (event, seq) in events.iter().zip(1..) {
+        let at_ms = 1_767_225_600_000 + i64::try_from(seq).unwrap();
+        hash = chain::write_record(&mmk, world.rng.as_ref(), &mut bytes, seq, &hash, at_ms, event);
+    }
+    bytes
+}
+
+/// Run once for a new format, by hand: `cargo test -p strongroom-control -- --ignored write_the_golden_chain`. Never overwrites.
+#[test]
+#[ignore = "writes testdata"]
+fn write_the_golden_chain() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/chain-v1.audit");
+    if std::fs::metadata(&path).is_ok_and(|meta| meta.len() == 0) {
+        std::fs::write(path, golden()).unwrap();
+    }
+}
+
+#[test]
+fn a_chain_of_the_first_build_reads_and_is_still_written_so() {
+    assert!(GOLDEN == golden(), "the bytes of the chain changed");
+    let mut records = Vec::new();
+    let walked = chain::walk(&Mmk::from_bytes(ROOT), GOLDEN, 1, Some([0; 32]), |record| records.push(record));
+    assert_eq!((walked.seq, walked.end, walked.broken), (4, GOLDEN.len() as u64, None));
+    assert_eq!((records[1].at_ms, records[1].event.generation), (1_767_225_600_002, Some(7)));
+    assert_eq!(records[2].event.once.as_deref(), Some("expiry/v1/1/30"));
+    assert_eq!(records[3].event.text.as_ref().unwrap().cell, "AAECAw==");
+}
+
+#[test]
+fn whatever_bytes_come_what_is_read_is_a_beginning_of_what_was_written() {
+    let sim = SimWorld::new(77);
+    let mmk = Mmk::from_bytes(ROOT);
+    let read = |bytes: &[u8]| {
+        let mut records = Vec::new();
+        chain::walk(&mmk, bytes, 1, Some([0; 32]), |record| records.push(record));
+        records
+    };
+    let whole = read(GOLDEN);
+    for _ in 0..400 {
+        let mut bytes = GOLDEN.to_vec();
+        let at = usize::try_from(sim.below(bytes.len() as u64)).unwrap();
+        match sim.below(4) {
+            0 => bytes[at] ^= 1 << sim.below(8),
+            1 => bytes.truncate(at),
+            2 => drop(bytes.drain(at..(at + 40).min(GOLDEN.len()))),
+            _ => bytes.splice(at..at, [0xff; 9]).for_each(drop),
+        }
+        let found = read(&bytes);
+        assert!(found.len() < whole.len() && whole.starts_with(&found));
+    }
+    assert!(read(&[0xff; 64]).is_empty());
+}
