@@ -38,6 +38,8 @@ fn a_revocation_stands_in_the_chain_with_its_evidence_and_comes_to_the_customers
     let mut environment = brisk().environment;
     environment.push(("STRONGROOM_AUDIT__QUERIES".to_owned(), "true".to_owned()));
     let mut site = Site::start_with(Start { environment, ..Start::default() });
+    site.know_vault("customers", &vault);
+    vault.create_key("payroll");
     let cluster = site.locked_cluster("shop-cluster", &vault, "payroll");
     site.create_workspace("shop");
     site.link("shop", &cluster).unwrap();
@@ -81,7 +83,7 @@ fn a_revocation_stands_in_the_chain_with_its_evidence_and_comes_to_the_customers
     let evidence: Value = site.request(Method::GET, &format!("/v1/clusters/{}/evidence", cluster.name)).send().unwrap().json().unwrap();
     let evidence = evidence["value"].as_array().unwrap().last().unwrap().clone();
     assert_eq!((&evidence["code"], &evidence["why"], &evidence["keysWiped"]), (&json!("KeyDisabled"), &json!("Revoked"), &json!(1)));
-    assert_eq!(evidence["memoryRowsDropped"], json!(50), "{evidence}");
+    assert!(evidence["memoryRowsDropped"].as_u64().unwrap() >= 50, "and rows of the chain's own: {evidence}");
     assert!(evidence["givenBackMs"].as_i64().unwrap() > evidence["atMs"].as_i64().unwrap());
     let page = site.cli(&["key", "evidence", "--cluster", &cluster.name]);
     assert!(page.status.success() && String::from_utf8_lossy(&page.stdout).contains("taken away      gate in"), "{page:?}");
@@ -96,7 +98,7 @@ fn a_revocation_stands_in_the_chain_with_its_evidence_and_comes_to_the_customers
     let rows = count("StrongroomAudit", "Event == 'state.changed'");
     assert_eq!(rows[0], rows[1], "each once");
     assert_eq!(count("StrongroomNotices", "Event == 'state.changed'"), rows);
-    let (_, body) = site.ask("shop", "StrongroomAudit | where Event == 'query.run' and isnotempty(QueryText) | take 1 | project QueryText");
+    let (_, body) = site.ask("shop", "StrongroomAudit | where Event == 'query.run' and QueryText startswith 'App | where' | take 1 | project QueryText");
     assert!(body["tables"][0]["rows"][0][0].as_str().unwrap_or_default().contains(canary.text()), "{body}");
     for table in ["StrongroomAudit", "StrongroomNotices"] {
         let (status, body) = site.send("shop", table, "{\"Event\":\"made.up\"}\n".to_owned());
