@@ -212,9 +212,10 @@ fn page(record: &Value) -> String {
         (0, _) => "other versions  not known: the vault did not list them".to_owned(),
         _ => format!("other versions  enabled when the vault last listed them: {}", others.join(", ")),
     });
-    lines.push(match record["givenBackMs"].is_null() {
-        true => "given back      not yet".to_owned(),
-        false => format!("given back      {}", when(&record["givenBackMs"])),
+    lines.push(if record["givenBackMs"].is_null() {
+        "given back      not yet".to_owned()
+    } else {
+        format!("given back      {}", when(&record["givenBackMs"]))
     });
     lines.join("\n")
 }

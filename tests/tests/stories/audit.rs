@@ -98,7 +98,8 @@ fn a_revocation_stands_in_the_chain_with_its_evidence_and_comes_to_the_customers
     let rows = count("StrongroomAudit", "Event == 'state.changed'");
     assert_eq!(rows[0], rows[1], "each once");
     assert_eq!(count("StrongroomNotices", "Event == 'state.changed'"), rows);
-    let (_, body) = site.ask("shop", "StrongroomAudit | where Event == 'query.run' and QueryText startswith 'App | where' | take 1 | project QueryText");
+    let (_, body) = site
+        .ask("shop", "StrongroomAudit | where Event == 'query.run' and QueryText startswith 'App | where' | take 1 | project QueryText");
     assert!(body["tables"][0]["rows"][0][0].as_str().unwrap_or_default().contains(canary.text()), "{body}");
     for table in ["StrongroomAudit", "StrongroomNotices"] {
         let (status, body) = site.send("shop", table, "{\"Event\":\"made.up\"}\n".to_owned());

@@ -123,7 +123,7 @@ pub(super) fn recover(world: &World, mmk: &Mmk, dir: &Path, head: Option<Head>) 
         break (first, bytes, walked, records);
     };
     if walked.seq < head.seq {
-        return Err(AuditError::damaged(missing(&walked.broken, walked.seq, head.seq)));
+        return Err(AuditError::damaged(missing(walked.broken, walked.seq, head.seq)));
     }
     if let Some(record) = records.iter().find(|record| record.seq == head.seq)
         && record.hash != head.hash
@@ -152,7 +152,7 @@ pub(super) fn recover(world: &World, mmk: &Mmk, dir: &Path, head: Option<Head>) 
     })
 }
 
-pub(super) fn missing(broken: &Option<Broken>, last: u64, head: u64) -> String {
+pub(super) fn missing(broken: Option<Broken>, last: u64, head: u64) -> String {
     match broken {
         Some(broken) => format!("record {} {}; there were {head}", last + 1, broken.text()),
         None => format!("records {} to {head} are missing at its end", last + 1),

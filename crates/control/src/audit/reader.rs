@@ -242,7 +242,7 @@ impl AuditReader {
             (previous, last) = (walked.hash, (walked.seq, walked.hash));
         }
         if last.0 < head.seq {
-            problem(&mut report, missing(&None, last.0, head.seq));
+            problem(&mut report, missing(None, last.0, head.seq));
         }
         report.last = last.0;
         report.hash = last.1.map(|hash| chain::hex(&hash)).unwrap_or_default();
