@@ -283,7 +283,7 @@ fn told(event: &'static str, row: &PrincipalRow) -> Event {
     let event = Event::new(event).with("principal", row.id.to_string()).with("name", row.name.as_str()).with("role", row.role.as_str());
     match row.scope {
         Scope::Workspace(workspace) => event.workspace(workspace),
-        _ => event.with("expiresMs", row.expires_ms),
+        Scope::All => event.with("expiresMs", row.expires_ms),
     }
 }
 

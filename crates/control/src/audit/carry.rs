@@ -36,6 +36,9 @@ const REST: Duration = Duration::from_secs(5);
 /// Calls about one record before it is given up, each twice as long after the one before.
 const CALLS_MAX: u32 = 8;
 
+/// Where records go, and to whom: a workspace, or a cluster.
+type Target = (AuditSink, [u8; 16]);
+
 /// Why a row was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotTaken {
@@ -77,7 +80,7 @@ pub struct Carrier {
     /// `None`: nobody is to be called.
     caller: Option<Arc<dyn Caller>>,
     /// Targets that were away, and until when they are left alone; for calls, how often it was tried.
-    resting: Mutex<HashMap<(AuditSink, [u8; 16]), (BootTime, u32)>>,
+    resting: Mutex<HashMap<Target, (BootTime, u32)>>,
 }
 
 impl Carrier {

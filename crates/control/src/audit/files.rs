@@ -139,7 +139,9 @@ pub(super) fn recover(world: &World, mmk: &Mmk, dir: &Path, head: Option<Head>) 
         file.set_len(walked.end).and_then(|()| file.sync_all()).map_err(AuditError::disk("cutting off a torn end"))?;
     }
     let mut generations = head.generations.clone();
-    records.iter().for_each(|record| raise(&mut generations, &record.event));
+    for record in &records {
+        raise(&mut generations, &record.event);
+    }
     let errands = records.iter().filter(|record| record.seq > head.seq).map(|record| errand(first, record)).collect();
     let hash: Hash = walked.hash.unwrap_or(head.hash);
     Ok(Recovered {

@@ -71,7 +71,7 @@ impl Writer {
         let written = written.map_err(|_| std::io::Error::other("the write panicked")).and_then(|written| written);
         let open = match written {
             Ok(open) => open,
-            Err(source) => return self.failed(messages, lost, source),
+            Err(source) => return self.failed(messages, lost, source.kind()),
         };
         if batch.fresh {
             self.files.push_back(first);
@@ -125,8 +125,8 @@ impl Writer {
     }
 
     /// Nothing of it is in the chain: whoever waits is told, the others are counted.
-    fn failed(&mut self, messages: Vec<Message>, lost: u64, source: std::io::Error) {
-        tracing::error!(kind = ?source.kind(), events = messages.len(), "the audit chain cannot be written");
+    fn failed(&mut self, messages: Vec<Message>, lost: u64, kind: std::io::ErrorKind) {
+        tracing::error!(?kind, events = messages.len(), "the audit chain cannot be written");
         // What a file holds after a failed sync nobody knows: the chain goes on in another one.
         self.open = None;
         let mut gone = lost;
@@ -134,7 +134,7 @@ impl Writer {
             match message.done {
                 None => gone += 1,
                 Some(done) => {
-                    let source = std::io::Error::new(source.kind(), "the audit file could not be written");
+                    let source = std::io::Error::new(kind, "the audit file could not be written");
                     drop(done.send(Err(AuditError::Disk { doing: "writing it", source })));
                 }
             }
