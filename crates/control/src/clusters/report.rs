@@ -1,6 +1,7 @@
 //! How a cluster's key stands, with whose data hangs on it and what would be wiser.
 
 use strongroom_catalog::{ClusterRow, HoldingRow};
+use strongroom_keys::state::KeyState;
 
 use super::Clusters;
 use crate::ControlError;
@@ -64,6 +65,13 @@ fn advice(row: &ClusterRow, status: &KeyStatus) -> Vec<String> {
         advice.push(format!("no key of yours is set: `strongroom cluster set-key {}` sets one", row.name));
         return advice;
     };
+    if status.state == KeyState::Quarantined.as_str() {
+        advice.push(format!(
+            "the vault gave back another key than was wrapped, or an old key record was put back: somebody has to look into it; `strongroom \
+             key release --cluster {}` ends the quarantine if the vault proves every key then",
+            row.name
+        ));
+    }
     let facts = status.kek.as_ref().and_then(|kek| kek.facts.as_ref());
     if let Some(version) = &key.version {
         advice.push(format!(
