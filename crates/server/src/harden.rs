@@ -2,12 +2,17 @@
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 
+/// Tests that look into the server's memory set it. Only builds with debug assertions heed it.
+const DUMPABLE: &str = "STRONGROOM_TEST_DUMPABLE";
+
 /// No core dumps, no ptrace by others, as many files as we may have, panics that print a place and no payload.
 pub(crate) fn process() {
     if let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
         tracing::warn!(%error, "core dumps could not be switched off");
     }
-    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+    if cfg!(debug_assertions) && std::env::var_os(DUMPABLE).is_some() {
+        tracing::warn!("the process stays readable for debuggers, as a test asked; no release does that");
+    } else if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
         tracing::warn!(%error, "the process could not be made undumpable");
     }
     let files = getrlimit(Resource::Nofile);

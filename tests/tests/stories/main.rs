@@ -13,6 +13,7 @@ mod lifecycle;
 mod lock;
 mod lock_crashes;
 mod lock_load;
+mod memory;
 mod tamper;
 mod walk;
 mod watchers;
