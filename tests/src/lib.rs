@@ -4,6 +4,7 @@
 //! Nothing here waits for a time to pass: it waits for things to happen, up to a bound.
 
 pub mod lock;
+pub mod memory;
 
 pub use strongroom_cli::scan;
 

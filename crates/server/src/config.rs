@@ -36,6 +36,7 @@ const OTHER_VARIABLES: &[&str] = &[
     "STRONGROOM_VAULT_ROOT",
     "STRONGROOM_VAULT_TOKEN",
     "STRONGROOM_CRASH_AT",
+    crate::harden::AGAIN,
 ];
 
 /// What `strongroom serve` was told on the command line. `None` leaves the file's or the environment's word.

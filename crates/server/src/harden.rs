@@ -1,13 +1,51 @@
-//! What the process takes from itself: core dumps, debuggers, talkative panics.
+//! What the process takes from itself: core dumps, debuggers, talkative panics, and what lies in memory that C code gave back.
+
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
+
+/// glibc's switch for filling memory that is given back, and what it is filled with.
+const PERTURB: (&str, &str) = ("glibc.malloc.perturb", "165");
+const TUNABLES: &str = "GLIBC_TUNABLES";
+/// Set in a process that was started again. A loader that does not let tunables through must not make it go on for ever.
+pub(crate) const AGAIN: &str = "STRONGROOM_STARTED_AGAIN";
+
+/// Starts this process's program again, in its place, with glibc's allocator filling whatever is freed. Our own allocator
+/// zeroes what Rust gives back; zstd, a C library, frees contexts with pieces of rows in them, and tunables are read at
+/// a program's start alone. Nothing is done where another allocator serves C, or where somebody has set the switch
+/// (`glibc.malloc.perturb=0` is off).
+///
+/// # Errors
+/// That the program could not be started again: this process goes on as it is.
+pub(crate) fn wipe_what_c_frees() -> io::Result<()> {
+    let set = std::env::var(TUNABLES).unwrap_or_default();
+    let chosen = set.split(':').any(|one| one.split('=').next() == Some(PERTURB.0));
+    if cfg!(not(all(target_os = "linux", target_env = "gnu"))) || chosen || std::env::var_os(AGAIN).is_some() {
+        return Ok(());
+    }
+    let own = format!("{}={}", PERTURB.0, PERTURB.1);
+    let tunables = if set.is_empty() { own } else { format!("{set}:{own}") };
+    let mut arguments = std::env::args_os();
+    let mut again = Command::new(std::env::current_exe()?);
+    if let Some(name) = arguments.next() {
+        again.arg0(name);
+    }
+    Err(again.args(arguments).env(TUNABLES, tunables).env(AGAIN, "1").exec())
+}
+
+/// Tests that look into the server's memory set it. Only builds with debug assertions heed it.
+const DUMPABLE: &str = "STRONGROOM_TEST_DUMPABLE";
 
 /// No core dumps, no ptrace by others, as many files as we may have, panics that print a place and no payload.
 pub(crate) fn process() {
     if let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
         tracing::warn!(%error, "core dumps could not be switched off");
     }
-    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+    if cfg!(debug_assertions) && std::env::var_os(DUMPABLE).is_some() {
+        tracing::warn!("the process stays readable for debuggers, as a test asked; no release does that");
+    } else if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
         tracing::warn!(%error, "the process could not be made undumpable");
     }
     let files = getrlimit(Resource::Nofile);

@@ -49,7 +49,11 @@ const HOUSEKEEPING: Duration = Duration::from_secs(10);
 /// [`ServeError`] saying which part did not start and what to do about it.
 pub fn run(options: &ServeOptions) -> Result<(), ServeError> {
     let config = config::load(options)?;
+    let wiping = harden::wipe_what_c_frees();
     prepare_process(&config.log);
+    if let Err(error) = wiping {
+        tracing::warn!(kind = ?error.kind(), "memory that C libraries give back is not wiped");
+    }
     crash::arm().map_err(ServeError::Failpoints)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
