@@ -17,6 +17,9 @@ pub enum BufferError {
     /// A bounded thing is at its bound. Nothing was written.
     #[error("{what} is at its limit of {limit}")]
     Overloaded { what: &'static str, limit: u64 },
+    /// The sealed buffer takes as much of the disk as it may. Nothing was written.
+    #[error("what waits sealed for customers' keys has reached its limit of {limit} bytes")]
+    SealedFull { limit: u64 },
     /// One record is larger than the log takes.
     #[error("a record of {bytes} bytes is over the limit of {limit}")]
     TooLarge { bytes: u64, limit: u64 },
@@ -67,7 +70,7 @@ impl BufferError {
             Self::Full { .. } => ErrorKind::Full,
             Self::Overloaded { .. } => ErrorKind::Overloaded,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
-            Self::SegmentFailed { .. } | Self::Refusing | Self::Closed | Self::NotReplayed { .. } | Self::Io { .. } => {
+            Self::SealedFull { .. } | Self::SegmentFailed { .. } | Self::Refusing | Self::Closed | Self::NotReplayed { .. } | Self::Io { .. } => {
                 ErrorKind::Unavailable
             }
             Self::Corrupt { .. } => ErrorKind::Corrupt,
@@ -87,6 +90,7 @@ impl BufferError {
             Self::Overloaded { .. } => "TooManyRequests",
             Self::TooLarge { .. } => "RequestTooLarge",
             Self::SegmentFailed { .. } | Self::Refusing | Self::Io { .. } => "StorageFailed",
+            Self::SealedFull { .. } => "KeyVaultUnavailable",
             Self::Closed | Self::NotReplayed { .. } => "ServiceUnavailable",
             Self::Corrupt { .. } => "IntegrityError",
             Self::Guard(error) => error.code(),
