@@ -70,9 +70,12 @@ impl BufferError {
             Self::Full { .. } => ErrorKind::Full,
             Self::Overloaded { .. } => ErrorKind::Overloaded,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
-            Self::SealedFull { .. } | Self::SegmentFailed { .. } | Self::Refusing | Self::Closed | Self::NotReplayed { .. } | Self::Io { .. } => {
-                ErrorKind::Unavailable
-            }
+            Self::SealedFull { .. }
+            | Self::SegmentFailed { .. }
+            | Self::Refusing
+            | Self::Closed
+            | Self::NotReplayed { .. }
+            | Self::Io { .. } => ErrorKind::Unavailable,
             Self::Corrupt { .. } => ErrorKind::Corrupt,
             Self::Guard(error) => error.kind(),
             Self::Seal(error) => error.kind(),

@@ -354,7 +354,8 @@ impl SealedLog {
     #[must_use]
     pub fn oldest_ms(&self, of: Option<(Epoch, Reason)>) -> Option<i64> {
         let segments = self.segments.lock();
-        let wanted = |segment: &&SealedSegment| of.is_none_or(|(epoch, why)| (segment.epoch.account, segment.reason) == (epoch.account, why));
+        let wanted =
+            |segment: &&SealedSegment| of.is_none_or(|(epoch, why)| (segment.epoch.account, segment.reason) == (epoch.account, why));
         segments.values().filter(wanted).map(SealedSegment::born_ms).min()
     }
 
@@ -412,11 +413,8 @@ impl SealedLog {
 
     fn unlink(&self, segment: ObjectId, keep: bool) -> io::Result<()> {
         let path = self.path(segment);
-        let done = if keep {
-            self.world.fs.rename(&path, &self.dir.join(format!("{segment}.damaged")))
-        } else {
-            self.world.fs.remove_file(&path)
-        };
+        let done =
+            if keep { self.world.fs.rename(&path, &self.dir.join(format!("{segment}.damaged"))) } else { self.world.fs.remove_file(&path) };
         match done {
             // A try before this one got as far as the name.
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -84,6 +84,12 @@ pub enum KeyError {
         /// The highest seen.
         highest: u64,
     },
+    /// The public key that rows are sealed to while this key is away is not its own.
+    #[error("rows for key {aek} would be sealed to another key")]
+    WrongBufferKey {
+        /// The key.
+        aek: AekId,
+    },
     /// A record that names other ids than its row.
     #[error("the record of key {aek} belongs to another key or account")]
     WrongRecord {
@@ -106,7 +112,7 @@ impl KeyError {
             Self::Objects(_) | Self::Shut { .. } | Self::NotLoaded { .. } => ErrorKind::Unavailable,
             Self::NoAccount { .. } | Self::NoSecret { .. } => ErrorKind::NotFound,
             Self::NotAllowed(_) | Self::ApprovalOver { .. } => Refused::KIND,
-            Self::NoKey { .. } | Self::Stale { .. } | Self::WrongRecord { .. } => ErrorKind::Corrupt,
+            Self::NoKey { .. } | Self::Stale { .. } | Self::WrongRecord { .. } | Self::WrongBufferKey { .. } => ErrorKind::Corrupt,
         }
     }
     /// The stable code clients see.
@@ -130,7 +136,7 @@ impl KeyError {
             Self::NoSecret { .. } => "WorkspaceKeyNotFound",
             Self::NotAllowed(refused) => refused.code,
             Self::ApprovalOver { .. } => "LockboxApprovalOver",
-            Self::NoKey { .. } | Self::Stale { .. } | Self::WrongRecord { .. } => "IntegrityError",
+            Self::NoKey { .. } | Self::Stale { .. } | Self::WrongRecord { .. } | Self::WrongBufferKey { .. } => "IntegrityError",
         }
     }
 }

@@ -66,8 +66,7 @@ impl SealedReader {
         let file = world.fs.open_read(path).map_err(BufferError::io("open a segment of the sealed buffer"))?;
         let mut tape = Tape::new(file).map_err(BufferError::io("read a segment of the sealed buffer"))?;
         let prefix = tape.bytes(0, PREFIX_LEN as u64).map_err(BufferError::io("read a segment of the sealed buffer"))?;
-        let (cipher, header) =
-            BufferCipher::reopen(mmk, prefix).map_err(|source| BufferError::Open { segment: segment.id, source })?;
+        let (cipher, header) = BufferCipher::reopen(mmk, prefix).map_err(|source| BufferError::Open { segment: segment.id, source })?;
         if header.object != segment.id || header.epoch() != segment.epoch {
             return Err(BufferError::Open { segment: segment.id, source: OpenError::WrongPlace { object: segment.id } });
         }
