@@ -12,10 +12,12 @@
 mod read;
 mod segment;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use strongroom_envelope::{BufferKey, KeyGuard, Mmk};
@@ -44,6 +46,8 @@ pub struct SealedConfig {
     pub segment_bytes: u64,
     /// The most of the disk that all segments take, in percent.
     pub disk_percent: u64,
+    /// How long after its beginning an outage's requests are still taken.
+    pub outage_max: Duration,
     /// Room kept free on disk, in bytes and in percent, as for the log.
     pub reserve_bytes: u64,
     /// See `reserve_bytes`.
@@ -59,6 +63,7 @@ impl Default for SealedConfig {
         Self {
             segment_bytes: 16 << 20,
             disk_percent: 20,
+            outage_max: Duration::from_hours(6),
             reserve_bytes: 2 << 30,
             reserve_percent: 2,
             group_records_max: 512,
@@ -76,6 +81,8 @@ pub struct SealedSegment {
     pub epoch: Epoch,
     /// Why it is there.
     pub reason: Reason,
+    /// Grows from segment to segment: what was taken earlier is read earlier.
+    pub number: u64,
     /// The longest that its rows may be kept, in days.
     pub retention_days: u32,
     /// Its bytes.
@@ -93,14 +100,16 @@ impl SealedSegment {
         self.id.unix_ms().and_then(|ms| i64::try_from(ms).ok()).unwrap_or_default()
     }
 
-    /// Whether everything in it is older than it may be kept.
-    #[must_use]
-    pub fn is_over(&self, now_ms: i64) -> bool {
-        let kept_ms = i64::from(self.retention_days).saturating_mul(86_400_000);
-        // A segment takes requests for as long as it is open, so its own age says nothing yet.
-        !self.open && self.born_ms().saturating_add(kept_ms) < now_ms
+    /// Whether everything in it is older than it may be kept, which is `days` or what its header says, whichever is longer.
+    fn is_over(&self, now_ms: i64, ahead: Duration, days: u32) -> bool {
+        let kept_ms = i64::from(days.max(self.retention_days)).saturating_mul(86_400_000);
+        let ahead_ms = i64::try_from(ahead.as_millis()).unwrap_or(i64::MAX).saturating_add(SEGMENT_AGE_MAX_MS);
+        self.born_ms().saturating_add(kept_ms).saturating_add(ahead_ms) < now_ms
     }
 }
+
+/// How long a segment takes requests: so long at most its rows are younger than its name says.
+const SEGMENT_AGE_MAX_MS: i64 = 3_600_000;
 
 /// A request that waits for the disk.
 #[derive(Debug)]
@@ -114,7 +123,7 @@ struct Pending {
 
 /// One (epoch, reason): a queue, and whoever empties it.
 #[derive(Debug)]
-struct Stream {
+pub(crate) struct Stream {
     epoch: Epoch,
     reason: Reason,
     queue: Mutex<Queue>,
@@ -145,7 +154,9 @@ pub struct SealedLog {
     config: SealedConfig,
     /// As many as there are epochs of customers' keys, twice.
     streams: Mutex<HashMap<(Epoch, Reason), Arc<Stream>>>,
-    segments: Mutex<BTreeMap<ObjectId, SealedSegment>>,
+    segments: Mutex<HashMap<ObjectId, SealedSegment>>,
+    /// What the next segment is numbered.
+    numbers: AtomicU64,
 }
 
 impl SealedLog {
@@ -161,7 +172,15 @@ impl SealedLog {
         if let Some(parent) = dir.parent() {
             world.fs.sync_dir(parent).map_err(BufferError::io("make the sealed buffer's directory durable"))?;
         }
-        let log = Self { world, dir: dir.to_owned(), mmk, config, streams: Mutex::default(), segments: Mutex::default() };
+        let log = Self {
+            world,
+            dir: dir.to_owned(),
+            mmk,
+            config,
+            streams: Mutex::default(),
+            segments: Mutex::default(),
+            numbers: AtomicU64::new(1),
+        };
         let entries = log.world.fs.read_dir(dir).map_err(BufferError::io("list the sealed buffer"))?;
         let mut said = Vec::new();
         for entry in entries {
@@ -169,6 +188,7 @@ impl SealedLog {
             match read::beginning(&log, id).map_err(BufferError::io("read a segment of the sealed buffer"))? {
                 Found::Whole(found, before) => {
                     said.extend(before);
+                    log.numbers.fetch_max(found.number + 1, Ordering::Relaxed);
                     log.segments.lock().insert(id, found);
                 }
                 Found::NeverFinished => log.unlink(id, false).map_err(BufferError::io("remove an unfinished segment"))?,
@@ -208,7 +228,7 @@ impl SealedLog {
     }
 
     /// Queues a request; says whether nobody is on the queue, which is then the caller's to empty.
-    fn enqueue(
+    pub(crate) fn enqueue(
         &self,
         epoch: Epoch,
         key: &BufferKey,
@@ -245,8 +265,19 @@ impl SealedLog {
         if space.free < reserve { Err(BufferError::Full { free: space.free, reserve }) } else { Ok(()) }
     }
 
+    /// Whether requests for `epoch` are still taken in an outage that began at `since_ms` or, if this process is younger than the
+    /// outage, with the first request that still waits. Milliseconds since 1970.
+    ///
+    /// # Errors
+    /// [`BufferError::OutageOver`].
+    pub fn check_outage(&self, epoch: Epoch, since_ms: i64, now_ms: i64) -> Result<(), BufferError> {
+        let since_ms = self.oldest_ms(Some((epoch, Reason::Outage))).map_or(since_ms, |oldest| oldest.min(since_ms));
+        let gone = Duration::from_millis(u64::try_from(now_ms.saturating_sub(since_ms)).unwrap_or(0));
+        if gone < self.config.outage_max { Ok(()) } else { Err(BufferError::OutageOver { limit: self.config.outage_max }) }
+    }
+
     /// Writes one group; whether there may be more. Blocking.
-    fn turn_of(&self, stream: &Stream) -> bool {
+    pub(crate) fn turn_of(&self, stream: &Stream) -> bool {
         // The lock is taken before the group leaves the queue: whoever gets it next knows that nothing is on its way.
         let mut writer = stream.writer.lock();
         let group = {
@@ -282,7 +313,11 @@ impl SealedLog {
             Err(_) => return fail(group, &|| BufferError::Full { free: 0, reserve: self.config.reserve_bytes }),
         }
         let retention_days = group.iter().map(|pending| pending.retention_days).max().unwrap_or_default();
-        let full = |open: &Open| open.offset() >= self.config.segment_bytes || retention_days > open.retention_days();
+        let now_ms = self.world.clock.wall().unix_ms();
+        let full = |open: &Open| {
+            let old = now_ms.saturating_sub(open.listed().born_ms()) >= SEGMENT_AGE_MAX_MS;
+            old || open.offset() >= self.config.segment_bytes || retention_days > open.retention_days()
+        };
         if writer.open.as_ref().is_some_and(full) {
             self.close(writer);
         }
@@ -341,7 +376,9 @@ impl SealedLog {
     /// Every segment on disk, oldest first.
     #[must_use]
     pub fn segments(&self) -> Vec<SealedSegment> {
-        self.segments.lock().values().copied().collect()
+        let mut segments: Vec<_> = self.segments.lock().values().copied().collect();
+        segments.sort_by_key(|segment| segment.number);
+        segments
     }
 
     /// Bytes of all segments.
@@ -391,16 +428,18 @@ impl SealedLog {
 
     /// Removes segments in which everything is older than it may be kept: needs no key. Which they were. Blocking.
     ///
+    /// Rows may lie `ahead` of their arrival; `longer` says the most days that were set for rows of a segment's epoch since it
+    /// was begun, 0 if none were.
+    ///
     /// # Errors
     /// [`BufferError::Io`]; the others are tried again next time.
-    pub fn expire(&self, now_ms: i64) -> Result<Vec<SealedSegment>, BufferError> {
-        // An open one that nothing came to for so long is closed first.
-        let long_open = |segment: &SealedSegment| SealedSegment { open: false, ..*segment }.is_over(now_ms);
-        for segment in self.segments().into_iter().filter(|segment| segment.open && long_open(segment)) {
-            self.finish(segment.epoch);
-        }
-        let over: Vec<_> = self.segments().into_iter().filter(|segment| segment.is_over(now_ms)).collect();
+    pub fn expire(&self, now_ms: i64, ahead: Duration, longer: &dyn Fn(&SealedSegment) -> u32) -> Result<Vec<SealedSegment>, BufferError> {
+        let over: Vec<_> = self.segments().into_iter().filter(|segment| segment.is_over(now_ms, ahead, longer(segment))).collect();
         for segment in &over {
+            if segment.open {
+                // Nothing came to it for so long; what comes now goes to another.
+                self.finish(segment.epoch);
+            }
             self.erase(segment.id)?;
             tracing::warn!(segment = %segment.id, account = %segment.epoch.account, bytes = segment.bytes, "sealed requests expired unread");
         }

@@ -145,9 +145,9 @@ fn shut(cluster: &str, why: Shut) -> String {
     match why {
         Shut::Revoked => format!(
             "The customer-managed key of cluster {cluster} is disabled, deleted or access to it was removed. Data sent now is not \
-             accepted. Re-enable the key to resume."
+             accepted, unless its workspace keeps or drops it while the key is revoked. Re-enable the key to resume."
         ),
-        Shut::AccessLost => format!("The key vault refuses the identity or network of cluster {cluster}. Data sent now is not accepted."),
+        Shut::AccessLost => format!("The key vault refuses the identity or network of cluster {cluster}. Data sent now is kept sealed."),
         Shut::Unavailable => {
             format!("The key vault of cluster {cluster} has not answered for longer than its key may be kept. Try again later.")
         }

@@ -14,6 +14,7 @@ mod lock;
 mod lock_crashes;
 mod lock_load;
 mod lockbox;
+mod outage;
 mod shred;
 mod tamper;
 mod walk;

@@ -31,10 +31,11 @@ pub(super) fn beginning(log: &SealedLog, id: ObjectId) -> io::Result<Found> {
     if let Ok(prefix) = <[u8; PREFIX_LEN]>::try_from(tape.bytes(0, PREFIX_LEN as u64)?)
         && let Ok((_, header)) = BufferCipher::reopen(&log.mmk, &prefix)
         && header.object == id
-        && let Some(note) = Note::parse(prefix[Header::LEN..][..NOTE_LEN].try_into().expect("32 bytes"))
+        && let Some(note) = Note::parse(prefix[Header::LEN..][..NOTE_LEN].try_into().expect("as long as a note"))
     {
         let (epoch, retention_days) = (header.epoch(), days(&header));
-        let segment = SealedSegment { id, epoch, reason: note.reason, retention_days, bytes, through: None, open: false };
+        let segment =
+            SealedSegment { id, epoch, reason: note.reason, number: note.number, retention_days, bytes, through: None, open: false };
         return Ok(Found::Whole(segment, note.before));
     }
     let records = tape.scan(0, |_| true)?.found.is_some();
@@ -127,6 +128,12 @@ impl SealedReader {
             return Err(self.corrupt("it was durable once: records behind it say so"));
         }
         Ok(None)
+    }
+
+    /// The error for a payload that its reader does not know.
+    #[must_use]
+    pub fn unknown(&self) -> BufferError {
+        self.corrupt("its payload is of no kind that this build knows")
     }
 
     fn corrupt(&self, why: &'static str) -> BufferError {

@@ -1,6 +1,7 @@
 //! One segment file of the sealed buffer while it is being written.
 
 use std::io::{self, IoSlice};
+use std::sync::atomic::Ordering;
 
 use strongroom_envelope::{BufferCipher, BufferKey, Header, ObjectKind, TAG_LEN};
 use strongroom_model::{Epoch, ObjectId, TableId, WorkspaceId};
@@ -11,8 +12,8 @@ use crate::wal::frame;
 
 /// What the names of segments end with.
 pub(super) const ENDING: &str = ".sealed";
-/// What stands between header and salt: reason, seven zeros, the segment before, how many of its records count.
-pub(super) const NOTE_LEN: usize = 32;
+/// What stands between header and salt: reason, seven zeros, number, the segment before, how many of its records count.
+pub(super) const NOTE_LEN: usize = 40;
 /// Bytes before the first record.
 pub(super) const PREFIX_LEN: usize = BufferCipher::prefix_len(NOTE_LEN);
 /// Before a payload: its length.
@@ -36,6 +37,8 @@ pub(super) fn frame_of(payload: &[u8]) -> Vec<u8> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Note {
     pub(super) reason: Reason,
+    /// Segments are read in the order of their numbers.
+    pub(super) number: u64,
     pub(super) before: Option<(ObjectId, u64)>,
 }
 
@@ -47,9 +50,10 @@ impl Note {
             Reason::Policy => 2,
         };
         if let Some((segment, through)) = self.before {
-            bytes[8..24].copy_from_slice(segment.as_bytes());
-            bytes[24..].copy_from_slice(&through.to_le_bytes());
+            bytes[16..32].copy_from_slice(segment.as_bytes());
+            bytes[32..].copy_from_slice(&through.to_le_bytes());
         }
+        bytes[8..16].copy_from_slice(&self.number.to_le_bytes());
         bytes
     }
 
@@ -60,9 +64,10 @@ impl Note {
             2 => Reason::Policy,
             _ => return None,
         };
-        let id = ObjectId::from_bytes(bytes[8..24].try_into().expect("16 bytes"));
-        let through = u64::from_le_bytes(bytes[24..].try_into().expect("8 bytes"));
-        Some(Self { reason, before: (id != ObjectId::NIL).then_some((id, through)) })
+        let number = u64::from_le_bytes(bytes[8..16].try_into().expect("8 bytes"));
+        let id = ObjectId::from_bytes(bytes[16..32].try_into().expect("16 bytes"));
+        let through = u64::from_le_bytes(bytes[32..].try_into().expect("8 bytes"));
+        Some(Self { reason, number, before: (id != ObjectId::NIL).then_some((id, through)) })
     }
 }
 
@@ -71,6 +76,7 @@ impl Note {
 pub(super) struct Open {
     header: Header,
     reason: Reason,
+    number: u64,
     file: Box<dyn FsFile>,
     cipher: BufferCipher,
     offset: u64,
@@ -89,7 +95,8 @@ impl Open {
     ) -> Result<Self, (ObjectId, io::Error)> {
         let (ms, random) = log.world.id_seed();
         let header = header(stream.epoch, retention_days, ObjectId::mint(ms, random));
-        let note = Note { reason: stream.reason, before };
+        let number = log.numbers.fetch_add(1, Ordering::Relaxed);
+        let note = Note { reason: stream.reason, number, before };
         let (cipher, prefix) = BufferCipher::create(&log.mmk, log.world.rng.as_ref(), &header, &note.to_bytes());
         let path = log.path(header.object);
         let made = (|| {
@@ -108,7 +115,7 @@ impl Open {
             (header.object, error)
         })?;
         let offset = prefix.len() as u64;
-        Ok(Self { header, reason: stream.reason, file, cipher, offset, synced: 0, previous: [0; TAG_LEN] })
+        Ok(Self { header, reason: stream.reason, number, file, cipher, offset, synced: 0, previous: [0; TAG_LEN] })
     }
 
     pub(super) fn id(&self) -> ObjectId {
@@ -132,6 +139,7 @@ impl Open {
             id: self.id(),
             epoch: self.header.epoch(),
             reason: self.reason,
+            number: self.number,
             retention_days: self.retention_days(),
             bytes: self.offset,
             through: None,
