@@ -200,8 +200,9 @@ impl SealedLog {
                 segment.through = Some(through);
             }
         }
-        if log.bytes() > 0 {
-            tracing::warn!(segments = log.segments.lock().len(), bytes = log.bytes(), "requests wait sealed for their customers' keys");
+        let (segments, bytes) = (log.segments().len(), log.bytes());
+        if segments > 0 {
+            tracing::warn!(segments, bytes, "requests wait sealed for their customers' keys");
         }
         Ok(Arc::new(log))
     }
