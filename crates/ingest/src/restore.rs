@@ -176,7 +176,7 @@ impl Intake {
         let mut part = Part::default();
         for request in requests {
             part.opened.requests += 1;
-            if self.deps.catalog.workspace(request.workspace).await?.is_none() {
+            if self.is_gone(request.workspace).await? {
                 tracing::warn!(workspace = %request.workspace, "rows of a workspace that is no longer there are not opened");
                 continue;
             }
@@ -229,6 +229,16 @@ impl Intake {
             }
         }
         Ok(part)
+    }
+
+    /// Whether a workspace is gone for good: one that was deleted and can be brought back is not.
+    async fn is_gone(&self, workspace: WorkspaceId) -> Result<bool, IngestError> {
+        if self.deps.catalog.workspace(workspace).await?.is_some() {
+            return Ok(false);
+        }
+        let now_ms = self.deps.world.clock.wall().unix_ms();
+        let deleted = self.deps.catalog.workspaces_deleted().await?;
+        Ok(!deleted.iter().any(|row| row.workspace.id == workspace && row.shred_ms > now_ms))
     }
 
     /// Whether a batch was taken before: in this part, or ever.
