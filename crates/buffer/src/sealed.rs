@@ -111,6 +111,9 @@ impl SealedSegment {
 /// How long a segment takes requests: so long at most its rows are younger than its name says.
 const SEGMENT_AGE_MAX_MS: i64 = 3_600_000;
 
+/// Comes when a request is durable, or will never be.
+type Answer = oneshot::Receiver<Result<(), BufferError>>;
+
 /// A request that waits for the disk.
 #[derive(Debug)]
 struct Pending {
@@ -236,7 +239,7 @@ impl SealedLog {
         reason: Reason,
         retention_days: u32,
         payload: &[u8],
-    ) -> Result<(Arc<Stream>, oneshot::Receiver<Result<(), BufferError>>, bool), BufferError> {
+    ) -> Result<(Arc<Stream>, Answer, bool), BufferError> {
         self.check_room(payload.len() as u64)?;
         let stream = {
             let mut streams = self.streams.lock();
@@ -305,7 +308,9 @@ impl SealedLog {
         let fail = |group: Vec<Pending>, why: &dyn Fn() -> BufferError| {
             metrics::counter!("buffer_refused_total", "code" => why().code()).increment(group.len() as u64);
             // Nobody waiting any more is no error: the caller was dropped.
-            group.into_iter().for_each(|pending| drop(pending.done.send(Err(why()))));
+            for pending in group {
+                drop(pending.done.send(Err(why())));
+            }
         };
         let more: u64 = group.iter().map(|pending| pending.frame.len() as u64).sum();
         match self.check_room(more) {
@@ -344,7 +349,9 @@ impl SealedLog {
                     listed.bytes = bytes;
                 }
                 metrics::counter!("buffer_sealed_requests_total").increment(group.len() as u64);
-                group.into_iter().for_each(|pending| drop(pending.done.send(Ok(()))));
+                for pending in group {
+                    drop(pending.done.send(Ok(())));
+                }
             }
             Err(error) => {
                 tracing::error!(%segment, kind = ?error.kind(), "a segment of the sealed buffer failed and is given up");

@@ -97,8 +97,8 @@ impl SealedReader {
         let expect = self.expect;
         let found = self.tape.record(self.offset, 0).map_err(io)?.filter(|(head, _)| head.seq == expect);
         let Some((head, bytes)) = found else { return self.end() };
-        let (rest, tag) = bytes.split_last_chunk::<TAG_LEN>().expect("a record ends with a tag");
-        let (mut text, tag) = (rest[HEAD_LEN..].to_vec(), *tag);
+        let Some((rest, tag)) = bytes.split_last_chunk::<TAG_LEN>() else { return self.end() };
+        let (mut text, tag) = (rest.get(HEAD_LEN..).unwrap_or_default().to_vec(), *tag);
         let Head { seq, synced_through, .. } = head;
         let changed = "its checksum is right and its tag is not: somebody changed it";
         if self.cipher.prove_record(seq, synced_through, &self.previous, &mut text, &tag).is_err() {
