@@ -37,8 +37,10 @@ impl Away {
     /// The error itself, if it says something else.
     pub(crate) fn lease_over(error: IngestError, now_ms: i64) -> Result<Self, IngestError> {
         let guard = match &error {
-            IngestError::Key(KeyError::Guard(guard)) | IngestError::Buffer(BufferError::Guard(guard)) => *guard,
-            IngestError::Open(OpenError::Guard(guard)) | IngestError::Seal(SealError::Guard(guard)) => *guard,
+            IngestError::Key(KeyError::Guard(guard))
+            | IngestError::Buffer(BufferError::Guard(guard))
+            | IngestError::Open(OpenError::Guard(guard))
+            | IngestError::Seal(SealError::Guard(guard)) => *guard,
             _ => return Err(error),
         };
         if !matches!(guard, GuardError::Expired { .. }) {

@@ -14,7 +14,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use strongroom_buffer::{BatchMark, Buffer, BufferError, Record, SealedLog};
 use strongroom_catalog::{Catalog, WriterEpoch};
-use strongroom_envelope::{CellPlace, Header, KeyGuard, open_cell};
+use strongroom_envelope::{CellPlace, Header, KeyGuard, OpenError, SealError, open_cell};
 use strongroom_keys::{KeyError, KeyRing, Purpose};
 use strongroom_model::{AccountId, Column, Epoch, ObjectId, TableId, TableName, TableSchema, WhileRevoked, WorkspaceId};
 use strongroom_store::BlockStore;
@@ -365,7 +365,7 @@ impl Intake {
     pub(crate) async fn decode(&self, body: &Bytes, base: &Arc<Versioned>, format: &Decoding) -> Result<Decoded, IngestError> {
         let (body, base, format, mut limits) = (body.clone(), base.clone(), format.clone(), self.config.limits.clone());
         if format.checked {
-            limits = without_bounds(limits);
+            without_bounds(&mut limits);
         }
         self.on_decoder(body.len() <= INLINE_BYTES, move || {
             let options = DecodeOptions {
@@ -567,25 +567,20 @@ impl Decoding {
 }
 
 /// Bounds that refuse nothing; those that shape a table's columns stay.
-fn without_bounds(limits: RequestLimits) -> RequestLimits {
-    RequestLimits {
-        record_bytes_max: usize::MAX,
-        cells_max: usize::MAX,
-        windows_max: usize::MAX,
-        rejected_records_max: usize::MAX,
-        ..limits
-    }
+fn without_bounds(limits: &mut RequestLimits) {
+    let bounds = [&mut limits.record_bytes_max, &mut limits.cells_max, &mut limits.windows_max, &mut limits.rejected_records_max];
+    bounds.into_iter().for_each(|bound| *bound = usize::MAX);
 }
 
 /// Whether it says that a key is away, and so that nothing was logged.
 fn is_away(error: &IngestError) -> bool {
-    match error {
-        IngestError::Key(KeyError::Shut { .. } | KeyError::Guard(_) | KeyError::NotLoaded { .. }) => true,
-        IngestError::Buffer(BufferError::Guard(_) | BufferError::NotReplayed { .. }) => true,
-        IngestError::Open(error) => matches!(error, strongroom_envelope::OpenError::Guard(_)),
-        IngestError::Seal(error) => matches!(error, strongroom_envelope::SealError::Guard(_)),
-        _ => false,
-    }
+    matches!(
+        error,
+        IngestError::Key(KeyError::Shut { .. } | KeyError::Guard(_) | KeyError::NotLoaded { .. })
+            | IngestError::Buffer(BufferError::Guard(_) | BufferError::NotReplayed { .. })
+            | IngestError::Open(OpenError::Guard(_))
+            | IngestError::Seal(SealError::Guard(_))
+    )
 }
 
 /// Notes about bad records, one a line.

@@ -320,20 +320,20 @@ fn story(seed: u64, lying: bool) -> Result<(), String> {
     site.sim.fs().lie_about_syncs(false);
     site.sim.fs().heal();
     let log = start(false)?;
-    let mut seen = BTreeSet::new();
+    let mut there = BTreeSet::new();
     for of in [1, 2] {
         for bytes in read(&log, &guard(of)).map_err(|error| format!("not read: {error}"))? {
             let text = String::from_utf8(bytes.clone()).map_err(|_| "torn".to_owned())?;
             let n: u64 = text.split(' ').nth(1).and_then(|n| n.parse().ok()).ok_or("torn")?;
-            if payload(n) != bytes || !seen.insert(n) {
+            if payload(n) != bytes || !there.insert(n) {
                 return Err(format!("request {n} is there in part or twice"));
             }
         }
     }
-    if let Some(n) = acked.iter().find(|n| !seen.contains(n)) {
+    if let Some(n) = acked.iter().find(|n| !there.contains(n)) {
         return Err(format!("acked request {n} is lost"));
     }
-    if let Some(n) = seen.iter().find(|n| !acked.contains(n) && !unknown.contains(n)) {
+    if let Some(n) = there.iter().find(|n| !acked.contains(n) && !unknown.contains(n)) {
         return Err(format!("request {n} came from nowhere (refused: {})", gone.contains(n)));
     }
     let shown = site.sim.fs().files().iter().any(|(_, bytes)| bytes.windows(6).any(|part| part == b"canary"));

@@ -32,13 +32,12 @@ impl KeyRing {
     pub(super) async fn prove_buffer_key(&self, epoch: Epoch, aek: &Aek) -> Result<(), KeyError> {
         let derived = aek.buffer_key();
         // Read each time: what lies in the catalog is what a restart would seal to.
-        let found = match self.catalog.buffer_key(epoch.aek).await? {
-            Some(cell) => self.mmk.open_buffer_key(epoch, &cell)?,
-            None => {
-                let cell = self.mmk.seal_buffer_key(self.world.rng.as_ref(), epoch, &derived);
-                self.catalog.buffer_key_put(epoch.aek, &cell).await?;
-                derived
-            }
+        let found = if let Some(cell) = self.catalog.buffer_key(epoch.aek).await? {
+            self.mmk.open_buffer_key(epoch, &cell)?
+        } else {
+            let cell = self.mmk.seal_buffer_key(self.world.rng.as_ref(), epoch, &derived);
+            self.catalog.buffer_key_put(epoch.aek, &cell).await?;
+            derived
         };
         if found != derived {
             tracing::error!(aek = %epoch.aek, account = %epoch.account, "rows would be sealed to a key that is not this AEK's");

@@ -371,10 +371,10 @@ mod customers {
             }
             catalog.buffer_key_put(epoch.aek, &cell).await.unwrap();
             let objects = Arc::clone(&it.site.objects) as Arc<dyn ObjectStore>;
-            let ring = KeyRing::open(it.site.world.clone(), catalog, objects, Arc::new(Mmk::from_bytes(it.site.root))).await.unwrap();
-            let refused = ring.poll(it.account, &it.vault, 0, LEASE).await.unwrap_err();
+            let other = KeyRing::open(it.site.world.clone(), catalog, objects, Arc::new(Mmk::from_bytes(it.site.root))).await.unwrap();
+            let refused = other.poll(it.account, &it.vault, 0, LEASE).await.unwrap_err();
             assert_eq!((refused.code(), refused.kind()), ("IntegrityError", ErrorKind::Corrupt), "{refused}");
-            assert!(ring.epoch_guard(epoch).await.is_err(), "and no guard is made");
+            assert!(other.epoch_guard(epoch).await.is_err(), "and no guard is made");
         }
         // One from before there were such keys gets its own at the first unwrap.
         let none = Catalog::memory(it.site.world.clone()).await.unwrap();
@@ -385,10 +385,10 @@ mod customers {
             }
         }
         let objects = Arc::clone(&it.site.objects) as Arc<dyn ObjectStore>;
-        let ring = KeyRing::open(it.site.world.clone(), none, objects, Arc::new(Mmk::from_bytes(it.site.root))).await.unwrap();
-        assert!(ring.buffer_key(it.account).await.is_err());
-        ring.poll(it.account, &it.vault, 0, LEASE).await.unwrap();
-        assert_eq!(ring.buffer_key(it.account).await.unwrap(), (epoch, key));
+        let other = KeyRing::open(it.site.world.clone(), none, objects, Arc::new(Mmk::from_bytes(it.site.root))).await.unwrap();
+        assert!(other.buffer_key(it.account).await.is_err());
+        other.poll(it.account, &it.vault, 0, LEASE).await.unwrap();
+        assert_eq!(other.buffer_key(it.account).await.unwrap(), (epoch, key));
     }
 
     impl Customer {
