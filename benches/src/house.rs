@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use futures::TryStreamExt;
-use strongroom_buffer::{Buffer, BufferConfig};
+use strongroom_buffer::{Buffer, BufferConfig, SealedConfig, SealedLog};
 use strongroom_catalog::{BlockRow, Catalog, TableRow, WorkspaceRow};
 use strongroom_envelope::{Header, KeyGuard, Mmk, ObjectKind, open};
 use strongroom_ingest::{Encoding, Format, IngestConfig, IngestDeps, IngestRequest, Intake, OnError};
@@ -110,6 +110,8 @@ impl House {
             catalog: catalog.clone(),
             keys: Arc::clone(&keys),
             buffer: Arc::clone(&buffer),
+            sealed: SealedLog::open(world.clone(), &dir.join("sealed"), Arc::clone(&mmk), SealedConfig::default())
+                .expect("a sealed buffer"),
             blocks: Arc::clone(&blocks),
             writer,
         };

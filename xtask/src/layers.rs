@@ -13,6 +13,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("aes-gcm", &["envelope"]),
     ("chacha20poly1305", &["envelope"]),
     ("hkdf", &["envelope"]),
+    ("hpke", &["envelope"]),
     ("moka", &["store", "query", "server"]),
     ("sqlx", &["catalog"]),
     ("simd-json", &["ingest", "query"]),

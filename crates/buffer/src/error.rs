@@ -17,6 +17,12 @@ pub enum BufferError {
     /// A bounded thing is at its bound. Nothing was written.
     #[error("{what} is at its limit of {limit}")]
     Overloaded { what: &'static str, limit: u64 },
+    /// The sealed buffer takes as much of the disk as it may. Nothing was written.
+    #[error("what waits sealed for customers' keys has reached its limit of {limit} bytes")]
+    SealedFull { limit: u64 },
+    /// The outage has lasted longer than requests are buffered. Nothing was written.
+    #[error("the key vault has been away for longer than the {} minutes for which requests are kept", limit.as_secs() / 60)]
+    OutageOver { limit: std::time::Duration },
     /// One record is larger than the log takes.
     #[error("a record of {bytes} bytes is over the limit of {limit}")]
     TooLarge { bytes: u64, limit: u64 },
@@ -67,9 +73,13 @@ impl BufferError {
             Self::Full { .. } => ErrorKind::Full,
             Self::Overloaded { .. } => ErrorKind::Overloaded,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
-            Self::SegmentFailed { .. } | Self::Refusing | Self::Closed | Self::NotReplayed { .. } | Self::Io { .. } => {
-                ErrorKind::Unavailable
-            }
+            Self::SealedFull { .. }
+            | Self::OutageOver { .. }
+            | Self::SegmentFailed { .. }
+            | Self::Refusing
+            | Self::Closed
+            | Self::NotReplayed { .. }
+            | Self::Io { .. } => ErrorKind::Unavailable,
             Self::Corrupt { .. } => ErrorKind::Corrupt,
             Self::Guard(error) => error.kind(),
             Self::Seal(error) => error.kind(),
@@ -87,6 +97,7 @@ impl BufferError {
             Self::Overloaded { .. } => "TooManyRequests",
             Self::TooLarge { .. } => "RequestTooLarge",
             Self::SegmentFailed { .. } | Self::Refusing | Self::Io { .. } => "StorageFailed",
+            Self::SealedFull { .. } | Self::OutageOver { .. } => "KeyVaultUnavailable",
             Self::Closed | Self::NotReplayed { .. } => "ServiceUnavailable",
             Self::Corrupt { .. } => "IntegrityError",
             Self::Guard(error) => error.code(),

@@ -2,7 +2,8 @@
 //!
 //! A record is sealed, written and synced before its rows become visible, and visible before it is acked. Nothing of
 //! a row reaches the disk but as ciphertext. Who may write, what a table is and when to flush are not known here.
-//! Start at [`Buffer`]; the bytes are in `docs/formats/wal.md`.
+//! Start at [`Buffer`]; the bytes are in `docs/formats/wal.md`. What comes while a key is away goes to the [`SealedLog`], which
+//! has no memtables.
 //!
 //! ```text
 //! append ─encode─▶ queue ─┐ one writer per epoch: seal, write, fdatasync          ┌▶ snapshot (queries)
@@ -15,6 +16,7 @@ mod conform;
 mod error;
 mod fuzz;
 mod memtable;
+mod sealed;
 mod wal;
 
 use arrow::array::RecordBatch;
@@ -27,6 +29,7 @@ pub use conform::conform;
 pub use error::BufferError;
 pub use fuzz::fuzz_replay;
 pub use memtable::windows_of;
+pub use sealed::{Reason, SealedConfig, SealedLog, SealedReader, SealedSegment};
 
 /// What makes a batch id be answered once: kept with the rows it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@ mod golden;
 mod memory;
 mod power;
 mod replay;
+mod sealed;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;

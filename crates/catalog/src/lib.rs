@@ -15,6 +15,7 @@ mod ageing;
 mod audit;
 mod batches;
 mod blocks;
+mod buffered;
 mod checks;
 mod clusters;
 mod columns;
@@ -48,8 +49,9 @@ pub use rows::clusters::{
 };
 pub use rows::lockbox::{LockboxRow, LockboxState, TablePlan};
 pub use rows::{
-    AccountRow, AekRow, BatchRow, BlockRow, BlockState, Candidate, CompactionCommit, DeletedRow, FlushCommit, LiveBlock, PendingBlock,
-    PrincipalRow, SMALL_BLOCK_BYTES, SchemaRow, Scope, SecretRow, SegmentRow, TableRow, TableSnapshot, WorkspaceRow, WriterEpoch,
+    AccountRow, AekRow, AwayRow, BatchRow, BlockRow, BlockState, BufferedCommit, Candidate, CompactionCommit, DeletedRow, FlushCommit,
+    LiveBlock, PendingBlock, PrincipalRow, SMALL_BLOCK_BYTES, SchemaRow, Scope, SecretRow, SegmentRow, TableRow, TableSnapshot,
+    WorkspaceRow, WriterEpoch,
 };
 pub use shred::ShredCommit;
 

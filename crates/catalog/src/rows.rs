@@ -364,3 +364,35 @@ pub struct SegmentRow {
     /// Birth, milliseconds since 1970.
     pub created_ms: i64,
 }
+
+/// Part of a segment of the sealed buffer, ready to be made durable as blocks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BufferedCommit {
+    /// The segment.
+    pub segment: ObjectId,
+    /// Its records up to here are in these blocks, or in those of earlier commits.
+    pub through: u64,
+    /// The epoch of segment and blocks.
+    pub epoch: Epoch,
+    /// The blocks, by table.
+    pub tables: Vec<(TableId, Vec<LiveBlock>)>,
+    /// The batch ids of the records.
+    pub batches: Vec<BatchRow>,
+}
+
+/// What became of requests that came while a key was away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AwayRow {
+    /// Whose.
+    pub workspace: WorkspaceId,
+    /// For which table; NIL for one that is not there.
+    pub table: TableId,
+    /// Requests that were not taken.
+    pub refused: u64,
+    /// Rows that were kept sealed.
+    pub sealed: u64,
+    /// Rows that were thrown away.
+    pub dropped: u64,
+    /// When the last of them came, milliseconds since 1970.
+    pub last_ms: i64,
+}

@@ -76,6 +76,18 @@ enum What {
         /// Its name or id
         name: String,
     },
+    /// Says what is done with new rows while the customer's key is revoked
+    ///
+    /// `refuse` (unless set otherwise): nothing is taken and who sends is told so; agents keep what they have and try again.
+    /// `seal`: rows are taken and sealed so that nobody can read them before the key is back. `drop`: rows are taken and thrown
+    /// away, and counted. While a vault merely does not answer, rows are kept sealed whatever is set here.
+    SetPolicy {
+        /// Its name or id
+        name: String,
+        /// refuse, seal or drop
+        #[arg(long, value_name = "WHAT", value_parser = ["refuse", "seal", "drop"])]
+        while_revoked: String,
+    },
     /// Unlinks a workspace from its cluster: what it gets from then on is under the provider's key. Needs no key
     Unlink {
         /// Its name or id
@@ -126,6 +138,10 @@ impl Workspace {
                 arm.run(request, &format!("link of {workspace} to {cluster}"), *no_wait).await?;
                 show(&arm, name).await?
             }
+            What::SetPolicy { name, while_revoked } => {
+                let body = json!({"cmkIngestPolicy": while_revoked});
+                client.json(client.request(Method::PATCH, &["v1", "workspaces", name]).json(&body)).await?
+            }
             What::Unlink { name, no_wait } => {
                 let (arm, workspace) = at(client, name).await?;
                 let request = arm.call(Method::DELETE, &["workspaces", &workspace, "linkedServices", "cluster"]);
@@ -166,5 +182,6 @@ const FIELDS: &[Field] = &[
     Field("Region", |row| row["region"].clone()),
     Field("Retention", |row| row["retentionInDays"].as_u64().map_or(Value::Null, |days| format!("{days} d").into())),
     Field("Cluster", |row| row["cluster"].clone()),
+    Field("While revoked", |row| row["cmkIngestPolicy"].clone()),
     Field("Created", |row| output::date(&row["createdMs"])),
 ];

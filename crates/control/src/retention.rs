@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use strongroom_buffer::{Buffer, Purged};
+use strongroom_buffer::{Buffer, Purged, SealedLog};
 use strongroom_catalog::Catalog;
 use strongroom_model::Epoch;
 use strongroom_store::BlockStore;
@@ -44,6 +44,8 @@ pub struct Retention {
     sweep: Sweep,
     /// The log, and how far ahead of their arrival its rows may lie.
     log: Option<(Arc<Buffer>, Duration)>,
+    /// Requests that wait sealed for their key, and likewise.
+    sealed: Option<(Arc<SealedLog>, Duration)>,
     config: ControlConfig,
     last: Mutex<Option<(WallTime, BootTime)>>,
 }
@@ -53,13 +55,45 @@ impl Retention {
     #[must_use]
     pub fn new(world: World, catalog: Catalog, blocks: Arc<BlockStore>, config: ControlConfig) -> Self {
         let sweep = Sweep::new(world.clone(), catalog.clone(), blocks, config.clone());
-        Self { world, catalog, sweep, log: None, config, last: Mutex::default() }
+        Self { world, catalog, sweep, log: None, sealed: None, config, last: Mutex::default() }
     }
 
     /// Lets retention govern this log as well: segments whose key is away. Their rows may lie `ahead` of their arrival.
     #[must_use]
     pub fn with_log(self, log: Arc<Buffer>, ahead: Duration) -> Self {
         Self { log: Some((log, ahead)), ..self }
+    }
+
+    /// Lets retention govern this sealed buffer as well; its rows may lie `ahead` of their arrival.
+    #[must_use]
+    pub fn with_sealed(self, sealed: Arc<SealedLog>, ahead: Duration) -> Self {
+        Self { sealed: Some((sealed, ahead)), ..self }
+    }
+
+    /// Removes what waits sealed for longer than its rows may be kept.
+    async fn expire_sealed(&self) -> Result<(), ControlError> {
+        let Some((sealed, ahead)) = self.sealed.clone() else { return Ok(()) };
+        let mut changes: HashMap<Epoch, Vec<(i64, u32)>> = HashMap::new();
+        for segment in sealed.segments() {
+            if !changes.contains_key(&segment.epoch) {
+                changes.insert(segment.epoch, self.catalog.retention_changes(segment.epoch.aek).await?);
+            }
+        }
+        let now_ms = self.world.clock.wall().unix_ms();
+        let expiring = tokio::task::spawn_blocking(move || {
+            sealed.expire(now_ms, ahead, &|segment| match changes.get(&segment.epoch) {
+                Some(changes) => {
+                    let since = changes.iter().filter(|(at, _)| *at >= segment.born_ms()).map(|(_, days)| *days);
+                    since.max().unwrap_or(0)
+                }
+                // Begun since a moment ago: not looked up.
+                None => u32::MAX,
+            })
+        });
+        let stopped = ControlError::Damaged { what: "the expiry of sealed requests" };
+        let over = expiring.await.map_err(|_| stopped)??;
+        metrics::counter!("control_expired_sealed_segments_total").increment(over.len() as u64);
+        Ok(())
     }
 
     /// The sweep that follows each expiry.
@@ -111,6 +145,10 @@ impl Retention {
             }
         }
         metrics::counter!("control_expired_segments_total").increment(expired.segments);
+        if let Err(error) = self.expire_sealed().await {
+            tracing::warn!(code = error.code(), "sealed requests did not expire");
+            failed.get_or_insert(error);
+        }
         failed.map_or(Ok(expired), Err)
     }
 

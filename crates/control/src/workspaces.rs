@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use strongroom_catalog::{Catalog, CatalogError, TablePlan, TableRow, WorkspaceRow};
-use strongroom_model::{AccountId, ErrorKind, ObjectId, TableName, WorkspaceId, WorkspaceName};
+use strongroom_catalog::{AwayRow, Catalog, CatalogError, TablePlan, TableRow, WorkspaceRow};
+use strongroom_model::{AccountId, ErrorKind, ObjectId, TableName, WhileRevoked, WorkspaceId, WorkspaceName};
 use strongroom_world::World;
 
 use crate::recent::Recent;
@@ -241,6 +241,35 @@ impl Workspaces {
         self.recent.clear();
         tracing::info!(%workspace, days, "workspace retention set");
         Ok(())
+    }
+
+    /// What is done with a workspace's new rows while its cluster's key is revoked.
+    ///
+    /// # Errors
+    /// What the catalog says.
+    pub async fn ingest_policy(&self, workspace: WorkspaceId) -> Result<WhileRevoked, ControlError> {
+        Ok(self.catalog.ingest_policy(workspace).await?)
+    }
+
+    /// Sets it; requests heed it within a second.
+    ///
+    /// # Errors
+    /// What the catalog says.
+    pub async fn set_ingest_policy(&self, workspace: WorkspaceId, policy: WhileRevoked) -> Result<(), ControlError> {
+        self.catalog.ingest_policy_set(workspace, policy).await?;
+        tracing::warn!(%workspace, %policy, "what is done with rows while the key is revoked was set");
+        Ok(())
+    }
+
+    /// What became of rows that came while the workspace's key was away, by the table's name; the last for tables that are not there.
+    ///
+    /// # Errors
+    /// What the catalog says.
+    pub async fn away_counts(&self, workspace: WorkspaceId) -> Result<Vec<(Option<TableName>, AwayRow)>, ControlError> {
+        let counts = self.catalog.away_counts(workspace).await?;
+        let tables = if counts.is_empty() { Vec::new() } else { self.catalog.tables(workspace).await? };
+        let name = |row: &AwayRow| tables.iter().find(|table| table.id == row.table).map(|table| table.name.clone());
+        Ok(counts.into_iter().map(|row| (name(&row), row)).collect())
     }
 }
 

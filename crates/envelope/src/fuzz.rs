@@ -5,8 +5,8 @@ use strongroom_model::{AccountId, AekId, Epoch, KeyClass, ObjectId, TableId, Wor
 use strongroom_world::{BootTime, Rng};
 
 use crate::{
-    Aek, CacheKey, CellPlace, Header, InfrastructureKey, KeyGuard, Mmk, ObjectKind, ObjectOpener, SegmentCipher, SpillKey, WorkspaceSecret,
-    WrappedAek, open, open_cell,
+    Aek, BufferCipher, CacheKey, CellPlace, Header, InfrastructureKey, KeyGuard, Mmk, ObjectKind, ObjectOpener, SegmentCipher, SpillKey,
+    WorkspaceSecret, WrappedAek, open, open_cell,
 };
 
 const NOW: BootTime = BootTime(1);
@@ -118,4 +118,19 @@ pub fn fuzz_stream(bytes: &[u8]) {
     let pushed = opener.push(first, &mut plain).and_then(|()| opener.push(second, &mut plain));
     assert!(pushed.and_then(|()| opener.finish(&mut plain)).is_err());
     assert!(plain.is_empty());
+}
+
+/// A segment's prefix of the sealed buffer, and a record behind a good one.
+///
+/// # Panics
+/// If anything opens.
+pub fn fuzz_buffered(bytes: &[u8]) {
+    let (mmk, guard) = (Mmk::generate(&Fixed), guard());
+    assert!(BufferCipher::reopen(&mmk, bytes).is_err(), "a prefix nobody made opened");
+    let header =
+        Header { kind: ObjectKind::Buffered, double: true, aek: EPOCH.aek, account: EPOCH.account, ..Header::blank(ObjectKind::Buffered) };
+    let (cipher, _) = BufferCipher::create(&mmk, &Fixed, &header, &[]);
+    let mut record = bytes.to_vec();
+    assert!(cipher.prove_record(1, 0, &[0; 16], &mut record, &[7; 16]).is_err(), "a record nobody sealed was proved");
+    assert!(cipher.open_proved(&guard, NOW, 1, 0, &[0; 16], &mut record).is_err(), "a record nobody sealed opened");
 }

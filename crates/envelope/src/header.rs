@@ -26,6 +26,8 @@ pub enum ObjectKind {
     Cache = 5,
     /// A spill file of one query.
     Spill = 6,
+    /// A segment of the sealed buffer.
+    Buffered = 7,
 }
 
 impl ObjectKind {
@@ -37,6 +39,7 @@ impl ObjectKind {
             4 => Self::Key,
             5 => Self::Cache,
             6 => Self::Spill,
+            7 => Self::Buffered,
             _ => return None,
         })
     }
@@ -58,7 +61,8 @@ pub struct Header {
     pub workspace: WorkspaceId,
     /// The table, or NIL.
     pub table: TableId,
-    /// Start of the window in seconds since 1970. In a WAL segment: the longest retention of its rows, in days.
+    /// Start of the window in seconds since 1970. In a segment of the log or the sealed buffer: the longest retention of its rows,
+    /// in days.
     pub window_start: i64,
     /// The object's own id.
     pub object: ObjectId,

@@ -6,6 +6,7 @@
 //! ```text
 //! AEK ─HKDF─▶ purpose key ─▶ workspace key ─C2SP(salt, context)─▶ DEK, commitment ─AES-256-GCM─▶ chunk 0 │ chunk 1 │ …
 //! MMK ─wraps─▶ AEK records, infrastructure keys, cache keys
+//! AEK ─HKDF─▶ seed ─▶ X25519 pair ◀─HPKE─ rows taken in while the AEK is away
 //! ```
 
 #![allow(clippy::missing_panics_doc, reason = "an expect here states what this crate itself makes true, nothing a caller can break")]
@@ -22,6 +23,7 @@ mod key;
 mod mmk;
 mod object;
 mod opener;
+mod sealed;
 mod secret;
 mod spill;
 mod wal;
@@ -38,6 +40,7 @@ pub use header::{Header, ObjectKind};
 pub use mmk::Mmk;
 pub use object::{open, seal, sealed_len};
 pub use opener::ObjectOpener;
+pub use sealed::{BufferCipher, BufferKey};
 pub use secret::{Aek, InfrastructureKey, WorkspaceSecret};
 pub use spill::{SpillKey, StreamId, StreamOpener, StreamSealer};
 pub use wal::SegmentCipher;

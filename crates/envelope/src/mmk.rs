@@ -23,14 +23,15 @@ pub struct Mmk {
     root: Key32,
     wrap: Key32,
     cell: Key32,
+    buffer: Key32,
 }
 
 opaque!(Mmk);
 
 impl Mmk {
     fn new(root: Key32) -> Self {
-        let (wrap, cell) = (root.expand(&[b"mmk/v1/wrap"]), root.expand(&[b"mmk/v1/cell"]));
-        Self { root, wrap, cell }
+        let [wrap, cell, buffer] = [&b"mmk/v1/wrap"[..], b"mmk/v1/cell", b"mmk/v1/buffer"].map(|name| root.expand(&[name]));
+        Self { root, wrap, cell, buffer }
     }
 
     /// From the bytes of the root file; the argument's copy is wiped.
@@ -121,6 +122,21 @@ impl Mmk {
     /// [`OpenError`].
     pub fn open_cell(&self, row: ObjectId, sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
         open_unguarded(&self.cell, &Header { object: row, ..Header::blank(ObjectKind::Cell) }, sealed)
+    }
+
+    /// The input key of the sealed buffer's outer layer.
+    pub(crate) const fn buffer(&self) -> &Key32 {
+        &self.buffer
+    }
+
+    /// Seals a cell of the provider's for a header of the caller's making.
+    pub(crate) fn seal_for(&self, rng: &dyn Rng, header: &Header, plain: &[u8]) -> Vec<u8> {
+        seal_unguarded(&self.cell, rng, header, plain)
+    }
+
+    /// Opens it.
+    pub(crate) fn open_for(&self, header: &Header, sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
+        open_unguarded(&self.cell, header, sealed)
     }
 
     fn unwrap(&self, header: &Header, wrapped: &[u8]) -> Result<Key32, OpenError> {

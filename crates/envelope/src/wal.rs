@@ -143,12 +143,7 @@ impl SegmentCipher {
     }
 
     fn associated(&self, seq: u64, synced_through: u64, previous: &[u8; TAG_LEN]) -> [u8; 48] {
-        let mut bytes = [0; 48];
-        bytes[..16].copy_from_slice(self.segment.as_bytes());
-        bytes[16..24].copy_from_slice(&seq.to_le_bytes());
-        bytes[24..32].copy_from_slice(&synced_through.to_le_bytes());
-        bytes[32..].copy_from_slice(previous);
-        bytes
+        associated(self.segment, seq, synced_through, previous)
     }
 }
 
@@ -156,6 +151,16 @@ impl fmt::Debug for SegmentCipher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SegmentCipher").field("segment", &self.segment).finish_non_exhaustive()
     }
+}
+
+/// What is authenticated beside a record: its segment, its place in it, and through the tag before it all that went before.
+pub(crate) fn associated(segment: ObjectId, seq: u64, synced_through: u64, previous: &[u8; TAG_LEN]) -> [u8; 48] {
+    let mut bytes = [0; 48];
+    bytes[..16].copy_from_slice(segment.as_bytes());
+    bytes[16..24].copy_from_slice(&seq.to_le_bytes());
+    bytes[24..32].copy_from_slice(&synced_through.to_le_bytes());
+    bytes[32..].copy_from_slice(previous);
+    bytes
 }
 
 fn fits(header: &Header, guard: &KeyGuard, epoch: Epoch) -> bool {

@@ -59,8 +59,21 @@ struct Known {
 
 #[derive(Debug)]
 enum Entry {
-    Running { key: [u8; 32], ended: watch::Receiver<()> },
-    Answered { key: [u8; 32], reply: Vec<u8>, at_ms: i64 },
+    Running {
+        key: [u8; 32],
+        ended: watch::Receiver<()>,
+    },
+    Answered {
+        key: [u8; 32],
+        reply: Vec<u8>,
+        at_ms: i64,
+    },
+    /// Acked, and waiting sealed for its key.
+    Sealed {
+        key: [u8; 32],
+        reply: Vec<u8>,
+        at_ms: i64,
+    },
 }
 
 /// Whether a batch is new.
@@ -68,6 +81,17 @@ enum Entry {
 pub(crate) enum Begun {
     /// Taken before: its reply.
     Answered(Vec<u8>),
+    /// This caller is to take it.
+    Turn(Turn),
+}
+
+/// Whether a batch that waited sealed is new.
+#[derive(Debug)]
+pub(crate) enum Opening {
+    /// Its rows are there already.
+    Taken,
+    /// Rows of another batch are there under its id.
+    Conflict,
     /// This caller is to take it.
     Turn(Turn),
 }
@@ -94,20 +118,18 @@ impl Batches {
                 let mut known = self.known.lock();
                 let entries = &mut known.entry(key.workspace).or_default().entries;
                 match entries.get(&key.id_sha256) {
-                    Some(Entry::Running { key: other, .. } | Entry::Answered { key: other, .. })
+                    Some(Entry::Running { key: other, .. } | Entry::Answered { key: other, .. } | Entry::Sealed { key: other, .. })
                         if *other != key.key_sha256 && !self.is_over(entries, &key, now_ms) =>
                     {
                         return Err(IngestError::BatchConflict);
                     }
                     Some(Entry::Running { ended, .. }) => ended.clone(),
-                    Some(Entry::Answered { reply, at_ms, .. }) if now_ms.saturating_sub(*at_ms) < self.age_max_ms => {
+                    Some(Entry::Answered { reply, at_ms, .. } | Entry::Sealed { reply, at_ms, .. })
+                        if now_ms.saturating_sub(*at_ms) < self.age_max_ms =>
+                    {
                         return Ok(Begun::Answered(reply.clone()));
                     }
-                    _ => {
-                        let (running, ended) = watch::channel(());
-                        entries.insert(key.id_sha256, Entry::Running { key: key.key_sha256, ended });
-                        return Ok(Begun::Turn(Turn { batches: self.clone(), key, answered: false, _running: running }));
-                    }
+                    _ => return Ok(Begun::Turn(self.turn(entries, key))),
                 }
             };
             // Ends with an error once the turn is over: its sender is gone.
@@ -115,8 +137,33 @@ impl Batches {
         }
     }
 
+    /// Asks for the turn to open a batch that waited sealed since `arrival_ms`; waits while a request with the same id is being
+    /// taken.
+    pub(crate) async fn begin_opening(&self, key: BatchKey, arrival_ms: i64) -> Opening {
+        loop {
+            let mut wait = {
+                let mut known = self.known.lock();
+                let entries = &mut known.entry(key.workspace).or_default().entries;
+                match entries.get(&key.id_sha256) {
+                    Some(Entry::Running { ended, .. }) => ended.clone(),
+                    Some(Entry::Answered { key: other, at_ms, .. }) if arrival_ms.saturating_sub(*at_ms) < self.age_max_ms => {
+                        return if *other == key.key_sha256 { Opening::Taken } else { Opening::Conflict };
+                    }
+                    Some(Entry::Answered { .. } | Entry::Sealed { .. }) | None => return Opening::Turn(self.turn(entries, key)),
+                }
+            };
+            let _ended = wait.changed().await;
+        }
+    }
+
+    fn turn(&self, entries: &mut HashMap<[u8; 32], Entry>, key: BatchKey) -> Turn {
+        let (running, ended) = watch::channel(());
+        entries.insert(key.id_sha256, Entry::Running { key: key.key_sha256, ended });
+        Turn { batches: self.clone(), key, answered: false, _running: running }
+    }
+
     fn is_over(&self, entries: &HashMap<[u8; 32], Entry>, key: &BatchKey, now_ms: i64) -> bool {
-        matches!(entries.get(&key.id_sha256), Some(Entry::Answered { at_ms, .. }) if now_ms.saturating_sub(*at_ms) >= self.age_max_ms)
+        matches!(entries.get(&key.id_sha256), Some(Entry::Answered { at_ms, .. } | Entry::Sealed { at_ms, .. }) if now_ms.saturating_sub(*at_ms) >= self.age_max_ms)
     }
 
     /// Remembers a batch that was answered before this process started.
@@ -126,7 +173,11 @@ impl Batches {
         if matches!(known.entries.get(&id_sha256), Some(Entry::Answered { at_ms: other, .. }) if *other >= at_ms) {
             return;
         }
-        known.entries.insert(id_sha256, Entry::Answered { key: key_sha256, reply, at_ms });
+        self.keep(known, id_sha256, Entry::Answered { key: key_sha256, reply, at_ms }, at_ms);
+    }
+
+    fn keep(&self, known: &mut Known, id_sha256: [u8; 32], entry: Entry, at_ms: i64) {
+        known.entries.insert(id_sha256, entry);
         known.order.push_back((at_ms, id_sha256));
         while known.order.len() > self.per_workspace_max {
             known.forget_oldest();
@@ -153,7 +204,7 @@ impl Known {
     fn forget_oldest(&mut self) {
         let Some((at_ms, id)) = self.order.pop_front() else { return };
         // Unless it was answered anew since.
-        if matches!(self.entries.get(&id), Some(Entry::Answered { at_ms: now, .. }) if *now == at_ms) {
+        if matches!(self.entries.get(&id), Some(Entry::Answered { at_ms: now, .. } | Entry::Sealed { at_ms: now, .. }) if *now == at_ms) {
             self.entries.remove(&id);
         }
     }
@@ -169,6 +220,16 @@ impl Turn {
         self.answered = true;
         self.batches.known.lock().entry(self.key.workspace).or_default().entries.remove(&self.key.id_sha256);
         self.batches.remember(self.key.workspace, self.key.id_sha256, self.key.key_sha256, reply, at_ms);
+    }
+}
+
+impl Turn {
+    /// Ends the turn: the batch waits sealed, and this is its answer until it is opened.
+    pub(crate) fn sealed(mut self, reply: Vec<u8>, at_ms: i64) {
+        self.answered = true;
+        let mut known = self.batches.known.lock();
+        let known = known.entry(self.key.workspace).or_default();
+        self.batches.keep(known, self.key.id_sha256, Entry::Sealed { key: self.key.key_sha256, reply, at_ms }, at_ms);
     }
 }
 

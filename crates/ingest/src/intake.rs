@@ -12,21 +12,24 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
-use strongroom_buffer::{BatchMark, Buffer, Record};
+use strongroom_buffer::{BatchMark, Buffer, BufferError, Record, SealedLog};
 use strongroom_catalog::{Catalog, WriterEpoch};
-use strongroom_envelope::{CellPlace, Header, KeyGuard, open_cell};
-use strongroom_keys::{KeyRing, Purpose};
-use strongroom_model::{AccountId, Column, Epoch, ObjectId, TableId, TableName, TableSchema, WorkspaceId};
+use strongroom_envelope::{CellPlace, Header, KeyGuard, OpenError, SealError, open_cell};
+use strongroom_keys::{KeyError, KeyRing, Purpose};
+use strongroom_model::{AccountId, Column, Epoch, ObjectId, TableId, TableName, TableSchema, WhileRevoked, WorkspaceId};
 use strongroom_store::BlockStore;
 use strongroom_world::{BootTime, World};
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock, Semaphore};
 
+use crate::away::{Away, Tallies};
 use crate::decode::{DecodeOptions, Decoded, Reject, decode};
 use crate::dedup::{BatchKey, Batches, Begun, Turn};
 use crate::maintain::Retries;
 use crate::own::own_table;
 use crate::schemas::{Evolved, Schemas, Versioned};
-use crate::{Budget, Encoding, Format, IngestConfig, IngestError, IngestReply, IngestRequest, OnError, Share, inflate};
+use crate::{
+    Budget, Encoding, Format, IngestConfig, IngestError, IngestReply, IngestRequest, OnError, RequestLimits, Share, Taken, inflate,
+};
 
 /// The table that bad records go to.
 pub const REJECTED_TABLE: &str = "Rejected";
@@ -42,6 +45,8 @@ pub struct IngestDeps {
     pub catalog: Catalog,
     pub keys: Arc<KeyRing>,
     pub buffer: Arc<Buffer>,
+    /// Where requests wait whose key is away.
+    pub sealed: Arc<SealedLog>,
     pub blocks: Arc<BlockStore>,
     /// This process's turn as the one writer.
     pub writer: WriterEpoch,
@@ -63,6 +68,7 @@ pub struct Intake {
     pub(crate) flushing: tokio::sync::Mutex<()>,
     pub(crate) compacting: tokio::sync::Mutex<()>,
     pub(crate) retries: Retries,
+    pub(crate) tallies: Tallies,
     budget: Budget,
     decoders: Arc<Semaphore>,
     places: Mutex<HashMap<(WorkspaceId, TableName), (Place, BootTime)>>,
@@ -78,11 +84,13 @@ impl fmt::Debug for Intake {
 
 /// Where rows of a table go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
-    workspace: WorkspaceId,
-    table: TableId,
-    account: AccountId,
-    retention_days: u32,
+pub(crate) struct Place {
+    pub(crate) workspace: WorkspaceId,
+    pub(crate) table: TableId,
+    pub(crate) account: AccountId,
+    pub(crate) retention_days: u32,
+    /// What is done with its rows while its key is revoked.
+    pub(crate) policy: WhileRevoked,
 }
 
 impl Intake {
@@ -121,6 +129,7 @@ impl Intake {
             flushing: tokio::sync::Mutex::default(),
             compacting: tokio::sync::Mutex::default(),
             retries: Retries::default(),
+            tallies: Tallies::default(),
             budget: Budget::new(config.in_flight_bytes_max, config.in_flight_requests_max),
             decoders: Arc::new(Semaphore::new(threads)),
             places: Mutex::default(),
@@ -145,12 +154,18 @@ impl Intake {
     /// Waits while a denial of the key behind a table is looked into: outside the budget that all share.
     ///
     /// # Errors
-    /// [`IngestError::Key`] if the key is away.
+    /// [`IngestError::Key`] if the key is away and rows that come meanwhile are not kept; [`IngestError::Buffer`] if they are and
+    /// there is no room.
     pub async fn ready(&self, workspace: WorkspaceId, table: &TableName) -> Result<(), IngestError> {
-        if let Some(account) = self.known_account(workspace, table) {
-            self.deps.keys.pass(account).await?;
+        let Some(place) = self.places.lock().get(&(workspace, table.clone())).map(|(place, _)| *place) else { return Ok(()) };
+        match self.away(place.account).await? {
+            None => Ok(()),
+            // What was known of the place may be old; what is asked here is asked again.
+            Some(away) => {
+                let policy = self.deps.catalog.ingest_policy(workspace).await?;
+                self.admit_away(away, workspace, Some(place.table), policy, place.account).await.map(drop)
+            }
         }
-        Ok(())
     }
 
     /// Lets a request in whose body is still to be read: its bytes are to be taken from the share as they come.
@@ -201,15 +216,14 @@ impl Intake {
         let (reply, bytes) = outcome?;
         metrics::counter!("ingest_rows_total").increment(reply.accepted);
         metrics::counter!("ingest_rejected_records_total").increment(reply.rejected);
-        if let Some(turn) = turn {
-            turn.answer(bytes, arrival_ms);
+        match (turn, reply.taken) {
+            (None, _) => {}
+            (Some(turn), Taken::Stored) => turn.answer(bytes, arrival_ms),
+            (Some(turn), Taken::Buffered | Taken::Sealed) => turn.sealed(bytes, arrival_ms),
+            // It may come again when the key is back.
+            (Some(turn), Taken::Dropped) => drop(turn),
         }
         Ok(reply)
-    }
-
-    /// The account of a place that is known already.
-    fn known_account(&self, workspace: WorkspaceId, table: &TableName) -> Option<AccountId> {
-        self.places.lock().get(&(workspace, table.clone())).map(|(place, _)| place.account)
     }
 
     async fn batch_key(&self, request: &IngestRequest, id: &str) -> Result<BatchKey, IngestError> {
@@ -225,24 +239,56 @@ impl Intake {
         turn: Option<&Turn>,
     ) -> Result<(IngestReply, Vec<u8>), IngestError> {
         let (body, share) = self.inflate(request, share).await?;
-        let format = Decoding { format: request.format, time_field: request.time_field.clone(), arrival, on_error: request.on_error };
+        let (time_field, on_error) = (request.time_field.clone(), request.on_error);
+        let format = Decoding { format: request.format, time_field, arrival, on_error, checked: false };
         // From here on the account is settled: a barrier waits until the rows are acked.
         let _within = self.barrier_of(request.workspace).read_owned().await;
-        let place = if let Some(place) = self.place(request.workspace, &request.table, false).await? {
+        let place = self.place(request.workspace, &request.table, false).await?;
+        let (account, policy) = match &place {
+            Some(place) => (place.account, place.policy),
+            None => self.home(request.workspace).await?,
+        };
+        let mut away = self.away(account).await?;
+        if away.is_none() {
+            match self.take_stored(request, place, &body, &format, turn).await {
+                // The key went while it was being taken: nothing of it is in the log.
+                Err(error) if is_away(&error) => match self.away(account).await? {
+                    // The lease ended a moment ago and the gate does not know yet.
+                    None => away = Some(Away::lease_over(error, self.deps.world.clock.wall().unix_ms())?),
+                    gone => away = gone,
+                },
+                other => return other,
+            }
+        }
+        let Some(away) = away else { return Err(IngestError::Stopping) };
+        let taken = self.take_away(away, request, account, policy, &body, &format, turn).await;
+        drop(share);
+        taken
+    }
+
+    async fn take_stored(
+        &self,
+        request: &IngestRequest,
+        place: Option<Place>,
+        body: &Bytes,
+        format: &Decoding,
+        turn: Option<&Turn>,
+    ) -> Result<(IngestReply, Vec<u8>), IngestError> {
+        let arrival = format.arrival;
+        let place = if let Some(place) = place {
             place
         } else {
             // A refused request makes no table, so a first one is tried before there is one.
-            self.decode(&body, &Arc::default(), &format).await?;
+            self.decode(body, &Arc::default(), format).await?;
             self.made_place(request.workspace, &request.table).await?
         };
         let guard = self.guard(request, place.account).await?;
-        let (decoded, added) = self.decode_onto_lineage(&place, &guard, &body, &format).await?;
-        drop(body);
+        let (decoded, added) = self.decode_onto_lineage(&place, &guard, body, format).await?;
         let reply = IngestReply {
             accepted: decoded.batch.num_rows() as u64,
             rejected: decoded.rejects.len() as u64,
             columns_added: added,
-            duplicate: false,
+            ..IngestReply::default()
         };
         let bytes = serde_json::to_vec(&reply).map_err(|error| IngestError::internal("writing the reply", error))?;
         let mut mark =
@@ -255,7 +301,6 @@ impl Intake {
         if has_rows {
             self.append(&place, &guard, decoded, arrival, mark).await?;
         }
-        drop(share);
         Ok((reply, bytes))
     }
 
@@ -288,28 +333,15 @@ impl Intake {
         arrival: i64,
         mark: Option<BatchMark>,
     ) -> Result<(), IngestError> {
-        let mut body = Vec::new();
-        for reject in rejects {
-            let note = serde_json::json!({
-                "Table": request.table,
-                "Line": reject.bad.line,
-                "Offset": reject.bad.offset,
-                "Code": reject.bad.reason.as_str(),
-                "Reason": reject.bad.reason.to_string(),
-                "RawData": reject.raw,
-            });
-            serde_json::to_writer(&mut body, &note).map_err(|error| IngestError::internal("noting bad records", error))?;
-            body.push(b'\n');
-        }
+        let body = notes(request.table.as_str(), rejects)?;
         let place = self.made_place(request.workspace, &REJECTED_TABLE.parse()?).await?;
-        let format = Decoding { format: Format::Json, time_field: None, arrival, on_error: OnError::Refuse };
-        let (decoded, _) = self.decode_onto_lineage(&place, guard, &Bytes::from(body), &format).await?;
+        let (decoded, _) = self.decode_onto_lineage(&place, guard, &Bytes::from(body), &Decoding::of_notes(arrival)).await?;
         self.append(&place, guard, decoded, arrival, mark).await
     }
 
     /// Decodes a body onto the table's columns, and again if those change meanwhile in a way that matters; on return the
     /// lineage has every column of the batch.
-    async fn decode_onto_lineage(
+    pub(crate) async fn decode_onto_lineage(
         &self,
         place: &Place,
         guard: &KeyGuard,
@@ -330,8 +362,11 @@ impl Intake {
         Err(IngestError::SchemaContended)
     }
 
-    async fn decode(&self, body: &Bytes, base: &Arc<Versioned>, format: &Decoding) -> Result<Decoded, IngestError> {
-        let (body, base, format, limits) = (body.clone(), base.clone(), format.clone(), self.config.limits.clone());
+    pub(crate) async fn decode(&self, body: &Bytes, base: &Arc<Versioned>, format: &Decoding) -> Result<Decoded, IngestError> {
+        let (body, base, format, mut limits) = (body.clone(), base.clone(), format.clone(), self.config.limits.clone());
+        if format.checked {
+            without_bounds(&mut limits);
+        }
         self.on_decoder(body.len() <= INLINE_BYTES, move || {
             let options = DecodeOptions {
                 format: format.format,
@@ -368,10 +403,12 @@ impl Intake {
 
     /// The answer that a batch got the first time: in clear while it comes from the log's memory, a cell once it was flushed.
     async fn again(&self, request: &IngestRequest, id_sha256: &[u8; 32], reply: &[u8]) -> Result<IngestReply, IngestError> {
-        // An answer is data, too: it names columns.
-        let home = self.deps.catalog.workspace(request.workspace).await?.ok_or(IngestError::NoWorkspace)?;
-        self.deps.keys.pass(home.account).await?;
         metrics::counter!("ingest_requests_total", "outcome" => "duplicate").increment(1);
+        // An answer is data, too: it names columns.
+        let (account, _) = self.home(request.workspace).await?;
+        if let Some(away) = self.away(account).await? {
+            return self.again_away(away, request.workspace, &request.table, reply).await;
+        }
         let corrupt = || IngestError::Corrupt { what: "the answer to a batch" };
         let opened;
         let plain = if reply.first() == Some(&b'{') {
@@ -436,7 +473,13 @@ impl Intake {
         Ok(self.deps.keys.guard(epoch, request.workspace, request.principal, Purpose::Ingest).await?)
     }
 
-    async fn made_place(&self, workspace: WorkspaceId, table: &TableName) -> Result<Place, IngestError> {
+    /// The account that a workspace's rows go to, and what is done with them while its key is revoked.
+    pub(crate) async fn home(&self, workspace: WorkspaceId) -> Result<(AccountId, WhileRevoked), IngestError> {
+        let home = self.deps.catalog.workspace(workspace).await?.ok_or(IngestError::NoWorkspace)?;
+        Ok((home.account, self.deps.catalog.ingest_policy(workspace).await?))
+    }
+
+    pub(crate) async fn made_place(&self, workspace: WorkspaceId, table: &TableName) -> Result<Place, IngestError> {
         let place = self.place(workspace, table, true).await?;
         place.ok_or_else(|| IngestError::NoTable(table.to_string()))
     }
@@ -461,7 +504,8 @@ impl Intake {
             }
         };
         let retention_days = row.retention_days.unwrap_or(home.retention_days);
-        let place = Place { workspace, table: row.id, account: home.account, retention_days };
+        let policy = self.deps.catalog.ingest_policy(workspace).await?;
+        let place = Place { workspace, table: row.id, account: home.account, retention_days, policy };
         let mut places = self.places.lock();
         if places.len() >= self.config.row_cache_entries_max {
             places.clear();
@@ -506,11 +550,55 @@ pub struct Barrier {
 
 /// How a body is to be read, for as long as it takes.
 #[derive(Clone, Debug)]
-struct Decoding {
-    format: Format,
-    time_field: Option<String>,
-    arrival: i64,
-    on_error: OnError,
+pub(crate) struct Decoding {
+    pub(crate) format: Format,
+    pub(crate) time_field: Option<String>,
+    pub(crate) arrival: i64,
+    pub(crate) on_error: OnError,
+    /// It passed the bounds on requests when it came, and was acked: whatever they are now, it becomes rows.
+    pub(crate) checked: bool,
+}
+
+impl Decoding {
+    /// Of notes about bad records.
+    pub(crate) fn of_notes(arrival: i64) -> Self {
+        Self { format: Format::Json, time_field: None, arrival, on_error: OnError::Refuse, checked: true }
+    }
+}
+
+/// Bounds that refuse nothing; those that shape a table's columns stay.
+fn without_bounds(limits: &mut RequestLimits) {
+    let bounds = [&mut limits.record_bytes_max, &mut limits.cells_max, &mut limits.windows_max, &mut limits.rejected_records_max];
+    bounds.into_iter().for_each(|bound| *bound = usize::MAX);
+}
+
+/// Whether it says that a key is away, and so that nothing was logged.
+fn is_away(error: &IngestError) -> bool {
+    matches!(
+        error,
+        IngestError::Key(KeyError::Shut { .. } | KeyError::Guard(_) | KeyError::NotLoaded { .. })
+            | IngestError::Buffer(BufferError::Guard(_) | BufferError::NotReplayed { .. })
+            | IngestError::Open(OpenError::Guard(_))
+            | IngestError::Seal(SealError::Guard(_))
+    )
+}
+
+/// Notes about bad records, one a line.
+pub(crate) fn notes(table: &str, rejects: &[Reject]) -> Result<Vec<u8>, IngestError> {
+    let mut body = Vec::new();
+    for reject in rejects {
+        let note = serde_json::json!({
+            "Table": table,
+            "Line": reject.bad.line,
+            "Offset": reject.bad.offset,
+            "Code": reject.bad.reason.as_str(),
+            "Reason": reject.bad.reason.to_string(),
+            "RawData": reject.raw,
+        });
+        serde_json::to_writer(&mut body, &note).map_err(|error| IngestError::internal("noting bad records", error))?;
+        body.push(b'\n');
+    }
+    Ok(body)
 }
 
 /// Where the cell of a batch's answer belongs: its row is named by the id's hash.

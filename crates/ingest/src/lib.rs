@@ -10,7 +10,9 @@
 //!                                    blocks of one (table, window, epoch) ─compact─▶ one block
 //! ```
 
+mod away;
 mod budget;
+mod buffered;
 mod compact;
 mod config;
 pub mod decode;
@@ -24,6 +26,7 @@ mod maintain;
 mod own;
 mod publish;
 mod request;
+mod restore;
 mod schemas;
 mod shred;
 #[cfg(test)]
@@ -36,4 +39,5 @@ pub use error::{BadReason, BadRecord, IngestError};
 pub use inflate::inflate;
 pub use intake::{Barrier, IngestDeps, Intake, REJECTED_TABLE};
 pub use own::OWN_TABLES;
-pub use request::{CompactReport, Encoding, FlushReport, Format, IngestReply, IngestRequest, OnError, ShredReport};
+pub use request::{CompactReport, Encoding, FlushReport, Format, IngestReply, IngestRequest, OnError, ShredReport, Taken};
+pub use restore::Opened;

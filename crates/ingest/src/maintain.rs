@@ -78,7 +78,8 @@ impl Intake {
                 }
             }
         };
-        tokio::join!(flusher, keeper);
+        tokio::join!(flusher, keeper, self.open_when_due(stop.clone()));
+        self.write_tallies().await;
     }
 
     /// Flushes every memtable that is due.
@@ -151,8 +152,10 @@ impl Intake {
 
     /// Old batch ids go.
     async fn tidy(&self) {
+        self.write_tallies().await;
         let now_ms = self.deps.world.clock.wall().unix_ms();
-        self.batches.trim(now_ms);
+        // An id that was answered before a key went is still to be known when what came after it is opened.
+        self.batches.trim(self.deps.sealed.oldest_ms(None).map_or(now_ms, |oldest| oldest.min(now_ms)));
         if let Err(error) = self.deps.catalog.batches_trim(now_ms.saturating_sub(self.batches.age_max_ms())).await {
             tracing::warn!(code = error.code(), "old batch ids were not forgotten");
         }

@@ -21,7 +21,7 @@ impl Intake {
     /// server writes there: the same again is not taken twice.
     ///
     /// # Errors
-    /// As [`Intake::ingest`].
+    /// As [`Intake::ingest`]; [`IngestError::Key`] while the workspace's key is away, whatever it wants done with rows of others.
     pub async fn ingest_own(
         self: &Arc<Self>,
         workspace: WorkspaceId,
@@ -41,6 +41,7 @@ impl Intake {
             batch_id: Some(format!("\u{1}{id}")),
             on_error: OnError::Refuse,
         };
+        self.refuse_if_away(workspace).await?;
         let share = self.enter()?;
         self.take_detached(request, share).await
     }

@@ -77,11 +77,34 @@ pub struct IngestRequest {
     pub on_error: OnError,
 }
 
+/// Where a request's rows went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Taken {
+    /// Into log and memory: queries see them.
+    #[default]
+    Stored,
+    /// Into the sealed buffer, for the vault does not answer: queries see them when it does.
+    Buffered,
+    /// Into the sealed buffer, for the key is revoked and the workspace wants it so.
+    Sealed,
+    /// Nowhere: the key is revoked and the workspace wants it so.
+    Dropped,
+}
+
+impl Taken {
+    /// Whether queries see the rows.
+    #[must_use]
+    pub fn is_stored(&self) -> bool {
+        *self == Self::Stored
+    }
+}
+
 /// What became of a request. As JSON: `{"accepted":N,"rejected":M,"columnsAdded":[{"name","type"}],"duplicate":false}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IngestReply {
-    /// Rows taken: durable, and visible to queries that start from now on.
+    /// Rows taken: durable, and visible to queries that start from now on; unless `taken` says otherwise.
     pub accepted: u64,
     /// Records kept in the table `Rejected` instead.
     pub rejected: u64,
@@ -89,6 +112,9 @@ pub struct IngestReply {
     pub columns_added: Vec<Column>,
     /// Whether this batch had been taken before; the counts are the first answer's.
     pub duplicate: bool,
+    /// Where the rows went.
+    #[serde(default, skip_serializing_if = "Taken::is_stored")]
+    pub taken: Taken,
 }
 
 /// What a flush wrote.

@@ -11,7 +11,7 @@ use arrow::array::{Array, RecordBatch};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use proptest::prelude::*;
-use strongroom_buffer::{Buffer, BufferConfig};
+use strongroom_buffer::{Buffer, BufferConfig, SealedConfig, SealedLog};
 use strongroom_catalog::{BlockRow, Catalog, WorkspaceRow};
 use strongroom_envelope::{CellPlace, Mmk, open, open_cell};
 use strongroom_keys::{KeyRing, Purpose};
@@ -27,6 +27,7 @@ use crate::encode::{Profile, arrange, encode, merge};
 use crate::publish::BlockPlace;
 use crate::*;
 
+mod away;
 mod shred;
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -62,11 +63,15 @@ impl Site {
         let mmk = Arc::new(Mmk::from_bytes(self.root));
         let objects = LocalObjects::open(world.clone(), "/data/blocks").unwrap();
         let keys = KeyRing::open(world.clone(), self.catalog.clone(), objects.clone(), mmk.clone()).await.unwrap();
-        let cache = HotCache::open(world.clone(), "/data/cache".into(), mmk, self.catalog.node(), CacheConfig::default()).await.unwrap();
+        let cache =
+            HotCache::open(world.clone(), "/data/cache".into(), mmk.clone(), self.catalog.node(), CacheConfig::default()).await.unwrap();
         let workspace = self.workspace(&keys).await;
         let mut guards = HashMap::new();
         for epoch in keys.epochs().await.unwrap() {
-            guards.insert(epoch, keys.epoch_guard(epoch).await.unwrap());
+            // A customer's comes when its vault has answered.
+            if let Ok(guard) = keys.epoch_guard(epoch).await {
+                guards.insert(epoch, guard);
+            }
         }
         let flushed = self.catalog.flushed_all().await.unwrap().into_iter().map(|(table, epoch, at)| ((table, epoch), at)).collect();
         let config = BufferConfig { reserve_bytes: 1 << 20, reserve_percent: 0, ..BufferConfig::default() };
@@ -75,6 +80,7 @@ impl Site {
             catalog: self.catalog.clone(),
             keys,
             buffer,
+            sealed: SealedLog::open(world.clone(), Path::new("/data/sealed"), mmk, SealedConfig::default()).unwrap(),
             blocks: BlockStore::new(world.clone(), objects, cache),
             writer: self.catalog.acquire_writer().await.unwrap(),
             world,

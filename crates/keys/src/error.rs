@@ -84,6 +84,12 @@ pub enum KeyError {
         /// The highest seen.
         highest: u64,
     },
+    /// The public key that rows are sealed to while this key is away is not its own.
+    #[error("rows for key {aek} would be sealed to another key")]
+    WrongBufferKey {
+        /// The key.
+        aek: AekId,
+    },
     /// A record that names other ids than its row.
     #[error("the record of key {aek} belongs to another key or account")]
     WrongRecord {
@@ -106,7 +112,7 @@ impl KeyError {
             Self::Objects(_) | Self::Shut { .. } | Self::NotLoaded { .. } => ErrorKind::Unavailable,
             Self::NoAccount { .. } | Self::NoSecret { .. } => ErrorKind::NotFound,
             Self::NotAllowed(_) | Self::ApprovalOver { .. } => Refused::KIND,
-            Self::NoKey { .. } | Self::Stale { .. } | Self::WrongRecord { .. } => ErrorKind::Corrupt,
+            Self::NoKey { .. } | Self::Stale { .. } | Self::WrongRecord { .. } | Self::WrongBufferKey { .. } => ErrorKind::Corrupt,
         }
     }
     /// The stable code clients see.
@@ -130,7 +136,7 @@ impl KeyError {
             Self::NoSecret { .. } => "WorkspaceKeyNotFound",
             Self::NotAllowed(refused) => refused.code,
             Self::ApprovalOver { .. } => "LockboxApprovalOver",
-            Self::NoKey { .. } | Self::Stale { .. } | Self::WrongRecord { .. } => "IntegrityError",
+            Self::NoKey { .. } | Self::Stale { .. } | Self::WrongRecord { .. } | Self::WrongBufferKey { .. } => "IntegrityError",
         }
     }
 }
@@ -139,9 +145,9 @@ fn shut(cluster: &str, why: Shut) -> String {
     match why {
         Shut::Revoked => format!(
             "The customer-managed key of cluster {cluster} is disabled, deleted or access to it was removed. Data sent now is not \
-             accepted. Re-enable the key to resume."
+             accepted, unless its workspace keeps or drops it while the key is revoked. Re-enable the key to resume."
         ),
-        Shut::AccessLost => format!("The key vault refuses the identity or network of cluster {cluster}. Data sent now is not accepted."),
+        Shut::AccessLost => format!("The key vault refuses the identity or network of cluster {cluster}. Data sent now is kept sealed."),
         Shut::Unavailable => {
             format!("The key vault of cluster {cluster} has not answered for longer than its key may be kept. Try again later.")
         }

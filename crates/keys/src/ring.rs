@@ -11,7 +11,7 @@ use object_store::ObjectStore;
 use parking_lot::{Mutex, RwLock};
 use strongroom_catalog::{AccountRow, AekRow, Catalog, SecretRow};
 use strongroom_envelope::{
-    Aek, InfrastructureKey, KeyGuard, Mmk, RecordIds, WorkspaceSecret, WrappedAek, open_workspace_secret, seal_workspace_secret,
+    Aek, BufferKey, InfrastructureKey, KeyGuard, Mmk, RecordIds, WorkspaceSecret, WrappedAek, open_workspace_secret, seal_workspace_secret,
 };
 use strongroom_model::{AccountId, AekId, Epoch, KeyClass, ObjectId, PrincipalId, TableId, WorkspaceId};
 use strongroom_world::{BootTime, World};
@@ -22,6 +22,7 @@ use crate::provider::{KeyVault, MmkVault, VaultError};
 use crate::records::{Generations, Ledger, NoLedger, RecordCopies};
 use crate::warrant::{Judge, Verdict, Warrant};
 
+mod buffers;
 mod customers;
 mod proof;
 mod shred;
@@ -57,6 +58,8 @@ pub struct KeyRing {
     guards: RwLock<HashMap<Epoch, KeyGuard>>,
     /// Which AEK reigns; this ring alone makes AEKs, so it need not ask the catalog each time.
     reigning: Mutex<HashMap<AccountId, Epoch>>,
+    /// What rows are sealed to while a customer's key is away. As many as there are epochs.
+    buffer_keys: Mutex<HashMap<Epoch, BufferKey>>,
     /// Held while a record is unwrapped or a secret made, so that many askers cause one call.
     loading: tokio::sync::Mutex<()>,
     /// Who says what may be read. Without one there are no callers to tell apart: tests, offline commands.
@@ -95,6 +98,7 @@ impl KeyRing {
             gates: RwLock::default(),
             guards: RwLock::default(),
             reigning: Mutex::default(),
+            buffer_keys: Mutex::default(),
             loading: tokio::sync::Mutex::default(),
             judge: OnceLock::new(),
             world,

@@ -9,7 +9,7 @@ use futures::StreamExt;
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt};
 use serde_json::Value;
-use strongroom_buffer::{Buffer, BufferConfig};
+use strongroom_buffer::{Buffer, BufferConfig, SealedConfig, SealedLog};
 use strongroom_catalog::{BlockRow, Catalog, WorkspaceRow};
 use strongroom_envelope::Mmk;
 use strongroom_ingest::{Encoding, Format, IngestConfig, IngestDeps, IngestRequest, Intake, OnError};
@@ -71,9 +71,9 @@ impl Rig {
         let mmk = Arc::new(Mmk::generate(&*world.rng));
         let keys = KeyRing::open(world.clone(), catalog.clone(), objects.clone(), mmk.clone()).await.unwrap();
         let cache = if hot {
-            HotCache::open(world.clone(), "/data/cache".into(), mmk, catalog.node(), CacheConfig::default()).await.unwrap()
+            HotCache::open(world.clone(), "/data/cache".into(), mmk.clone(), catalog.node(), CacheConfig::default()).await.unwrap()
         } else {
-            HotCache::absent(world.clone(), mmk, catalog.node())
+            HotCache::absent(world.clone(), mmk.clone(), catalog.node())
         };
         let (ms, random) = world.id_seed();
         let workspace = WorkspaceId::mint(ms, random);
@@ -101,6 +101,7 @@ impl Rig {
             catalog: catalog.clone(),
             keys: keys.clone(),
             buffer: buffer.clone(),
+            sealed: SealedLog::open(world.clone(), Path::new("/data/sealed"), mmk, SealedConfig::default()).unwrap(),
             blocks: blocks.clone(),
             writer: catalog.acquire_writer().await.unwrap(),
         };

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use strongroom_buffer::BufferConfig;
+use strongroom_buffer::{BufferConfig, SealedConfig};
 use strongroom_control::audit::AuditConfig;
 use strongroom_control::{ControlConfig, LockboxConfig};
 use strongroom_ingest::IngestConfig;
@@ -112,15 +112,38 @@ pub struct KeysConfig {
     pub call_timeout_ms: u64,
     /// From a first denial to the call that confirms it: 1 to 2 s.
     pub confirm_after_ms: u64,
+    /// How long after a vault's outage began requests are still taken and kept sealed; 0: not at all.
+    pub outage_buffer_ms: u64,
+    /// The most of the disk that requests take which wait sealed for a key, in percent.
+    pub outage_buffer_disk_percent: u64,
 }
 
 impl Default for KeysConfig {
     fn default() -> Self {
-        Self { poll_interval_ms: 10_000, lease_ms: 1_800_000, call_timeout_ms: 5_000, confirm_after_ms: 2_000 }
+        Self {
+            poll_interval_ms: 10_000,
+            lease_ms: 1_800_000,
+            call_timeout_ms: 5_000,
+            confirm_after_ms: 2_000,
+            outage_buffer_ms: 6 * 3_600_000,
+            outage_buffer_disk_percent: 20,
+        }
     }
 }
 
 impl KeysConfig {
+    /// As the sealed buffer takes it; its disk is the log's.
+    #[must_use]
+    pub fn sealed(&self, log: &BufferConfig) -> SealedConfig {
+        SealedConfig {
+            outage_max: Duration::from_millis(self.outage_buffer_ms),
+            disk_percent: self.outage_buffer_disk_percent.min(100),
+            reserve_bytes: log.reserve_bytes,
+            reserve_percent: log.reserve_percent,
+            ..SealedConfig::default()
+        }
+    }
+
     /// As the key states take it.
     #[must_use]
     pub fn states(&self) -> StateConfig {

@@ -55,7 +55,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/metrics", get(ops::metrics))
         .route("/v1/cache", get(ops::cache))
         .route("/v1/workspaces", get(resources::list_workspaces).post(resources::create_workspace))
-        .route("/v1/workspaces/{workspace}", get(resources::show_workspace).delete(shred::delete))
+        .route("/v1/workspaces/{workspace}", get(resources::show_workspace).patch(resources::update_workspace).delete(shred::delete))
         .route("/v1/workspaces/{workspace}/recover", post(shred::recover))
         .route("/v1/deleted-workspaces", get(shred::deleted))
         .route("/v1/workspaces/{workspace}/tables", get(resources::tables))

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use strongroom_buffer::Buffer;
+use strongroom_buffer::{Buffer, SealedLog};
 use strongroom_catalog::Catalog;
 use strongroom_control::audit::{Audit, Carrier};
 use strongroom_control::watch::{Desk, Watch};
@@ -69,6 +69,9 @@ impl Layout {
     pub(crate) fn wal(&self) -> PathBuf {
         self.0.join("wal")
     }
+    pub(crate) fn sealed(&self) -> PathBuf {
+        self.0.join("sealed")
+    }
     pub(crate) fn cache(&self) -> PathBuf {
         self.0.join("cache")
     }
@@ -128,6 +131,11 @@ impl Site {
         keys.obey(Arc::clone(&lockbox) as _);
         let printed = admin(&world, &config.config_dir, &principals, admin_token).await?;
 
+        let (sealed_dir, sealed_config, of) = (layout.sealed(), config.keys.sealed(&config.buffer), (world.clone(), Arc::clone(&mmk)));
+        let sealed = tokio::task::spawn_blocking(move || SealedLog::open(of.0, &sealed_dir, of.1, sealed_config))
+            .await
+            .map_err(|_| ServeError::Panicked("sealed buffer"))?
+            .map_err(ServeError::start("sealed buffer"))?;
         let (buffer, recovery) = recover(&world, &layout, &config, &catalog, &keys).await?;
         let intake = Intake::open(
             IngestDeps {
@@ -135,6 +143,7 @@ impl Site {
                 catalog: catalog.clone(),
                 keys: Arc::clone(&keys),
                 buffer: Arc::clone(&buffer),
+                sealed: Arc::clone(&sealed),
                 blocks: Arc::clone(&blocks),
                 writer,
             },
@@ -158,7 +167,7 @@ impl Site {
         .map_err(ServeError::start("query engine"))?;
         let ahead = Duration::from_nanos(u64::try_from(config.ingest.limits.future_max_ns).unwrap_or(0));
         let retention = Retention::new(world.clone(), catalog.clone(), Arc::clone(&blocks), config.control.clone());
-        let retention = Arc::new(retention.with_log(Arc::clone(&buffer), ahead));
+        let retention = Arc::new(retention.with_log(Arc::clone(&buffer), ahead).with_sealed(sealed, ahead));
         let rooms = Rooms { engine: &engine, intake: &intake, buffer: &buffer, blocks: &blocks, audit: &audit };
         let watch = key_watch(&config, &world, &catalog, &keys, &rooms, allowed)?;
         let carrier = carrier(&config, &world, &audit, &keys, &catalog, &intake)?;

@@ -15,6 +15,7 @@ mod lock;
 mod lock_crashes;
 mod lock_load;
 mod lockbox;
+mod outage;
 mod shred;
 mod memory;
 mod tamper;

@@ -108,6 +108,10 @@ struct Done {
     accepted: AtomicU64,
     rejected: AtomicU64,
     repeated: AtomicU64,
+    /// Rows that wait sealed for a key.
+    sealed: AtomicU64,
+    /// Rows that the workspace wants thrown away while its key is revoked.
+    dropped: AtomicU64,
     bytes: AtomicU64,
 }
 
@@ -304,6 +308,10 @@ impl Job {
         let figure = |name: &str| answer[name].as_u64().unwrap_or(0);
         let accepted = figure("accepted") + self.done.accepted.fetch_add(figure("accepted"), Ordering::Relaxed);
         self.done.rejected.fetch_add(figure("rejected"), Ordering::Relaxed);
+        self.done.dropped.fetch_add(figure("dropped"), Ordering::Relaxed);
+        if answer["state"].is_string() {
+            self.done.sealed.fetch_add(figure("accepted"), Ordering::Relaxed);
+        }
         self.done.bytes.fetch_add(raw, Ordering::Relaxed);
         self.done.repeated.fetch_add(u64::from(answer["duplicate"] == true), Ordering::Relaxed);
         self.bar.set_message(format!("{accepted} rows"));
@@ -323,6 +331,14 @@ impl Job {
         );
         if figure(&self.done.repeated) > 0 {
             summary = format!("{summary}; of them {} sent again and not doubled", output::count(figure(&self.done.repeated), "batch"));
+        }
+        if figure(&self.done.sealed) > 0 {
+            let rows = output::count(figure(&self.done.sealed), "row");
+            summary = format!("{summary}; {rows} kept sealed, to be seen when the cluster's key is back");
+        }
+        if figure(&self.done.dropped) > 0 {
+            let rows = output::count(figure(&self.done.dropped), "row");
+            summary = format!("{summary}; {rows} dropped, as the workspace has it while its key is revoked");
         }
         match outcome {
             Err(failure) if accepted + rejected == 0 => Err(failure),

@@ -14,6 +14,7 @@ proptest! {
         fuzz::fuzz_object(&bytes);
         fuzz::fuzz_cell(&bytes);
         fuzz::fuzz_wal(&bytes);
+        fuzz::fuzz_buffered(&bytes);
         fuzz::fuzz_wrapped_aek(&bytes);
         fuzz::fuzz_stream(&bytes);
     }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use strongroom_envelope::{
-    CHUNK_LEN, CacheKey, CellPlace, Header, ObjectKind, RecordIds, SegmentCipher, SpillKey, WorkspaceSecret, WrappedAek, open, open_cell,
-    open_workspace_secret, seal, seal_cell, seal_workspace_secret,
+    BufferCipher, CHUNK_LEN, CacheKey, CellPlace, Header, ObjectKind, RecordIds, SegmentCipher, SpillKey, WorkspaceSecret, WrappedAek,
+    open, open_cell, open_workspace_secret, seal, seal_cell, seal_workspace_secret,
 };
 use strongroom_envelope::{InfrastructureKey, Mmk};
 use strongroom_model::{NodeId, ObjectId, TableId, WorkspaceId};
@@ -42,6 +42,13 @@ fn golden(name: &str) -> Vec<u8> {
 fn wal_header() -> Header {
     Header { kind: ObjectKind::Wal, workspace: WorkspaceId::NIL, table: TableId::NIL, window_start: 30, ..header(false) }
 }
+
+fn buffer_header() -> Header {
+    Header { kind: ObjectKind::Buffered, double: true, ..wal_header() }
+}
+
+/// What a segment of the sealed buffer says beside its header.
+const NOTE: [u8; 8] = *b"the note";
 
 fn mmk() -> Mmk {
     Mmk::from_bytes(ROOT_BYTES)
@@ -84,6 +91,17 @@ fn written() -> BTreeMap<&'static str, Vec<u8>> {
     sealer.push(TEXT, &mut spill);
     sealer.finish(&mut spill);
     files.insert("spill", spill);
+    // Prefix, then two records as `ciphertext ‖ tag` at positions 1 and 2.
+    let (cipher, mut buffered) = BufferCipher::create(&mmk(), &rng, &buffer_header(), &NOTE);
+    let mut previous = [0; 16];
+    for seq in [1, 2] {
+        let start = buffered.len();
+        buffered.extend_from_slice(TEXT);
+        previous = cipher.seal_record(&rng, &aek().buffer_key(), seq, seq - 1, &previous, &mut buffered, start).unwrap();
+        buffered.extend_from_slice(&previous);
+    }
+    files.insert("buffer-segment", buffered);
+    files.insert("buffer-key", mmk().seal_buffer_key(&rng, EPOCH, &aek().buffer_key()));
     files
 }
 
@@ -150,6 +168,26 @@ fn segments_of_every_build_replay() {
         (previous, rest) = (*tag, more);
     }
     assert!(rest.is_empty());
+}
+
+#[test]
+fn sealed_buffers_of_every_build_open() {
+    let segment = golden("buffer-segment");
+    let (prefix, mut rest) = segment.split_at(BufferCipher::prefix_len(NOTE.len()));
+    let (cipher, found) = BufferCipher::reopen(&mmk(), prefix).unwrap();
+    assert_eq!((found, &prefix[Header::LEN..][..NOTE.len()]), (buffer_header(), &NOTE[..]));
+    let mut previous = [0; 16];
+    for seq in [1, 2] {
+        let (record, more) = rest.split_at(TEXT.len() + 48);
+        let (tag, more) = more.split_first_chunk().unwrap();
+        let mut text = record.to_vec();
+        cipher.prove_record(seq, seq - 1, &previous, &mut text, tag).unwrap();
+        cipher.open_proved(&guard(false), NOW, seq, seq - 1, &previous, &mut text).unwrap();
+        assert_eq!(text, TEXT);
+        (previous, rest) = (*tag, more);
+    }
+    assert!(rest.is_empty());
+    assert_eq!(mmk().open_buffer_key(EPOCH, &golden("buffer-key")).unwrap(), aek().buffer_key());
 }
 
 #[test]

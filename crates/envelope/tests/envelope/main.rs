@@ -9,6 +9,7 @@ mod guard;
 mod kit;
 mod objects;
 mod opener;
+mod sealed;
 mod spill;
 mod wal;
 mod wrapping;

@@ -88,6 +88,7 @@ impl KeyRing {
         let asked = self.now();
         let record = wrapped(&aek, ids, vault).await?;
         let epoch = Epoch { account, aek: ids.aek };
+        self.prove_buffer_key(epoch, &aek).await?;
         let guard = KeyGuard::new(epoch, KeyClass::Cmk, aek, self.infrastructure(account).await?, asked.after(lease));
         // Before anybody can learn of the epoch.
         self.guards.write().insert(epoch, guard);
@@ -127,6 +128,7 @@ impl KeyRing {
             versions.push(version);
             let aek = vault.unwrap_key(record).await?;
             metrics::counter!("keys_unwraps_total", "provider" => vault.provider()).increment(1);
+            self.prove_buffer_key(epoch, &aek).await?;
             if !guarded {
                 unwrapped.push((epoch, aek));
             }
@@ -237,6 +239,7 @@ impl KeyRing {
         let next = wrapped(&aek, RecordIds { cluster, account, aek: aek.id(), generation }, to).await?;
         fail::fail_point!("rotate.verify");
         let epoch = Epoch { account, aek: next.ids.aek };
+        self.prove_buffer_key(epoch, &aek).await?;
         let guard = KeyGuard::new(epoch, KeyClass::Cmk, aek, self.infrastructure(account).await?, asked.after(lease));
         self.guards.write().insert(epoch, guard.clone());
         let created_ms = self.world.clock.wall().unix_ms();

@@ -345,6 +345,52 @@ mod customers {
         );
     }
 
+    #[tokio::test]
+    async fn what_rows_are_sealed_to_is_known_without_a_vault_and_compared_at_each_unwrap() {
+        let it = Customer::new(25, false).await;
+        let epoch = it.ring.begin_customer_epoch(it.account, CLUSTER, &it.vault, LEASE).await.unwrap();
+        let (of, key) = it.ring.buffer_key(it.account).await.unwrap();
+        assert_eq!(of, epoch);
+        // Another start, whose vault says nothing.
+        it.vault.set(Mood::Silent("Timeout"));
+        assert_eq!(it.site.open().await.buffer_key(it.account).await.unwrap(), (epoch, key));
+        it.vault.set(Mood::Well);
+
+        // The same catalog but for that key: one that nobody vouches for, and one that the provider itself put there.
+        let mmk = Mmk::from_bytes(it.site.root);
+        let rng = it.site.world.rng.as_ref();
+        let foreign = Aek::generate(epoch.aek, rng).buffer_key();
+        let (stranger, provider) = (Mmk::generate(rng), mmk);
+        for cell in [stranger.seal_buffer_key(rng, epoch, &key), provider.seal_buffer_key(rng, epoch, &foreign)] {
+            let catalog = Catalog::memory(it.site.world.clone()).await.unwrap();
+            for account in it.site.catalog.accounts().await.unwrap() {
+                catalog.account_insert(&account).await.unwrap();
+                for aek in it.site.catalog.aeks(account.id).await.unwrap() {
+                    catalog.aek_insert(&aek).await.unwrap();
+                }
+            }
+            catalog.buffer_key_put(epoch.aek, &cell).await.unwrap();
+            let objects = Arc::clone(&it.site.objects) as Arc<dyn ObjectStore>;
+            let other = KeyRing::open(it.site.world.clone(), catalog, objects, Arc::new(Mmk::from_bytes(it.site.root))).await.unwrap();
+            let refused = other.poll(it.account, &it.vault, 0, LEASE).await.unwrap_err();
+            assert_eq!((refused.code(), refused.kind()), ("IntegrityError", ErrorKind::Corrupt), "{refused}");
+            assert!(other.epoch_guard(epoch).await.is_err(), "and no guard is made");
+        }
+        // One from before there were such keys gets its own at the first unwrap.
+        let none = Catalog::memory(it.site.world.clone()).await.unwrap();
+        for account in it.site.catalog.accounts().await.unwrap() {
+            none.account_insert(&account).await.unwrap();
+            for aek in it.site.catalog.aeks(account.id).await.unwrap() {
+                none.aek_insert(&aek).await.unwrap();
+            }
+        }
+        let objects = Arc::clone(&it.site.objects) as Arc<dyn ObjectStore>;
+        let other = KeyRing::open(it.site.world.clone(), none, objects, Arc::new(Mmk::from_bytes(it.site.root))).await.unwrap();
+        assert!(other.buffer_key(it.account).await.is_err());
+        other.poll(it.account, &it.vault, 0, LEASE).await.unwrap();
+        assert_eq!(other.buffer_key(it.account).await.unwrap(), (epoch, key));
+    }
+
     impl Customer {
         async fn copy(&self, epoch: Epoch) -> Vec<u8> {
             self.site.copy(epoch).await

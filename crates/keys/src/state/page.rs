@@ -179,8 +179,10 @@ fn entered(state: KeyState) -> &'static str {
 fn ingest(state: KeyState) -> &'static str {
     match state {
         KeyState::Provisioning | KeyState::Active | KeyState::Degraded => "taken",
-        KeyState::Suspect => "held; refused where they were before",
-        KeyState::Revoked | KeyState::Held | KeyState::Unavailable | KeyState::Quarantined => "503, the same code, not taken",
+        KeyState::Suspect => "held; as before where the gate was shut",
+        KeyState::Unavailable | KeyState::Held => "kept sealed up to 6 h, 200 `x-ingest-state: buffered`; then 503",
+        KeyState::Revoked => "as the workspace says: 503 and not taken, kept sealed, or dropped",
+        KeyState::Quarantined => "503, the same code, not taken",
         KeyState::Restoring => "as before, until the log is read back",
     }
 }

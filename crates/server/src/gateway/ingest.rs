@@ -3,15 +3,21 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use strongroom_ingest::{Encoding, Format, IngestError, IngestRequest, OnError};
+use strongroom_ingest::{Encoding, Format, IngestError, IngestReply, IngestRequest, OnError, Taken};
 use strongroom_model::{ErrorKind, TableName};
 
 use super::auth::Who;
 use super::error::ApiError;
 use super::{App, body};
+
+/// Says that the rows are kept, and not to be seen yet.
+const STATE: HeaderName = HeaderName::from_static("x-ingest-state");
+/// How many rows were thrown away.
+const DROPPED: HeaderName = HeaderName::from_static("x-ingest-dropped");
 
 /// Parameters of the ingest door.
 #[derive(Debug, Default, Deserialize)]
@@ -29,7 +35,7 @@ pub(crate) async fn ingest(
     parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Response, ApiError> {
     let Query(parameters) = parameters.map_err(|_| {
         ApiError::new(ErrorKind::Invalid, "BadParameter", "the ingest door takes the parameters on_error, format and time_field")
     })?;
@@ -69,12 +75,30 @@ pub(crate) async fn ingest(
     };
     let table = request.table.clone();
     let reply = app.site.intake.ingest_within(request, share).await.map_err(|error| refused(error, &table))?;
-    Ok(Json(json!({
-        "accepted": reply.accepted,
-        "rejected": reply.rejected,
-        "columnsAdded": reply.columns_added,
-        "duplicate": reply.duplicate,
-    })))
+    if reply.taken == Taken::Dropped {
+        app.site.audit.dropped(workspace, table.as_str(), "CustomerKeyRevoked", reply.accepted + reply.rejected);
+    }
+    Ok(answer(&reply))
+}
+
+/// Nothing is said to be accepted that was not, and nothing is said of columns that nobody has looked at.
+fn answer(reply: &IngestReply) -> Response {
+    let IngestReply { accepted, rejected, columns_added, duplicate, taken } = reply;
+    let kept = |state: &'static str| {
+        let body = json!({"accepted": accepted, "rejected": rejected, "duplicate": duplicate, "state": state});
+        ([(STATE, HeaderValue::from_static(state))], Json(body)).into_response()
+    };
+    match taken {
+        Taken::Buffered => kept("buffered"),
+        Taken::Sealed => kept("sealed"),
+        Taken::Dropped => {
+            ([(DROPPED, HeaderValue::from(accepted + rejected))], Json(json!({"dropped": accepted + rejected}))).into_response()
+        }
+        Taken::Stored => {
+            let body = json!({"accepted": accepted, "rejected": rejected, "columnsAdded": columns_added, "duplicate": duplicate});
+            Json(body).into_response()
+        }
+    }
 }
 
 /// Parameters of `flush` and `compact`: one table, or all.

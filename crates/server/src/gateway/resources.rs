@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use strongroom_catalog::{Scope, TablePlan, TableRow, WorkspaceRow};
-use strongroom_model::{ErrorKind, PrincipalId, TableName, WorkspaceName};
+use strongroom_model::{ErrorKind, PrincipalId, TableName, WhileRevoked, WorkspaceName};
 
 use super::auth::Who;
 use super::error::ApiError;
@@ -19,6 +19,16 @@ use super::{App, control_error};
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewWorkspace {
     name: WorkspaceName,
+    #[serde(default, rename = "retentionInDays")]
+    retention_days: Option<u32>,
+}
+
+/// What may be changed of a workspace; an absent member stays.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WorkspacePatch {
+    #[serde(default, rename = "cmkIngestPolicy")]
+    while_revoked: Option<WhileRevoked>,
     #[serde(default, rename = "retentionInDays")]
     retention_days: Option<u32>,
 }
@@ -80,6 +90,8 @@ async fn workspace_page(app: &App, row: &WorkspaceRow) -> Result<Value, ApiError
     if let Some(link) = app.site.clusters.link_of(row).await.map_err(|error| control_error(&error))? {
         page["cluster"] = link.cluster.name.into();
     }
+    let policy = app.site.workspaces.ingest_policy(row.id).await.map_err(|error| control_error(&error))?;
+    page["cmkIngestPolicy"] = json!(policy);
     Ok(page)
 }
 
@@ -105,6 +117,40 @@ pub(crate) async fn create_workspace(
 
 pub(crate) async fn show_workspace(State(app): State<App>, who: Who, Path(workspace): Path<String>) -> Result<Json<Value>, ApiError> {
     let row = app.site.workspaces.resolve(&who.0, &workspace, "workspaces/read").await.map_err(|error| control_error(&error))?;
+    let mut page = workspace_page(&app, &row).await?;
+    app.site.intake.write_tallies().await;
+    let counts = app.site.workspaces.away_counts(row.id).await.map_err(|error| control_error(&error))?;
+    if !counts.is_empty() {
+        let shown = counts.iter().map(|(table, count)| {
+            json!({
+                "table": table,
+                "refusedRequests": count.refused,
+                "sealedRows": count.sealed,
+                "droppedRows": count.dropped,
+                "lastMs": count.last_ms,
+            })
+        });
+        page["whileKeyAway"] = shown.collect();
+    }
+    Ok(Json(page))
+}
+
+pub(crate) async fn update_workspace(
+    State(app): State<App>,
+    who: Who,
+    Path(workspace): Path<String>,
+    request: Result<Json<WorkspacePatch>, JsonRejection>,
+) -> Result<Json<Value>, ApiError> {
+    let workspaces = &app.site.workspaces;
+    let row = workspaces.resolve(&who.0, &workspace, "workspaces/write").await.map_err(|error| control_error(&error))?;
+    let patch = body(request)?;
+    if let Some(days) = patch.retention_days {
+        workspaces.set_retention(row.id, days).await.map_err(|error| control_error(&error))?;
+    }
+    if let Some(policy) = patch.while_revoked {
+        workspaces.set_ingest_policy(row.id, policy).await.map_err(|error| control_error(&error))?;
+    }
+    let row = WorkspaceRow { retention_days: patch.retention_days.unwrap_or(row.retention_days), ..row };
     Ok(Json(workspace_page(&app, &row).await?))
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use strongroom_catalog::WorkspaceRow;
 use strongroom_control::{ControlError, Place, Refusal, action};
-use strongroom_model::ErrorKind;
+use strongroom_model::{ErrorKind, WhileRevoked};
 
 use super::super::auth::Who;
 use super::super::error::ApiError;
@@ -45,12 +45,15 @@ pub(super) async fn put(
         Ok(row) => Ok((StatusCode::OK, Json(change(&app, row, &body).await?))),
         Err(ControlError::NotFound { .. }) => {
             who.allow(&app, action::WORKSPACES_WRITE)?;
-            let days = retention(&body)?;
+            let (days, policy) = (retention(&body)?, ingest_policy(&body)?);
             // One that was deleted there comes back, as Azure has it.
             if let Some(row) = app.site.shredder.recover_at(&who.0, &place).await.map_err(|error| control_error(&error))? {
                 return Ok((StatusCode::OK, Json(change(&app, row, &body).await?)));
             }
             let row = app.site.workspaces.create_at(&place, days).await.map_err(|error| control_error(&error))?;
+            if let Some(policy) = policy {
+                app.site.workspaces.set_ingest_policy(row.id, policy).await.map_err(|error| control_error(&error))?;
+            }
             Ok((StatusCode::CREATED, Json(workspace_json(&app, &row).await?)))
         }
         Err(error) => Err(control_error(&error)),
@@ -95,11 +98,15 @@ pub(super) async fn patch(
 }
 
 async fn change(app: &App, mut row: WorkspaceRow, body: &Bytes) -> Result<Value, ApiError> {
+    let policy = ingest_policy(body)?;
     if let Some(days) = retention(body)?
         && days != row.retention_days
     {
         app.site.workspaces.set_retention(row.id, days).await.map_err(|error| control_error(&error))?;
         row.retention_days = days;
+    }
+    if let Some(policy) = policy {
+        app.site.workspaces.set_ingest_policy(row.id, policy).await.map_err(|error| control_error(&error))?;
     }
     workspace_json(app, &row).await
 }
@@ -129,6 +136,18 @@ fn retention(body: &Bytes) -> Result<Option<u32>, ApiError> {
     }
 }
 
+/// What is to be done with rows while the key is revoked, if the body says.
+fn ingest_policy(body: &Bytes) -> Result<Option<WhileRevoked>, ApiError> {
+    let body = object(body)?;
+    match body.get("properties").and_then(|properties| properties.get("cmkIngestPolicy")) {
+        None | Some(Value::Null) => Ok(None),
+        Some(policy) => policy.as_str().and_then(|text| text.parse().ok()).map(Some).ok_or_else(|| {
+            ApiError::new(ErrorKind::Invalid, "InvalidParameter", "cmkIngestPolicy is refuse, seal or drop")
+                .target("properties.cmkIngestPolicy")
+        }),
+    }
+}
+
 /// The workspace there, in the words of this door.
 pub(super) async fn workspace(app: &App, who: &Who, place: &Place, action: &str) -> Result<WorkspaceRow, ApiError> {
     app.site.workspaces.at(&who.0, place, action).await.map_err(|error| match error {
@@ -147,6 +166,7 @@ pub(super) fn workspace_id(row: &WorkspaceRow) -> String {
 
 async fn workspace_json(app: &App, row: &WorkspaceRow) -> Result<Value, ApiError> {
     let link = app.site.clusters.link_of(row).await.map_err(|error| control_error(&error))?;
+    let policy = app.site.workspaces.ingest_policy(row.id).await.map_err(|error| control_error(&error))?;
     let mut features = json!({"enableLogAccessUsingOnlyResourcePermissions": true});
     if let Some(link) = &link {
         features["clusterResourceId"] = Place::of_cluster(&link.cluster).cluster_path().into();
@@ -161,6 +181,7 @@ async fn workspace_json(app: &App, row: &WorkspaceRow) -> Result<Value, ApiError
             "provisioningState": if link.as_ref().is_some_and(|link| link.busy) { "Updating" } else { "Succeeded" },
             "sku": {"name": if link.is_some() { "LACluster" } else { "PerGB2018" }},
             "retentionInDays": row.retention_days,
+            "cmkIngestPolicy": policy,
             "createdDate": time(row.created_ms),
             "publicNetworkAccessForIngestion": "Enabled",
             "publicNetworkAccessForQuery": "Enabled",
