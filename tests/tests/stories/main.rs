@@ -15,6 +15,7 @@ mod lock_crashes;
 mod lock_load;
 mod lockbox;
 mod shred;
+mod openbao;
 mod tamper;
 mod walk;
 mod watchers;

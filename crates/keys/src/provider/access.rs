@@ -69,12 +69,20 @@ impl Secret {
         Self(text)
     }
 
-    pub(super) fn text(&self) -> &str {
+    /// What it says.
+    #[must_use]
+    pub fn text(&self) -> &str {
         &self.0
     }
 
     fn is_usable(&self) -> bool {
         (1..=SECRET_MAX).contains(&self.0.len()) && self.0.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(Zeroizing::new(text))
     }
 }
 

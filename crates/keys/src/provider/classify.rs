@@ -126,4 +126,6 @@ const fn status_word(status: u16) -> &'static str {
 }
 
 #[cfg(test)]
+mod page;
+#[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// How long it may take to come up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The server. Ends when dropped.
 #[derive(Debug)]
@@ -90,12 +90,12 @@ impl OpenBao {
         std::fs::write(at("cert.pem"), certificate + &ca_pem).expect("a file");
         std::fs::write(at("key.pem"), key).expect("a file");
         let config = format!(
-            "storage \"raft\" {{\n path = {:?}\n node_id = \"one\"\n performance_multiplier = 1\n}}\n\
-             listener \"tcp\" {{\n address = \"{address}\"\n tls_cert_file = {:?}\n tls_key_file = {:?}\n}}\n\
+            "storage \"raft\" {{\n path = \"{}\"\n node_id = \"one\"\n performance_multiplier = 1\n}}\n\
+             listener \"tcp\" {{\n address = \"{address}\"\n tls_cert_file = \"{}\"\n tls_key_file = \"{}\"\n}}\n\
              api_addr = \"https://{address}\"\ncluster_addr = \"https://{}\"\n",
-            at("raft"),
-            at("cert.pem"),
-            at("key.pem"),
+            at("raft").display(),
+            at("cert.pem").display(),
+            at("key.pem").display(),
             free_address(),
         );
         std::fs::write(at("config.hcl"), config).expect("a file");
@@ -149,9 +149,9 @@ impl OpenBao {
     pub fn grant(&self, name: &str, keys: &[&str]) {
         let mut policy = String::new();
         for key in keys {
-            write!(policy, "path \"transit/keys/{key}\" {{ capabilities = [\"read\"] }}\n").expect("a string takes text");
+            writeln!(policy, "path \"transit/keys/{key}\" {{ capabilities = [\"read\"] }}").expect("a string takes text");
             for operation in ["encrypt", "decrypt"] {
-                write!(policy, "path \"transit/{operation}/{key}\" {{ capabilities = [\"update\"] }}\n").expect("a string takes text");
+                writeln!(policy, "path \"transit/{operation}/{key}\" {{ capabilities = [\"update\"] }}").expect("a string takes text");
             }
         }
         self.admin("PUT", &format!("sys/policies/acl/{name}"), json!({"policy": policy}));

@@ -1,7 +1,5 @@
 //! Our client against the real embedded vault: over TLS, logged in by assertion, with every way of taking a key away.
 
-#![allow(clippy::unwrap_used, reason = "tests, and what they are built on")]
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

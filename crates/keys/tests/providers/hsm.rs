@@ -108,8 +108,8 @@ impl Hsm {
             answering: Mutex::new(true),
             logins: AtomicUsize::new(0),
         });
-        let served = Arc::clone(&state);
-        let server = TestServer::start(move |seen| serve(&served, seen)).await;
+        let shared = Arc::clone(&state);
+        let server = TestServer::start(move |seen| serve(&shared, seen)).await;
         Self { state, server, identity: Arc::new(ClusterIdentity::generate(World::real().rng.as_ref()).unwrap()) }
     }
 

@@ -3,6 +3,8 @@
 //!
 //! A test that lacks its server fails and says how to get it.
 
+#![allow(clippy::unwrap_used, reason = "tests, and what they are built on")]
+
 #[allow(unreachable_pub, dead_code, reason = "it is a module of the stories, too")]
 mod bao;
 mod conformance;

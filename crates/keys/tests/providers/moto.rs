@@ -19,7 +19,7 @@ use super::bao::{certificate, tool};
 use super::conformance::{Rig, conforms};
 
 const ACCESS: &str = r#"{"region":"eu-central-1","accessKeyId":"AKIDEXAMPLE","secretAccessKey":"wJalrXUtnFEMI/K7MDENG"}"#;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 struct Moto {
     _dir: TempDir,

@@ -32,7 +32,6 @@ async fn directory(refuse: Option<&'static str>) -> TestServer {
 }
 
 fn vault(server: &TestServer, access: &str, config: &ProvidersConfig) -> Result<AzureKeyVault, &'static str> {
-    let _chosen = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let outbound = OutboundConfig { allow: vec![server.address.to_string()], ..OutboundConfig::default() };
     let outbound = Outbound::open(&World::real(), &outbound, &[&server.ca_pem]).unwrap();
     let identity = Arc::new(ClusterIdentity::generate(World::real().rng.as_ref()).unwrap());
