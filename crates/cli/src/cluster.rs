@@ -126,7 +126,7 @@ enum What {
         #[arg(long, value_name = "URI")]
         vault_uri: String,
         #[command(flatten)]
-        access: VaultAccess,
+        access: Box<VaultAccess>,
         /// The vault's own certificate authority, PEM [default: those of the system]
         #[arg(long, value_name = "FILE")]
         ca: Option<PathBuf>,

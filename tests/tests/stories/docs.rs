@@ -129,7 +129,8 @@ fn every_command_shown_works() {
             "with a server" | "stopped" => {}
             "by hand" => {
                 // In vaults.md: commands of vaults that others make.
-                let allowed = one.file.ends_with("performance.md") || one.file.ends_with("vaults.md") && !one.text.starts_with("strongroom");
+                let allowed =
+                    one.file.ends_with("performance.md") || one.file.ends_with("vaults.md") && !one.text.starts_with("strongroom");
                 assert!(allowed, "{}:{}: only benchmarks and other vaults' commands are run by hand", one.file.display(), one.line);
             }
             "" => assert!(

@@ -166,6 +166,7 @@ impl OpenBao {
     ///
     /// # Panics
     /// If it refuses.
+    #[allow(clippy::must_use_candidate, reason = "called for what it does")]
     pub fn admin(&self, method: &str, path: &str, body: Value) -> Value {
         let (status, answer) = self.call(method, path, body);
         assert!((200..300).contains(&status), "{method} {path}: {status} {answer}");
