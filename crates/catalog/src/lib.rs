@@ -45,7 +45,7 @@ use db::{Db, commit, refused};
 pub use error::CatalogError;
 pub use rows::clusters::{
     Billing, ClusterKeyRow, ClusterRow, ClusterState, HoldingRow, IdentityRow, IdentityType, InfrastructureRow, KeyStateRow, LinkRow,
-    OperationErrorRow, OperationRow, OperationStatus, VaultRefRow,
+    OperationErrorRow, OperationRow, OperationStatus, VaultAccessRow, VaultRefRow,
 };
 pub use rows::lockbox::{LockboxRow, LockboxState, TablePlan};
 pub use rows::{

@@ -5,7 +5,7 @@ use strongroom_model::{AccountId, ObjectId};
 
 use crate::columns::Columns;
 use crate::db::{commit, refused};
-use crate::{Catalog, CatalogError, InfrastructureRow, KeyStateRow, VaultRefRow};
+use crate::{Catalog, CatalogError, InfrastructureRow, KeyStateRow, VaultAccessRow, VaultRefRow};
 
 const VAULT: &str = "a vault reference";
 const STATE: &str = "a key state";
@@ -13,7 +13,7 @@ const INFRASTRUCTURE: &str = "an infrastructure key";
 
 macro_rules! vaults {
     ($rest:literal) => {
-        concat!("SELECT name, subscription, resource_group, uri, region, tenant, private_link, ca_pem, created_ms FROM vault_refs ", $rest)
+        concat!("SELECT name, subscription, resource_group, uri, region, tenant, private_link, ca_pem, created_ms, provider, access_id, access FROM vault_refs ", $rest)
     };
 }
 
@@ -31,6 +31,14 @@ fn vault(row: &SqliteRow) -> Result<VaultRefRow, CatalogError> {
         private_link: columns.int()? == 1,
         ca_pem: columns.text_opt()?,
         created_ms: columns.int()?,
+        provider: columns.text()?,
+        access: match (columns.bytes_opt()?, columns.bytes_opt()?) {
+            (Some(id), Some(cell)) => {
+                let id = id.try_into().map_err(|_| CatalogError::BadValue { what: VAULT })?;
+                Some(VaultAccessRow { id: ObjectId::from_bytes(id), cell })
+            }
+            _ => None,
+        },
     })
 }
 
@@ -43,11 +51,12 @@ impl Catalog {
         let mut writer = self.writer().await?;
         let mut tx = writer.begin(VAULT).await?;
         sqlx::query(
-            "INSERT INTO vault_refs (name, subscription, resource_group, uri, region, tenant, private_link, ca_pem, created_ms)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+            "INSERT INTO vault_refs (name, subscription, resource_group, uri, region, tenant, private_link, ca_pem, created_ms,
+                                     provider, access_id, access)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (name, subscription, resource_group) DO UPDATE
                SET uri = excluded.uri, region = excluded.region, tenant = excluded.tenant, private_link = excluded.private_link,
-                   ca_pem = excluded.ca_pem",
+                   ca_pem = excluded.ca_pem, provider = excluded.provider, access_id = excluded.access_id, access = excluded.access",
         )
         .bind(row.name.as_str())
         .bind(row.subscription.as_str())
@@ -58,6 +67,9 @@ impl Catalog {
         .bind(i64::from(row.private_link))
         .bind(row.ca_pem.as_deref())
         .bind(row.created_ms)
+        .bind(row.provider.as_str())
+        .bind(row.access.as_ref().map(|access| &access.id.as_bytes()[..]))
+        .bind(row.access.as_ref().map(|access| &access.cell[..]))
         .execute(&mut *tx)
         .await
         .map_err(|e| refused(VAULT, &e))?;

@@ -10,6 +10,7 @@ use crate::Failure;
 use crate::arm::{Arm, Where};
 use crate::client::Target;
 use crate::output::{self, Field, Format};
+use crate::vault_access::VaultAccess;
 
 const KEY_VAULT: &str = "Microsoft.KeyVault";
 
@@ -113,12 +114,19 @@ enum What {
         out: Option<PathBuf>,
     },
     /// Makes a key vault known to the server: a key of an unknown one is refused
+    ///
+    /// How to log in there is kept sealed and never shown. Without --provider it is an Azure Key Vault, or one that speaks as it
+    /// does, where the cluster logs in for itself. Registering a vault again without a login keeps the one it has, as long as
+    /// address, provider and authority stay the same.
     RegisterVault {
         /// What to call it here
         name: String,
-        /// The vault, as https://HOST or https://HOST:PORT
+        /// The vault, as https://HOST or https://HOST:PORT; a PKCS#11 token as pkcs11://NAME, by its name in the server's
+        /// configuration
         #[arg(long, value_name = "URI")]
         vault_uri: String,
+        #[command(flatten)]
+        access: Box<VaultAccess>,
         /// The vault's own certificate authority, PEM [default: those of the system]
         #[arg(long, value_name = "FILE")]
         ca: Option<PathBuf>,
@@ -187,7 +195,7 @@ impl Cluster {
                 }
             }
             What::Identity { name, out } => identity(&get(&arm, &name).await?, out.as_deref(), format),
-            What::RegisterVault { name, vault_uri, ca, location, tenant } => {
+            What::RegisterVault { name, vault_uri, access, ca, location, tenant } => {
                 let ca = match ca {
                     Some(path) => {
                         Some(std::fs::read_to_string(&path).map_err(|error| Failure::Usage(format!("--ca {}: {error}", path.display())))?)
@@ -198,7 +206,11 @@ impl Cluster {
                     Some(location) => location,
                     None => region(&arm).await?,
                 };
-                let body = json!({"location": location, "properties": {"tenantId": tenant, "vaultUri": vault_uri, "caPem": ca}});
+                let (provider, access) = (access.provider.as_str(), access.json()?);
+                let body = json!({
+                    "location": location,
+                    "properties": {"tenantId": tenant, "vaultUri": vault_uri, "caPem": ca, "provider": provider, "access": access},
+                });
                 let request = arm.provider(Method::PUT, KEY_VAULT, &["vaults", &name]).json(&body);
                 let answer = arm.client.json(request).await?;
                 list(&json!({"value": [answer]}), VAULT, format)
@@ -295,6 +307,7 @@ const LINKED: &[Field] = &[
 const VAULT: &[Field] = &[
     Field("Name", |row| row["name"].clone()),
     Field("Vault", |row| row["properties"]["vaultUri"].clone()),
+    Field("Provider", |row| row["properties"]["provider"].clone()),
     Field("Region", |row| row["location"].clone()),
     Field("Tenant", |row| row["properties"]["tenantId"].clone()),
     Field("Own CA", |row| if row["properties"]["caPem"].is_string() { "yes".into() } else { "no".into() }),

@@ -72,9 +72,10 @@ fn page(status: &Value) -> String {
         lines.push(format!("your key (KEK)   {}/keys/{}, {version}", text(&kek["vaultUri"]), text(&kek["keyName"])));
         let facts = &kek["facts"];
         if facts.is_object() {
+            let kind = facts["key_type"].as_str().filter(|kind| !kind.is_empty()).unwrap_or("RSA");
+            let kind = facts["rsa_bits"].as_u64().filter(|bits| *bits > 0).map_or_else(|| kind.to_owned(), |bits| format!("{kind} {bits}"));
             lines.push(format!(
-                "                 RSA {}, version {} in use, newest {}, {}",
-                facts["rsa_bits"],
+                "                 {kind}, version {} in use, newest {}, {}",
                 text(&facts["used"]),
                 text(&facts["newest"]),
                 text(&facts["recovery_level"])

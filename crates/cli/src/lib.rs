@@ -32,6 +32,7 @@ mod shred;
 mod tables;
 mod token;
 mod vault;
+mod vault_access;
 mod verify;
 mod workspace;
 

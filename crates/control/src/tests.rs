@@ -7,6 +7,7 @@ mod clusters;
 mod desk;
 mod links;
 mod lockbox;
+mod vaults;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,9 +1,13 @@
 //! Reference objects of key vaults: what the control plane knows of a vault without asking it. A key of a vault without one
-//! is refused.
+//! is refused. How to log in there is a cell under the root key, and is never shown.
 
-use strongroom_catalog::{Catalog, CatalogError, VaultRefRow};
-use strongroom_keys::provider::KekRef;
-use strongroom_model::ErrorKind;
+use std::sync::Arc;
+
+use strongroom_catalog::{Catalog, CatalogError, VaultAccessRow, VaultRefRow};
+use strongroom_envelope::Mmk;
+use strongroom_keys::provider::access::{Access, Secret};
+use strongroom_keys::provider::{KekRef, Provider};
+use strongroom_model::{ErrorKind, ObjectId};
 use strongroom_world::World;
 
 use crate::{ControlError, Place};
@@ -15,13 +19,17 @@ const VAULTS_MAX: usize = 1_000;
 const NAME_MAX: usize = 127;
 
 /// What is told of a vault.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct VaultAsk {
+    /// What kind of vault it is.
+    pub provider: Provider,
+    /// How to log in there, JSON. `None` leaves what was said before, if it is still the same vault.
+    pub access: Option<Secret>,
     /// The region it lies in.
     pub region: String,
     /// The tenant it belongs to.
     pub tenant: String,
-    /// Where it answers: `https://HOST[:PORT]`.
+    /// Where it answers: `https://HOST[:PORT]`, or `pkcs11://NAME`.
     pub uri: String,
     /// Whether it is reached over a private link.
     pub private_link: bool,
@@ -34,13 +42,14 @@ pub struct VaultAsk {
 pub struct Vaults {
     world: World,
     catalog: Catalog,
+    mmk: Arc<Mmk>,
 }
 
 impl Vaults {
-    /// The vault references of a catalog.
+    /// The vault references of a catalog; `mmk` seals how to log in.
     #[must_use]
-    pub fn new(world: World, catalog: Catalog) -> Self {
-        Self { world, catalog }
+    pub fn new(world: World, catalog: Catalog, mmk: Arc<Mmk>) -> Self {
+        Self { world, catalog, mmk }
     }
 
     /// Registers a vault, or registers it anew.
@@ -56,6 +65,12 @@ impl Vaults {
         }
         let kek = KekRef::new(&ask.uri, "key", None)
             .map_err(|_| ControlError::Invalid { what: "properties.vaultUri", why: "give it as https://HOST or https://HOST:PORT" })?;
+        if (kek.vault_uri.scheme() == "pkcs11") != (ask.provider == Provider::Pkcs11) {
+            return Err(ControlError::Invalid {
+                what: "properties.vaultUri",
+                why: "give it as pkcs11://NAME, a token of the operator's configuration, if the provider is pkcs11, and as https://HOST if not",
+            });
+        }
         if let Some(pem) = &ask.ca_pem
             && (pem.len() > CA_MAX || !pem.contains("-----BEGIN CERTIFICATE-----"))
         {
@@ -70,6 +85,7 @@ impl Vaults {
         if there.is_none() && self.catalog.vault_ref_list().await?.len() >= VAULTS_MAX {
             return Err(ControlError::TooMany { what: "key vaults", max: VAULTS_MAX });
         }
+        let access = self.access(&kek, &ask, there.as_ref())?;
         let row = VaultRefRow {
             name: there.as_ref().map_or_else(|| place.name.clone(), |row| row.name.clone()),
             subscription: place.subscription.clone(),
@@ -80,13 +96,35 @@ impl Vaults {
             private_link: ask.private_link,
             ca_pem: ask.ca_pem,
             created_ms: there.map_or_else(|| self.world.clock.wall().unix_ms(), |row| row.created_ms),
+            provider: ask.provider.as_str().to_owned(),
+            access,
         };
         self.catalog.vault_ref_put(&row).await.map_err(|error| match error {
             CatalogError::Conflict { .. } => ControlError::Conflict { why: "this vault is registered under another name" },
             other => other.into(),
         })?;
-        tracing::info!(vault = row.name, "key vault registered");
+        tracing::info!(vault = row.name, provider = row.provider, "key vault registered");
         Ok(row)
+    }
+
+    /// How to log in, sealed: as is said now, else as was said before of the same vault. A login that was given for one address is
+    /// not sent to another, nor to whoever another authority vouches for.
+    fn access(&self, kek: &KekRef, ask: &VaultAsk, there: Option<&VaultRefRow>) -> Result<Option<VaultAccessRow>, ControlError> {
+        let wrong =
+            |error: strongroom_keys::provider::access::AccessError| ControlError::Invalid { what: "properties.access", why: error.why() };
+        if let Some(text) = &ask.access {
+            Access::read(ask.provider, Some(text.text())).map_err(wrong)?;
+            let (ms, random) = self.world.id_seed();
+            let id = ObjectId::mint(ms, random);
+            let cell = self.mmk.seal_cell(self.world.rng.as_ref(), id, text.text().as_bytes());
+            return Ok(Some(VaultAccessRow { id, cell }));
+        }
+        let same = there.filter(|row| row.uri == vault_uri(kek) && row.provider == ask.provider.as_str() && row.ca_pem == ask.ca_pem);
+        let kept = same.and_then(|row| row.access.clone());
+        if kept.is_none() {
+            Access::read(ask.provider, None).map_err(wrong)?;
+        }
+        Ok(kept)
     }
 
     /// One vault reference.

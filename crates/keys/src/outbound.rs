@@ -12,6 +12,7 @@
 
 mod address;
 mod error;
+mod metadata;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -34,6 +35,7 @@ use zeroize::Zeroizing;
 
 pub use address::{AddressClass, AllowList};
 pub use error::{OutboundConfigError, OutboundError};
+pub use metadata::Metadata;
 
 /// Bytes of a certificate file at most.
 const CA_FILE_MAX: u64 = 1 << 20;
@@ -112,6 +114,8 @@ pub enum Body<'a> {
     None,
     /// JSON text; our copy is wiped.
     Json(&'a Zeroizing<String>),
+    /// JSON text under another media type; our copy is wiped.
+    Typed(&'static str, &'a Zeroizing<String>),
     /// Form fields; our copy is wiped.
     Form(&'a [(&'a str, &'a str)]),
 }
@@ -120,7 +124,7 @@ impl fmt::Debug for Body<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::None => "None",
-            Self::Json(_) => "Json(..)",
+            Self::Json(_) | Self::Typed(..) => "Json(..)",
             Self::Form(_) => "Form(..)",
         })
     }
@@ -236,7 +240,7 @@ impl Outbound {
         let client = self.pinned(self.pin(call.url).await?)?;
         let mut request = match call.body {
             Body::None => client.get(call.url.clone()),
-            Body::Json(_) | Body::Form(_) => client.post(call.url.clone()),
+            Body::Json(_) | Body::Typed(..) | Body::Form(_) => client.post(call.url.clone()),
         };
         if let Some(token) = call.bearer {
             let text = Zeroizing::new(format!("Bearer {token}"));
@@ -249,30 +253,21 @@ impl Outbound {
             value.set_sensitive(true);
             request = request.header(*name, value);
         }
+        let json = |request: reqwest::RequestBuilder, media_type: &'static str, text: &Zeroizing<String>| {
+            let body = Zeroizing::new(text.as_bytes().to_vec());
+            request.header(CONTENT_TYPE, media_type).body(Bytes::from_owner(body))
+        };
         request = match call.body {
             Body::None => request,
-            Body::Json(text) => {
-                let body = Zeroizing::new(text.as_bytes().to_vec());
-                request.header(CONTENT_TYPE, "application/json").body(Bytes::from_owner(body))
-            }
+            Body::Json(text) => json(request, "application/json", text),
+            Body::Typed(media_type, text) => json(request, media_type, text),
             Body::Form(fields) => {
                 let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
                 let body = Zeroizing::new(form.into_bytes());
                 request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(Bytes::from_owner(body))
             }
         };
-        let mut response = request.send().await.map_err(|error| OutboundError::of(&error))?;
-        let status = response.status().as_u16();
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
-        // Room for all at once: a body that grows would leave copies of itself behind.
-        let mut body = Zeroizing::new(Vec::with_capacity(self.rules.answer_max_bytes));
-        while let Some(chunk) = response.chunk().await.map_err(|error| OutboundError::of(&error))? {
-            if body.len() + chunk.len() > self.rules.answer_max_bytes {
-                return Err(OutboundError::TooLarge);
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Reply { status, retry_after: retry_after.map(Duration::from_secs), body })
+        read(request, self.rules.answer_max_bytes).await
     }
 
     /// Where a URL leads, if it may be called.
@@ -332,6 +327,22 @@ impl Outbound {
         clients.insert(pin, client.clone());
         Ok(client)
     }
+}
+
+/// Sends a request and reads its whole answer, up to a bound.
+async fn read(request: reqwest::RequestBuilder, max_bytes: usize) -> Result<Reply, OutboundError> {
+    let mut response = request.send().await.map_err(|error| OutboundError::of(&error))?;
+    let status = response.status().as_u16();
+    let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+    // Room for all at once: a body that grows would leave copies of itself behind.
+    let mut body = Zeroizing::new(Vec::with_capacity(max_bytes));
+    while let Some(chunk) = response.chunk().await.map_err(|error| OutboundError::of(&error))? {
+        if body.len() + chunk.len() > max_bytes {
+            return Err(OutboundError::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Reply { status, retry_after: retry_after.map(Duration::from_secs), body })
 }
 
 impl fmt::Debug for Outbound {

@@ -19,7 +19,7 @@ use strongroom_store::{BlockStore, HotCache, LocalObjects, ObjectKey, Reader, St
 use strongroom_world::World;
 
 use crate::config::{Config, ServeOptions, admin_token_path, load, mmk_path};
-use crate::lock_steps::VaultClients;
+use crate::vault_clients::VaultClients;
 use crate::wiring::{Layout, root_key};
 use crate::{ServeError, embedded, lock};
 
@@ -97,15 +97,9 @@ impl Offline {
             let own = known.into_iter().filter(|row| row.name == embedded::NAME);
             outbound.allow.extend(own.filter_map(|row| row.uri.strip_prefix("https://").map(str::to_owned)));
         }
-        let states = config.keys.states();
-        let vaults = VaultClients {
-            world: self.world.clone(),
-            catalog: self.catalog.clone(),
-            outbound: Outbound::open(&self.world, &outbound, &[]).map_err(ServeError::start("outbound client"))?,
-            lease: states.lease,
-            call_timeout: states.call_timeout,
-        };
-        fetch_keys(&self.catalog, &self.keys, &vaults, states.lease).await.map_err(ServeError::start("keys"))
+        let outbound = Outbound::open(&self.world, &outbound, &[]).map_err(ServeError::start("outbound client"))?;
+        let vaults = VaultClients::new(config, &self.world, &self.catalog, Arc::clone(self.keys.mmk()), outbound);
+        fetch_keys(&self.catalog, &self.keys, &vaults, config.keys.states().lease).await.map_err(ServeError::start("keys"))
     }
 
     async fn check_block(&self, row: &BlockRow) -> Result<(), String> {

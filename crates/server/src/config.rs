@@ -14,6 +14,7 @@ use strongroom_control::audit::AuditConfig;
 use strongroom_control::{ControlConfig, LockboxConfig};
 use strongroom_ingest::IngestConfig;
 use strongroom_keys::outbound::OutboundConfig;
+use strongroom_keys::provider::access::ProvidersConfig;
 use strongroom_keys::state::StateConfig;
 use strongroom_keyvault::VaultConfig;
 use strongroom_query::QueryConfig;
@@ -96,6 +97,8 @@ pub struct Config {
     pub keys: KeysConfig,
     /// What the server may call: customers' key vaults.
     pub outbound: OutboundConfig,
+    /// What holds for all vaults of a kind, and is the operator's alone to say.
+    pub providers: ProvidersConfig,
     /// The embedded key vault.
     pub vault: EmbeddedConfig,
 }
@@ -256,6 +259,7 @@ impl Default for Config {
             lockbox: LockboxConfig::default(),
             keys: KeysConfig::default(),
             outbound: OutboundConfig::default(),
+            providers: ProvidersConfig::default(),
             vault: EmbeddedConfig::default(),
         }
     }

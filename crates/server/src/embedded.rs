@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use strongroom_catalog::Catalog;
 use strongroom_control::{Place, VaultAsk, Vaults};
+use strongroom_keys::provider::Provider;
 use strongroom_keyvault::{Vault, VaultConfig};
 use strongroom_world::World;
 use tokio::net::TcpListener;
@@ -58,24 +59,23 @@ impl Embedded {
     /// Tells the control plane of itself, as a customer would of theirs, and serves.
     pub(crate) async fn serve(
         self,
-        world: &World,
         catalog: &Catalog,
+        vaults: &Vaults,
         stopping: watch::Receiver<bool>,
     ) -> Result<JoinHandle<()>, ServeError> {
         let oldest = catalog.workspaces().await.map_err(ServeError::start("embedded vault's registration"))?.into_iter().next();
         if let Some(home) = oldest {
             let place = Place { subscription: home.subscription, resource_group: home.resource_group, name: NAME.to_owned() };
             let ask = VaultAsk {
+                provider: Provider::Azure,
+                access: None,
                 region: home.region,
                 tenant: self.vault.tenant_id(),
                 uri: format!("https://{}", self.address),
                 private_link: false,
                 ca_pem: Some(self.vault.ca_pem().to_owned()),
             };
-            Vaults::new(world.clone(), catalog.clone())
-                .put(&place, ask)
-                .await
-                .map_err(ServeError::start("embedded vault's registration"))?;
+            vaults.put(&place, ask).await.map_err(ServeError::start("embedded vault's registration"))?;
         }
         if let Some(token) = &self.minted {
             announce(&self.dir, token);

@@ -21,6 +21,7 @@ mod lock_steps;
 mod notices;
 mod reload;
 mod timespan;
+mod vault_clients;
 mod wiring;
 
 use std::net::SocketAddr;
@@ -97,7 +98,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let (stop, stopping) = watch::channel(false);
     let (vault_stop, vault_stopping) = watch::channel(false);
     let vault = match embedded {
-        Some(embedded) => Some(embedded.serve(&site.world, &site.catalog, vault_stopping).await?),
+        Some(embedded) => Some(embedded.serve(&site.catalog, &site.vaults, vault_stopping).await?),
         None => None,
     };
     site.clusters.settle().await.map_err(ServeError::start("operations"))?;

@@ -1,4 +1,4 @@
-//! What the key watch asks of the other rooms: cut, forget, recall, keep still, make a client of a vault.
+//! What the key watch asks of the other rooms: cut, forget, recall, keep still.
 
 use std::any::Any;
 use std::collections::{HashMap, HashSet};
@@ -10,14 +10,10 @@ use async_trait::async_trait;
 use strongroom_buffer::Buffer;
 use strongroom_catalog::Catalog;
 use strongroom_control::audit::Audit;
-use strongroom_control::watch::{Cut, Forget, Gone, Recall, Still, Vaults, Watch, WatchDeps};
-use strongroom_control::{ControlError, Refusal};
+use strongroom_control::watch::{Cut, Forget, Gone, Recall, Still, Watch, WatchDeps};
 use strongroom_envelope::KeyGuard;
 use strongroom_ingest::Intake;
-use strongroom_keys::identity::ClusterIdentity;
 use strongroom_keys::outbound::Outbound;
-use strongroom_keys::provider::azure::{AzureKeyVault, KeyProblem, validate};
-use strongroom_keys::provider::{KekRef, KeyFacts, KeyVault};
 use strongroom_keys::{KeyError, KeyRing, Shut};
 use strongroom_model::{AccountId, Epoch, TableId, WorkspaceId};
 use strongroom_query::Engine;
@@ -25,6 +21,7 @@ use strongroom_store::BlockStore;
 use strongroom_world::World;
 
 use crate::reload::Reload;
+use crate::vault_clients::VaultClients;
 use crate::{Config, ServeError};
 
 /// The rooms that a key which is taken away concerns.
@@ -48,13 +45,8 @@ pub(crate) fn key_watch(
     let states = config.keys.states();
     let mut outbound = config.outbound.clone();
     outbound.allow.extend(allowed);
-    let vaults = VaultClients {
-        world: world.clone(),
-        catalog: catalog.clone(),
-        outbound: Outbound::open(world, &outbound, &[]).map_err(ServeError::start("outbound client"))?,
-        lease: states.lease,
-        call_timeout: states.call_timeout,
-    };
+    let outbound = Outbound::open(world, &outbound, &[]).map_err(ServeError::start("outbound client"))?;
+    let vaults = VaultClients::new(config, world, catalog, Arc::clone(keys.mmk()), outbound);
     let (engine, intake, buffer) = (|| Arc::clone(rooms.engine), || Arc::clone(rooms.intake), || Arc::clone(rooms.buffer));
     let deps = WatchDeps {
         world: world.clone(),
@@ -198,45 +190,6 @@ impl Still for Writes {
     }
 }
 
-/// Makes clients of registered vaults: each trusts the authorities of its own reference object.
-pub(crate) struct VaultClients {
-    pub(crate) world: World,
-    pub(crate) catalog: Catalog,
-    pub(crate) outbound: Outbound,
-    pub(crate) lease: std::time::Duration,
-    pub(crate) call_timeout: std::time::Duration,
-}
-
-impl VaultClients {
-    async fn make(&self, kek: &KekRef, identity: Arc<ClusterIdentity>) -> Result<AzureKeyVault, ControlError> {
-        let uri = strongroom_control::vault_uri(kek);
-        let unknown = || Refusal::VaultUnknown { uri: uri.clone() };
-        let row = self.catalog.vault_ref_by_uri(&uri).await?.ok_or_else(unknown)?;
-        let bad = |what: &'static str| ControlError::Damaged { what };
-        let outbound = match &row.ca_pem {
-            Some(pem) => self.outbound.with_roots(pem).map_err(|_| bad("the authorities of a key vault"))?,
-            None => self.outbound.fresh(),
-        };
-        let vault = AzureKeyVault::new(outbound, identity, kek.clone(), self.world.clone()).map_err(|_| bad("a key's address"))?;
-        Ok(vault.with_lease(self.lease).with_call_timeout(self.call_timeout))
-    }
-}
-
-#[async_trait]
-impl Vaults for VaultClients {
-    async fn validate(&self, kek: &KekRef, identity: Arc<ClusterIdentity>) -> Result<KeyFacts, ControlError> {
-        let vault = self.make(kek, identity).await?;
-        validate(&vault).await.map_err(|problem| match problem {
-            KeyProblem::NotRecoverable { .. } => Refusal::KeyNotRecoverable.into(),
-            other => Refusal::KeyNotValid { problem: other.detail(), why: other.to_string() }.into(),
-        })
-    }
-
-    async fn client(&self, kek: &KekRef, identity: Arc<ClusterIdentity>) -> Result<Arc<dyn KeyVault>, ControlError> {
-        Ok(Arc::new(self.make(kek, identity).await?))
-    }
-}
-
 macro_rules! named {
     ($($step:ident),+) => {
         $(impl fmt::Debug for $step {
@@ -246,7 +199,7 @@ macro_rules! named {
         })+
     };
 }
-named!(Queries, Caches, Memtables, Cached, Log, Writes, VaultClients);
+named!(Queries, Caches, Memtables, Cached, Log, Writes);
 
 #[cfg(test)]
 mod tests;

@@ -175,7 +175,6 @@ impl Site {
         let clusters = Clusters::new(world.clone(), catalog.clone(), desk, Arc::clone(&workspaces), config.control.clone());
         clusters.audited_by(audit.scribe());
         principals.audited_by(audit.scribe());
-        let vaults = Arc::new(Vaults::new(world.clone(), catalog.clone()));
         let shred = ShredDeps {
             world: world.clone(),
             catalog: catalog.clone(),
@@ -188,6 +187,7 @@ impl Site {
             audit: Arc::clone(&audit),
         };
         let shredder = Shredder::new(shred, &config.control);
+        let vaults = Arc::new(Vaults::new(world.clone(), catalog.clone(), Arc::clone(keys.mmk())));
         let site = Self {
             config,
             world,

@@ -128,7 +128,10 @@ fn every_command_shown_works() {
         match one.mark.as_str() {
             "with a server" | "stopped" => {}
             "by hand" => {
-                assert!(one.file.ends_with("performance.md"), "{}:{}: only benchmarks are run by hand", one.file.display(), one.line);
+                // In vaults.md: commands of vaults that others make.
+                let allowed =
+                    one.file.ends_with("performance.md") || one.file.ends_with("vaults.md") && !one.text.starts_with("strongroom");
+                assert!(allowed, "{}:{}: only benchmarks and other vaults' commands are run by hand", one.file.display(), one.line);
             }
             "" => assert!(
                 ELSEWHERE.iter().any(|(text, _)| *text == one.text),

@@ -16,6 +16,7 @@ mod lock_crashes;
 mod lock_load;
 mod lockbox;
 mod outage;
+mod openbao;
 mod shred;
 mod memory;
 mod tamper;

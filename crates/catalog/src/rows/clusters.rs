@@ -198,6 +198,19 @@ pub struct VaultRefRow {
     pub ca_pem: Option<String>,
     /// Birth, milliseconds since 1970.
     pub created_ms: i64,
+    /// What kind of vault it is.
+    pub provider: String,
+    /// How to log in there; `None` where a cluster's own identity is all it takes.
+    pub access: Option<VaultAccessRow>,
+}
+
+/// How to log in at a vault, as ciphertext.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VaultAccessRow {
+    /// The row that the cell is sealed for.
+    pub id: ObjectId,
+    /// The cell, under the root key.
+    pub cell: Vec<u8>,
 }
 
 /// The state of a cluster's key, as last written down.

@@ -3,7 +3,7 @@ use strongroom_model::ErrorKind;
 use super::*;
 use crate::{
     Billing, CatalogError, ClusterKeyRow, ClusterRow, ClusterState, IdentityRow, IdentityType, InfrastructureRow, KeyStateRow, LinkRow,
-    OperationErrorRow, OperationRow, OperationStatus, VaultRefRow,
+    OperationErrorRow, OperationRow, OperationStatus, VaultAccessRow, VaultRefRow,
 };
 
 fn cluster(name: &str) -> ClusterRow {
@@ -54,6 +54,8 @@ fn vault(name: &str, uri: &str) -> VaultRefRow {
         private_link: false,
         ca_pem: Some("pem".to_owned()),
         created_ms: 3,
+        provider: "transit".to_owned(),
+        access: Some(VaultAccessRow { id: ObjectId::from_bytes([8; 16]), cell: vec![1, 2] }),
     }
 }
 

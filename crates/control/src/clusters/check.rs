@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use strongroom_catalog::{ClusterRow, ClusterState, WorkspaceRow};
+use strongroom_keys::provider::KeyFacts;
 
 use super::{Clusters, KeyProperties};
 use crate::vaults::vault_uri;
@@ -75,7 +76,7 @@ impl Clusters {
             Ok(facts) => {
                 checks.push(Check::good("permissions", "get, wrapKey and unwrapKey work with the cluster's identity"));
                 checks.push(Check::good("recoverable", format!("the vault keeps deleted keys: {}", facts.recovery_level)));
-                checks.push(Check::good("key", format!("RSA {}, version {} in use, newest {}", facts.rsa_bits, facts.used, facts.newest)));
+                checks.push(Check::good("key", format!("{}, version {} in use, newest {}", strength(&facts), facts.used, facts.newest)));
                 if !facts.other_enabled.is_empty() {
                     let others = facts.other_enabled.join(", ");
                     checks.push(Check::good("other versions", format!("still enabled: {others}")));
@@ -127,4 +128,10 @@ fn same_region(name: &'static str, what: &str, region: &str, row: &ClusterRow) -
         name,
         format!("{what} is in {region}, cluster {} in {}: vault, cluster and workspaces belong in one region", row.name, row.region),
     )
+}
+
+/// A key's kind and size: `RSA 2048`, `aes256-gcm96`.
+fn strength(facts: &KeyFacts) -> String {
+    let kind = if facts.key_type.is_empty() { "RSA" } else { &facts.key_type };
+    if facts.rsa_bits == 0 { kind.to_owned() } else { format!("{kind} {}", facts.rsa_bits) }
 }

@@ -139,7 +139,7 @@ impl Clusters {
         let mut row = self.fresh(cluster).await?;
         let outcome = match facts {
             Ok(Some((kek, facts))) => {
-                row.key = Some(KeyProperties::row(&kek, Some(facts.rsa_bits)));
+                row.key = Some(KeyProperties::row(&kek, Some(facts.rsa_bits).filter(|bits| *bits > 0)));
                 Ok(())
             }
             Ok(None) => Ok(()),

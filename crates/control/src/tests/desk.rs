@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use strongroom_catalog::{AccountRow, AekRow, Catalog, ClusterRow};
-use strongroom_envelope::{RecordIds, WrappedAek};
-use strongroom_keys::provider::{KekRef, KeyFacts};
+use strongroom_envelope::{Mmk, RecordIds, WrappedAek};
+use strongroom_keys::provider::{KekRef, KeyFacts, Provider};
 use strongroom_model::{AccountId, AekId, KeyClass, ObjectId, WorkspaceId};
 use strongroom_world::World;
 use tokio::sync::Semaphore;
@@ -80,7 +80,9 @@ pub(super) fn facts(kek: &KekRef) -> KeyFacts {
     KeyFacts {
         newest: "newest".to_owned(),
         used,
+        key_type: "RSA".to_owned(),
         rsa_bits: 2_048,
+        unfit: None,
         enabled: true,
         not_before_ms: None,
         expires_ms: None,
@@ -183,8 +185,20 @@ pub(super) fn with_key(name: &str, version: Option<&str>) -> ClusterAsk {
     ClusterAsk { key: Some(key(name, version)), ..ClusterAsk::default() }
 }
 
+pub(super) fn mmk(world: &World) -> Arc<Mmk> {
+    Arc::new(Mmk::generate(world.rng.as_ref()))
+}
+
 pub(super) fn vault(uri: &str) -> VaultAsk {
-    VaultAsk { region: "here".to_owned(), tenant: "tenant-1".to_owned(), uri: uri.to_owned(), private_link: false, ca_pem: None }
+    VaultAsk {
+        provider: Provider::Azure,
+        access: None,
+        region: "here".to_owned(),
+        tenant: "tenant-1".to_owned(),
+        uri: uri.to_owned(),
+        private_link: false,
+        ca_pem: None,
+    }
 }
 
 impl Works {
@@ -192,7 +206,7 @@ impl Works {
         let site = Site::new().await;
         let desk = Desk::new(&site);
         let clusters = Self::on(&site, &desk);
-        let vaults = Vaults::new(site.world.clone(), site.catalog.clone());
+        let vaults = Vaults::new(site.world.clone(), site.catalog.clone(), mmk(&site.world));
         vaults.put(&place("vault1"), vault(VAULT)).await.unwrap();
         Self { site, desk, clusters, vaults }
     }

@@ -522,7 +522,9 @@ async fn a_keys_end_and_a_pinned_keys_newer_version_are_told_once_each_even_over
     let facts = |newest: &str| KeyFacts {
         newest: newest.to_owned(),
         used: "v1".to_owned(),
+        key_type: "RSA".to_owned(),
         rsa_bits: 2_048,
+        unfit: None,
         enabled: true,
         not_before_ms: None,
         expires_ms: Some(end),

@@ -107,6 +107,9 @@ pub enum OutboundConfigError {
     /// No certificate, or none that can be trusted as an authority.
     #[error("no usable certificate in the PEM")]
     Certificate,
+    /// Not `http://ADDRESS` of this machine or its host.
+    #[error("a metadata service is http://ADDRESS[:PORT] with a link-local or loopback address")]
+    Metadata,
     /// The TLS library refused its own defaults.
     #[error("TLS could not be set up")]
     Tls,

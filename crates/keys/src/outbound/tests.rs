@@ -37,7 +37,7 @@ fn open(allow: &[String], pem: &str) -> Outbound {
 }
 
 fn get(url: &Url) -> Call<'_> {
-    Call { url, bearer: None, headers: &[], body: Body::None }
+    Call::new(url, Body::None)
 }
 
 async fn ok_server() -> TestServer {
@@ -360,12 +360,13 @@ async fn a_call_carries_what_it_was_given() {
     let client = client_of(&server);
     let text = Zeroizing::new(r#"{"a":1}"#.to_owned());
     let url = server.url("/x?y=z");
-    let reply = client.send(Call { url: &url, bearer: Some("t0ken"), headers: &[], body: Body::Json(&text) }).await.unwrap();
+    let reply =
+        client.send(Call { bearer: Some("t0ken"), headers: &[("x-more", "m0re")], ..Call::new(&url, Body::Json(&text)) }).await.unwrap();
     assert_eq!((reply.status, reply.retry_after), (429, Some(Duration::from_secs(17))));
-    client.send(Call { url: &url, bearer: None, headers: &[], body: Body::Form(&[("a", "b c"), ("d", "&=")]) }).await.unwrap();
+    client.send(Call::new(&url, Body::Form(&[("a", "b c"), ("d", "&=")]))).await.unwrap();
     let seen = server.seen();
     assert_eq!((seen[0].method.as_str(), seen[0].path.as_str(), seen[0].body.as_str()), ("POST", "/x?y=z", r#"{"a":1}"#));
-    assert_eq!(seen[0].header("authorization"), Some("Bearer t0ken"));
+    assert_eq!((seen[0].header("authorization"), seen[0].header("x-more")), (Some("Bearer t0ken"), Some("m0re")));
     assert_eq!(seen[0].header("content-type"), Some("application/json"));
     assert_eq!((seen[1].body.as_str(), seen[1].header("authorization")), ("a=b+c&d=%26%3D", None));
 }

@@ -3,14 +3,14 @@
 //! The wrapping key is RSA and stays there; we send 32 bytes to be wrapped and get them back, by RSA-OAEP-256 and nothing
 //! else. Nothing the vault says leads us anywhere: where to log in comes from configuration and never from a 401's challenge,
 //! there are no redirects, and a further page is fetched from the same place only. Every answer is sorted by
-//! [`classify`](super::classify) and its text dropped. Start at [`AzureKeyVault`].
+//! [`classify`](super::classify) and its text dropped. A Managed HSM speaks the same; its keys are of type RSA-HSM. Start at
+//! [`AzureKeyVault`].
 //!
 //! ```text
 //! identity ─assertion─▶ token endpoint ─token─▶ /keys/{name}/{version}/wrapkey, unwrapkey
 //! ```
 
 mod login;
-mod validate;
 mod wire;
 
 use std::fmt;
@@ -21,30 +21,26 @@ use std::time::Duration;
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use parking_lot::Mutex;
 use strongroom_envelope::{Aek, RecordIds, WrappedAek};
 use strongroom_model::{AekId, KeyClass};
 use strongroom_world::World;
 use url::Url;
 use zeroize::Zeroizing;
 
+use super::call::{MALFORMED, Token, Tokens, belongs, failure, in_time, key_from_text, record, unreachable};
 use super::classify::{Asked, Said, classify};
-use super::kek::is_segment;
-use super::{Answer, KekRef, KeyFacts, KeyVault, Provider, VaultError};
+use super::{KekRef, KeyFacts, KeyVault, Provider, VaultError};
 use crate::identity::ClusterIdentity;
-use crate::outbound::{Body, Call, Outbound, OutboundError, Reply};
+use crate::outbound::{Body, Call, Outbound, Reply};
 
-use login::Token;
-pub use validate::{KeyPermission, KeyProblem, validate};
+pub use super::validate::{KeyPermission, KeyProblem, validate};
+pub use login::AzureLogin;
 use wire::{Bundle, Listing, Operation, error_codes};
 
-/// What records wrapped here call their provider.
-const PROVIDER: &str = "azure";
+const PROVIDER: Provider = Provider::Azure;
 /// The one way of wrapping. OAEP with SHA-1 is refused, in records too.
 const ALGORITHM: &str = "RSA-OAEP-256";
 const API_VERSION: &str = "api-version=7.4";
-/// Bytes of a wrapped key at most: RSA-8192.
-const WRAPPED_MAX: usize = 1024;
 /// Pages of a listing of versions.
 const PAGES_MAX: usize = 8;
 
@@ -57,7 +53,8 @@ pub struct AzureKeyVault {
     lease: Duration,
     call_timeout: Duration,
     token_endpoint: Url,
-    token: Mutex<Option<Arc<Token>>>,
+    login: AzureLogin,
+    tokens: Tokens,
 }
 
 impl AzureKeyVault {
@@ -77,7 +74,8 @@ impl AzureKeyVault {
             lease: Duration::from_mins(30),
             call_timeout: Duration::from_secs(5),
             token_endpoint,
-            token: Mutex::default(),
+            login: AzureLogin::Cluster,
+            tokens: Tokens::default(),
         })
     }
 
@@ -99,6 +97,12 @@ impl AzureKeyVault {
         Self { token_endpoint, ..self }
     }
 
+    /// Logs in otherwise than as the cluster itself.
+    #[must_use]
+    pub fn with_login(self, login: AzureLogin) -> Self {
+        Self { login, ..self }
+    }
+
     /// Which key.
     #[must_use]
     pub const fn kek(&self) -> &KekRef {
@@ -115,47 +119,15 @@ impl AzureKeyVault {
         let answer = Operation::read(&reply.body).ok_or(MALFORMED)?;
         let answered = self.version_of(&answer.kid).ok_or(MALFORMED)?;
         let bytes = URL_SAFE_NO_PAD.decode(answer.value).map_err(|_| MALFORMED)?;
-        if bytes.is_empty() || bytes.len() > WRAPPED_MAX {
-            return Err(MALFORMED);
-        }
-        Ok(WrappedAek {
-            ids: *ids,
-            provider: PROVIDER.to_owned(),
-            key_uri: self.kek.key_uri(),
-            key_version: answered,
-            algorithm: ALGORITHM.to_owned(),
-            bytes,
-            kcv: aek.key_check_value(ids),
-        })
+        record(aek, ids, PROVIDER, &self.kek, answered, ALGORITHM, bytes)
     }
 
     async fn unwrap(&self, wrapped: &WrappedAek) -> Result<Aek, VaultError> {
-        let aek = wrapped.ids.aek;
-        if wrapped.provider != PROVIDER {
-            return Err(VaultError::UnknownProvider { aek, provider: wrapped.provider.clone() });
-        }
-        if wrapped.key_uri != self.kek.key_uri() {
-            return Err(VaultError::OtherKey { aek });
-        }
-        let wrong = |code| VaultError::NotAuthentic { aek, code, source: None };
-        if wrapped.algorithm != ALGORITHM {
-            return Err(wrong("WrongAlgorithm"));
-        }
-        if !is_segment(&wrapped.key_version) {
-            return Err(wrong("WrongVersion"));
-        }
+        belongs(wrapped, PROVIDER, &self.kek, ALGORITHM)?;
         let url = self.key_url(&format!("{}/unwrapkey", wrapped.key_version));
-        let reply = self.call(Asked::Unwrap, &url, Some(&operation_text(&wrapped.bytes)), aek).await?;
+        let reply = self.call(Asked::Unwrap, &url, Some(&operation_text(&wrapped.bytes)), wrapped.ids.aek).await?;
         let answer = Operation::read(&reply.body).ok_or(MALFORMED)?;
-        // A few bytes more than a key: decoding wants the room before it knows the length.
-        let mut bytes = Zeroizing::new([0; 48]);
-        let found = match URL_SAFE_NO_PAD.decode_slice(answer.value, bytes.as_mut_slice()) {
-            Ok(len) => bytes.get(..len).and_then(|key| key.first_chunk::<32>().filter(|_| len == 32)),
-            Err(base64::DecodeSliceError::DecodeError(_)) => return Err(MALFORMED),
-            Err(base64::DecodeSliceError::OutputSliceTooSmall) => None,
-        };
-        let key = Aek::from_bytes(aek, *found.ok_or_else(|| wrong("WrongLength"))?);
-        if key.has_check_value(&wrapped.ids, &wrapped.kcv) { Ok(key) } else { Err(wrong("WrongCheckValue")) }
+        key_from_text(wrapped, answer.value, &URL_SAFE_NO_PAD)
     }
 
     async fn read_facts(&self) -> Result<KeyFacts, VaultError> {
@@ -174,7 +146,9 @@ impl AzureKeyVault {
         Ok(KeyFacts {
             newest: newest.version,
             used: used.version,
+            key_type: used.key_type,
             rsa_bits: used.rsa_bits,
+            unfit: None,
             enabled: used.enabled,
             not_before_ms: used.not_before_ms,
             expires_ms: used.expires_ms,
@@ -216,7 +190,7 @@ impl AzureKeyVault {
         let token = self.token().await?;
         let mut reply = self.send(url, &token, body).await?;
         if reply.status == 401 {
-            self.forget(&token);
+            self.tokens.forget(&token);
             reply = self.send(url, &*self.token().await?, body).await?;
         }
         let (code, inner) = error_codes(&reply.body);
@@ -229,7 +203,7 @@ impl AzureKeyVault {
 
     async fn send(&self, url: &Url, token: &Token, body: Option<&Zeroizing<String>>) -> Result<Reply, VaultError> {
         let body = body.map_or(Body::None, Body::Json);
-        self.outbound.send(Call { url, bearer: Some(token.text()), headers: &[], body }).await.map_err(unreachable)
+        self.outbound.send(Call { bearer: Some(token.text()), ..Call::new(url, body) }).await.map_err(unreachable)
     }
 
     fn key_url(&self, rest: &str) -> Url {
@@ -246,15 +220,7 @@ impl AzureKeyVault {
     }
 
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, VaultError>>) -> Result<T, VaultError> {
-        let timed_out = |_| VaultError::Unreachable { code: "Timeout", retry_after: None };
-        let done = tokio::time::timeout(self.call_timeout, work).await.map_err(timed_out).flatten();
-        let answer = done.as_ref().map_or_else(VaultError::answer, |_| Answer::Good);
-        metrics::counter!("keys_vault_answers_total", "provider" => PROVIDER, "class" => answer.class(), "code" => answer.code())
-            .increment(1);
-        if answer != Answer::Good {
-            tracing::warn!(kek = %self.kek, class = answer.class(), code = answer.code(), "a vault call came to nothing");
-        }
-        done
+        in_time(PROVIDER, &self.kek, self.call_timeout, work).await
     }
 }
 
@@ -270,7 +236,7 @@ impl KeyVault for AzureKeyVault {
         KeyClass::Cmk
     }
     fn provider(&self) -> &'static str {
-        PROVIDER
+        PROVIDER.as_str()
     }
     fn lease(&self) -> Option<Duration> {
         Some(self.lease)
@@ -288,26 +254,8 @@ impl KeyVault for AzureKeyVault {
         self.in_time(async { Ok(self.bundle(None).await?.version) }).await
     }
     async fn fresh(&self) {
-        *self.token.lock() = None;
+        self.tokens.clear();
         self.outbound.forget_connections();
-    }
-}
-
-const MALFORMED: VaultError = VaultError::Unreachable { code: "Malformed", retry_after: None };
-
-fn unreachable(error: OutboundError) -> VaultError {
-    VaultError::Unreachable { code: error.code(), retry_after: None }
-}
-
-/// The error that an answer is; `None` for a good one.
-fn failure(answer: Answer, retry_after: Option<Duration>, aek: AekId) -> Option<VaultError> {
-    match answer {
-        Answer::Good => None,
-        Answer::Transient(code) => Some(VaultError::Unreachable { code, retry_after }),
-        Answer::Denied(code) => Some(VaultError::Denied { code }),
-        Answer::Ambiguous(code) => Some(VaultError::Refused { code }),
-        Answer::Expired(code) => Some(VaultError::Expired { code }),
-        Answer::Integrity => Some(VaultError::NotAuthentic { aek, code: "BadParameter", source: None }),
     }
 }
 

@@ -7,7 +7,7 @@
 
 mod azure;
 mod kms;
-mod pkcs11;
+pub(super) mod pkcs11;
 pub mod samples;
 mod transit;
 
@@ -78,7 +78,8 @@ pub struct Said<'a> {
     /// Azure: `error.code`; a token endpoint: `error`; Transit: the first of `errors`; KMS: `__type`; PKCS#11: the name of the
     /// `CKR_`. `None` if the body was no error body.
     pub code: Option<&'a str>,
-    /// Azure: `error.innererror.code`; KMS: `message`; Transit: what `lookup-self` made of our token ([`TokenIs`]).
+    /// Azure: `error.innererror.code`; KMS: `message`; Transit: what `lookup-self` made of our token ([`TokenIs`]);
+    /// PKCS#11: what came of a second try with the same key.
     pub inner: Option<&'a str>,
 }
 
@@ -124,5 +125,7 @@ const fn status_word(status: u16) -> &'static str {
     }
 }
 
+#[cfg(test)]
+mod page;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,7 @@
 //! Which wrapping key: its address, and what its vault says of it.
+//!
+//! All kinds of vaults go by one form of address. A vault that is called over the network has an https address; a PKCS#11 token
+//! has `pkcs11://NAME`, where the operator's configuration says which module and token NAME is.
 
 use std::fmt;
 
@@ -7,12 +10,14 @@ use url::Url;
 
 /// Characters of a key's name at most (Azure Key Vault's limit).
 const NAME_MAX: usize = 127;
+/// The scheme of a token's address.
+pub(super) const PKCS11: &str = "pkcs11";
 
 /// A customer's wrapping key: `https://vault/keys/{name}` and, if pinned, `/{version}`. Written and read as that one text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct KekRef {
-    /// The vault: https, no path.
+    /// The vault: https (or pkcs11), no path.
     pub vault_uri: Url,
     /// The key's name in it.
     pub key_name: String,
@@ -24,8 +29,8 @@ pub struct KekRef {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KekRefError {
-    /// Not an absolute https URL with a host alone.
-    #[error("a key vault's address is https://host, without user, path, query or fragment")]
+    /// Not an absolute https or pkcs11 URL with a host alone.
+    #[error("a key vault's address is https://host (or pkcs11://name), without user, path, query or fragment")]
     VaultUri,
     /// Not a key's name.
     #[error("a key's name is 1 to 127 letters, digits and hyphens")]
@@ -43,7 +48,10 @@ impl KekRef {
     /// [`KekRefError`].
     pub fn new(vault_uri: &str, key_name: &str, key_version: Option<&str>) -> Result<Self, KekRefError> {
         let key_version = key_version.filter(|version| !version.is_empty()).map(str::to_owned);
-        let uri = Url::parse(vault_uri).map_err(|_| KekRefError::VaultUri)?;
+        let mut uri = Url::parse(vault_uri).map_err(|_| KekRefError::VaultUri)?;
+        if uri.scheme() == PKCS11 && uri.path().is_empty() {
+            uri.set_path("/");
+        }
         let kek = Self { vault_uri: uri, key_name: key_name.to_owned(), key_version };
         kek.check()?;
         Ok(kek)
@@ -68,7 +76,9 @@ impl KekRef {
     /// [`KekRefError`].
     pub fn check(&self) -> Result<(), KekRefError> {
         let uri = &self.vault_uri;
-        let clean = uri.scheme() == "https" && uri.host().is_some() && uri.username().is_empty() && uri.password().is_none();
+        let token = || uri.port().is_none() && uri.host_str().is_some_and(is_segment);
+        let known = uri.scheme() == "https" && uri.host().is_some() || uri.scheme() == PKCS11 && token();
+        let clean = known && uri.username().is_empty() && uri.password().is_none();
         if !clean || uri.path() != "/" || uri.query().is_some() || uri.fragment().is_some() {
             return Err(KekRefError::VaultUri);
         }
@@ -120,8 +130,14 @@ pub struct KeyFacts {
     pub newest: String,
     /// The version in use: the pinned one, else the newest.
     pub used: String,
-    /// Bits of its modulus.
+    /// Its type as its vault names it: `RSA`, `RSA-HSM`, `aes256-gcm96`, `SYMMETRIC_DEFAULT`, `AES-256`, …
+    #[serde(default)]
+    pub key_type: String,
+    /// Bits of its modulus; 0 for a key that is not RSA.
     pub rsa_bits: u32,
+    /// Why its own kind of vault would not have it used for this; `None` if there is nothing.
+    #[serde(default)]
+    pub unfit: Option<String>,
     /// Whether the version in use is enabled.
     pub enabled: bool,
     /// From when it may wrap, milliseconds since 1970.
@@ -134,6 +150,14 @@ pub struct KeyFacts {
     pub other_enabled: Vec<String>,
     /// Whether the vault let us list versions; if not, `other_enabled` is empty because nobody told.
     pub versions_listed: bool,
+}
+
+impl KeyFacts {
+    /// Whether it is a secret key of 256 bits: what wraps in vaults that do not wrap with RSA.
+    #[must_use]
+    pub fn is_symmetric(&self) -> bool {
+        matches!(&*self.key_type, "aes256-gcm96" | "chacha20-poly1305" | "xchacha20-poly1305" | "SYMMETRIC_DEFAULT" | "AES-256")
+    }
 }
 
 #[cfg(test)]
@@ -150,6 +174,12 @@ mod tests {
         assert_eq!(serde_json::from_str::<KekRef>(r#""https://vault.example:7701/keys/payroll/0a1b""#).unwrap(), kek);
         assert_eq!(KekRef::from_key_id("https://vault.example/keys/payroll").unwrap().key_version, None);
         assert_eq!(KekRef::from_key_id("https://vault.example/keys/payroll/").unwrap().key_version, None);
+        let token = KekRef::new("pkcs11://hsm-1", "payroll", Some("02")).unwrap();
+        assert_eq!(
+            (token.key_uri().as_str(), token.to_string().as_str()),
+            ("pkcs11://hsm-1/keys/payroll", "pkcs11://hsm-1/keys/payroll/02")
+        );
+        assert_eq!(KekRef::from_key_id(&token.to_string()).unwrap(), token);
     }
 
     #[test]
@@ -163,6 +193,12 @@ mod tests {
             "https://vault.example/#f",
             "vault.example",
             "file:///etc/passwd",
+            "pkcs11:///",
+            "pkcs11://hsm/sub",
+            "pkcs11://hsm:1",
+            "pkcs11://u@hsm",
+            "pkcs11://hsm?module-path=x",
+            "pkcs11:token=hsm",
             "",
         ];
         for uri in vault_uris {

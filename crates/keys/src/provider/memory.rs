@@ -184,7 +184,9 @@ impl KeyVault for MemoryVault {
         Ok(KeyFacts {
             used: self.version(),
             newest,
+            key_type: "RSA".to_owned(),
             rsa_bits: 2_048,
+            unfit: None,
             enabled: true,
             not_before_ms: None,
             expires_ms: *self.inner.expires_ms.lock(),

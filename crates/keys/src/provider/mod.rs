@@ -4,15 +4,24 @@
 //! answers sort is in [`classify`].
 //!
 //! ```text
-//! KeyVault ─ MmkVault (the root key in the config directory)
-//!          └ azure::AzureKeyVault (Azure Key Vault REST: the embedded vault, or a real one)
+//! KeyVault ─ MmkVault                 the root key in the config directory
+//!          ├ azure::AzureKeyVault     Azure Key Vault REST: the embedded vault, a real one, a Managed HSM
+//!          ├ transit::TransitVault    OpenBao, Vault
+//!          ├ kms::AwsKms              AWS KMS
+//!          └ pkcs11::Pkcs11Vault      a token behind a PKCS#11 module
 //! ```
 
+pub mod access;
 pub mod azure;
+mod call;
 pub mod classify;
 mod error;
 mod kek;
+pub mod kms;
 pub mod memory;
+pub mod pkcs11;
+pub mod transit;
+mod validate;
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,6 +36,7 @@ use strongroom_world::World;
 pub use classify::Answer;
 pub use error::VaultError;
 pub use kek::{KekRef, KekRefError, KeyFacts};
+pub use validate::{KeyPermission, KeyProblem, validate};
 
 /// The kinds of vaults that a customer's key may lie in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

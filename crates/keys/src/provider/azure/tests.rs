@@ -8,6 +8,7 @@ use strongroom_world::sim::SimWorld;
 
 use super::*;
 use crate::outbound::OutboundConfig;
+use crate::provider::Answer;
 use crate::testing::{Action, Handshake, Seen, TestServer};
 
 const VERSION: &str = "0123456789abcdef0123456789abcdef";
@@ -87,7 +88,7 @@ impl Site {
         let (aek, ids) = self.aek();
         WrappedAek {
             ids,
-            provider: PROVIDER.to_owned(),
+            provider: PROVIDER.as_str().to_owned(),
             key_uri: self.vault.kek().key_uri(),
             key_version: VERSION.to_owned(),
             algorithm: ALGORITHM.to_owned(),
@@ -419,9 +420,9 @@ async fn a_further_page_is_fetched_from_the_same_list_only() {
 #[tokio::test]
 async fn a_key_that_will_do_passes_and_one_that_will_not_says_why() {
     let site = Site::new(obliging).await;
-    assert_eq!(validate(&site.vault).await.unwrap().used, NEWER);
+    assert_eq!(validate(&site.vault, &site.sim.world()).await.unwrap().used, NEWER);
     // A throw-away key, not one of ours: another each time.
-    validate(&site.vault).await.unwrap();
+    validate(&site.vault, &site.sim.world()).await.unwrap();
     let wrapped: HashSet<String> =
         site.server.seen().into_iter().filter(|seen| seen.path.contains("/wrapkey")).map(|seen| seen.body).collect();
     assert_eq!(wrapped.len(), 2);
@@ -449,7 +450,7 @@ async fn a_key_that_will_do_passes_and_one_that_will_not_says_why() {
     ];
     for (at, action, detail) in table {
         let site = Site::new(broken(at, action)).await;
-        assert_eq!(validate(&site.vault).await.unwrap_err().detail(), detail, "{at}");
+        assert_eq!(validate(&site.vault, &site.sim.world()).await.unwrap_err().detail(), detail, "{at}");
     }
 }
 

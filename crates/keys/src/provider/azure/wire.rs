@@ -26,6 +26,8 @@ impl<'a> Operation<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Bundle {
     pub(super) version: String,
+    /// `RSA`, `RSA-HSM`, `EC`, …
+    pub(super) key_type: String,
     /// 0 for a key that is not RSA.
     pub(super) rsa_bits: u32,
     pub(super) enabled: bool,
@@ -69,6 +71,7 @@ impl Bundle {
         let rsa = matches!(&*key.kty, "RSA" | "RSA-HSM");
         Some(Self {
             version: version_of(&key.kid)?,
+            key_type: key.kty.into_owned(),
             rsa_bits: if rsa { modulus_bits(key.n.as_deref()?)? } else { 0 },
             enabled: attributes.enabled.unwrap_or(true),
             not_before_ms: attributes.nbf.map(ms),
@@ -160,6 +163,7 @@ mod tests {
         );
         let expected = Bundle {
             version: "ab".to_owned(),
+            key_type: "RSA".to_owned(),
             rsa_bits: 2048,
             enabled: false,
             not_before_ms: Some(5_000),

@@ -1,9 +1,15 @@
 //! PKCS#11: the `CKR_` that a token's module returned, by its name.
+//!
+//! Some modules answer a ciphertext that does not authenticate with a general failure. So after one, the client has the same key
+//! encrypt and decrypt something else in the same session; that this worked is the inner code here.
 
 use super::{Answer, Asked, Said};
 
 /// Not a `CKR_`: the token has no key of that name and version. A search that finds nothing is no error in PKCS#11.
 pub(in crate::provider) const NO_KEY: &str = "no key";
+
+/// The inner code: the same key did another encryption and decryption.
+pub(in crate::provider) const KEY_WORKS: &str = "key works";
 
 pub(super) fn classify(asked: Asked, said: Said<'_>) -> Answer {
     match said.code {
@@ -19,6 +25,7 @@ pub(super) fn classify(asked: Asked, said: Said<'_>) -> Answer {
         Some("CKR_PIN_EXPIRED") => Answer::Ambiguous("PinExpired"),
         Some("CKR_USER_PIN_NOT_INITIALIZED") => Answer::Ambiguous("PinNotSet"),
         Some("CKR_ENCRYPTED_DATA_INVALID" | "CKR_ENCRYPTED_DATA_LEN_RANGE") if asked == Asked::Unwrap => Answer::Integrity,
+        Some("CKR_GENERAL_ERROR" | "CKR_FUNCTION_FAILED") if asked == Asked::Unwrap && said.inner == Some(KEY_WORKS) => Answer::Integrity,
         Some("CKR_TOKEN_NOT_PRESENT" | "CKR_SLOT_ID_INVALID" | "CKR_TOKEN_NOT_RECOGNIZED") => Answer::Transient("TokenNotPresent"),
         Some("CKR_DEVICE_ERROR" | "CKR_DEVICE_MEMORY") => Answer::Transient("DeviceError"),
         Some("CKR_DEVICE_REMOVED") => Answer::Transient("DeviceRemoved"),

@@ -297,6 +297,8 @@ const PKCS11: &[Row] = &[
     (Token, 0, Some("CKR_USER_PIN_NOT_INITIALIZED"), None, Ambiguous("PinNotSet")),
     (Unwrap, 0, Some("CKR_ENCRYPTED_DATA_INVALID"), None, Integrity),
     (Unwrap, 0, Some("CKR_ENCRYPTED_DATA_LEN_RANGE"), None, Integrity),
+    (Unwrap, 0, Some("CKR_GENERAL_ERROR"), Some("key works"), Integrity),
+    (Wrap, 0, Some("CKR_GENERAL_ERROR"), Some("key works"), Transient("FunctionFailed")),
     (Wrap, 0, Some("CKR_ENCRYPTED_DATA_INVALID"), None, Transient("CkrUnknown")),
     (Unwrap, 0, Some("CKR_TOKEN_NOT_PRESENT"), None, Transient("TokenNotPresent")),
     (Token, 0, Some("CKR_SLOT_ID_INVALID"), None, Transient("TokenNotPresent")),

@@ -9,6 +9,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use strongroom_catalog::VaultRefRow;
 use strongroom_control::{VaultAsk, action};
+use strongroom_keys::provider::Provider;
+use strongroom_keys::provider::access::Secret;
 use strongroom_model::ErrorKind;
 
 use super::super::auth::Who;
@@ -32,6 +34,12 @@ struct VaultProperties {
     private_link: bool,
     #[serde(default)]
     ca_pem: Option<String>,
+    /// `azure` unless it says otherwise.
+    #[serde(default)]
+    provider: Option<String>,
+    /// How to log in there: kept sealed, never shown.
+    #[serde(default)]
+    access: Option<Value>,
 }
 
 pub(super) async fn list(State(app): State<App>, who: Who, _: ApiVersion, Path(at): Path<InGroup>) -> Result<Json<Value>, ApiError> {
@@ -55,10 +63,17 @@ pub(super) async fn put(
 ) -> Result<Json<Value>, ApiError> {
     who.allow(&app, action::VAULTS_WRITE)?;
     let VaultBody { location, properties } = serde_json::from_slice(&body).map_err(|error| {
-        let text = format!("a vault is given as {{\"location\", \"properties\": {{\"tenantId\", \"vaultUri\", \"caPem\"?}}}}: {error}");
+        let text = format!("a vault is given as {{\"location\", \"properties\": {{\"tenantId\", \"vaultUri\", \"caPem\"?, \"provider\"?, \"access\"?}}}}: {error}");
         ApiError::new(ErrorKind::Invalid, "InvalidRequestBody", text)
     })?;
+    let named_provider = properties.provider.as_deref().map_or(Some(Provider::Azure), Provider::of);
+    let provider = named_provider.ok_or_else(|| {
+        let text = "properties.provider is azure, transit, aws-kms or pkcs11";
+        ApiError::new(ErrorKind::Invalid, "InvalidParameter", text)
+    })?;
     let ask = VaultAsk {
+        provider,
+        access: properties.access.filter(|access| !access.is_null()).map(|access| Secret::from(access.to_string())),
         region: location,
         tenant: properties.tenant_id,
         uri: properties.vault_uri,
@@ -89,6 +104,8 @@ fn vault_json(row: &VaultRefRow) -> Value {
             "vaultUri": row.uri,
             "privateLink": row.private_link,
             "caPem": row.ca_pem,
+            "provider": row.provider,
+            "hasAccess": row.access.is_some(),
             "provisioningState": "Succeeded",
         },
     })

@@ -1,7 +1,5 @@
 //! Our client against the real embedded vault: over TLS, logged in by assertion, with every way of taking a key away.
 
-#![allow(clippy::unwrap_used, reason = "tests, and what they are built on")]
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,7 +10,7 @@ use strongroom_envelope::{Aek, RecordIds, WrappedAek};
 use strongroom_keys::identity::ClusterIdentity;
 use strongroom_keys::outbound::{Outbound, OutboundConfig};
 use strongroom_keys::provider::azure::{AzureKeyVault, KeyProblem, validate};
-use strongroom_keys::provider::{Answer, KekRef, KeyVault, VaultError};
+use strongroom_keys::provider::{Answer, KekRef, KeyFacts, KeyVault, VaultError};
 use strongroom_keys::state::{KeyState, Machine, Moment, StateConfig};
 use strongroom_keyvault::{Vault, VaultConfig};
 use strongroom_model::{AccountId, AekId, ObjectId};
@@ -22,6 +20,8 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+use super::conformance::{Rig, conforms};
 
 const TOKEN: &str = "an-admins-token-of-a-test";
 const API: &str = "api-version=7.4";
@@ -70,6 +70,10 @@ impl Site {
     fn client_of(&self, key: &str, version: Option<&str>, identity: &Arc<ClusterIdentity>) -> AzureKeyVault {
         let kek = KekRef::new(&format!("https://{}", self.address), key, version).unwrap();
         AzureKeyVault::new(self.outbound(), Arc::clone(identity), kek, world(&self.sim)).unwrap()
+    }
+
+    async fn validate(&self, vault: &AzureKeyVault) -> Result<KeyFacts, KeyProblem> {
+        validate(vault, &world(&self.sim)).await
     }
 
     fn client(&self) -> AzureKeyVault {
@@ -137,7 +141,7 @@ async fn ask(vault: &AzureKeyVault, record: &WrappedAek) -> Answer {
 async fn a_key_is_wrapped_by_the_newest_version_and_unwrapped_by_its_own() {
     let site = Site::start().await;
     let vault = site.client();
-    let facts = validate(&vault).await.unwrap();
+    let facts = site.validate(&vault).await.unwrap();
     assert_eq!((facts.rsa_bits, facts.recovery_level.as_str(), facts.versions_listed), (2048, "Recoverable", true));
     let first = site.wrapped(&vault).await;
     assert_eq!((first.key_version.as_str(), first.bytes.len()), (facts.newest.as_str(), 256));
@@ -174,13 +178,13 @@ async fn every_way_of_taking_the_key_away_is_seen_and_so_is_its_return() {
 
     site.change(&version, json!({ "enabled": false })).await;
     assert_eq!(ask(&vault, &record).await, Answer::Denied("KeyDisabled"));
-    assert_eq!(validate(&vault).await, Err(KeyProblem::KeyDisabled));
+    assert_eq!(site.validate(&vault).await, Err(KeyProblem::KeyDisabled));
     site.change(&version, json!({ "enabled": true })).await;
     assert_eq!(ask(&vault, &record).await, Answer::Good);
 
     site.admin(Method::DELETE, &format!("/keys/payroll?{API}"), Value::Null).await;
     assert_eq!(ask(&vault, &record).await, Answer::Denied("KeyNotFound"));
-    assert_eq!(validate(&vault).await, Err(KeyProblem::KeyNotFound));
+    assert_eq!(site.validate(&vault).await, Err(KeyProblem::KeyNotFound));
     site.admin(Method::POST, &format!("/deletedkeys/payroll/recover?{API}"), Value::Null).await;
     assert_eq!(ask(&vault, &record).await, Answer::Good);
 
@@ -194,7 +198,7 @@ async fn every_way_of_taking_the_key_away_is_seen_and_so_is_its_return() {
     // Our login, not the key: nothing irreversible may come of it.
     site.admin(Method::DELETE, &format!("/vault/identities/{principal}"), Value::Null).await;
     assert_eq!(ask(&vault, &record).await, Answer::Ambiguous("InvalidClient"));
-    assert_eq!(validate(&vault).await, Err(KeyProblem::VaultRefused { code: "InvalidClient" }));
+    assert_eq!(site.validate(&vault).await, Err(KeyProblem::VaultRefused { code: "InvalidClient" }));
     site.register().await;
     site.grant().await;
     assert_eq!(ask(&vault, &record).await, Answer::Good);
@@ -211,7 +215,7 @@ async fn an_expired_key_unwraps_and_does_not_wrap() {
     let aek = vault.unwrap_key(&record).await.unwrap();
     let refused = vault.wrap_key(&aek, &record.ids).await.unwrap_err();
     assert!(matches!(refused, VaultError::Expired { code: "KeyExpired" }), "{refused:?}");
-    assert_eq!(validate(&vault).await, Err(KeyProblem::KeyExpired));
+    assert_eq!(site.validate(&vault).await, Err(KeyProblem::KeyExpired));
 }
 
 #[tokio::test]
@@ -227,7 +231,7 @@ async fn each_permission_is_missed_by_its_name() {
         (json!(["get", "list", "wrapKey", "unwrapKey"]), Ok(true)),
     ] {
         site.admin(Method::PUT, "/vault/grants", json!({ "principal": principal, "permissions": permissions })).await;
-        let found = validate(&site.client()).await;
+        let found = site.validate(&site.client()).await;
         assert_eq!(found.map(|facts| facts.versions_listed).map_err(|problem| problem.detail()), detail, "{permissions}");
     }
 }
@@ -246,10 +250,10 @@ async fn a_key_that_could_be_lost_for_good_will_not_do() {
     for (change, level) in [(json!({}), Some("Purgeable")), (json!({ "enableSoftDelete": true }), Some("Recoverable+Purgeable"))] {
         site.admin(Method::PATCH, "/vault", change).await;
         let problem = level.map(|level| KeyProblem::NotRecoverable { level: level.to_owned() });
-        assert_eq!(validate(&site.client()).await.err(), problem);
+        assert_eq!(site.validate(&site.client()).await.err(), problem);
     }
     site.admin(Method::PATCH, "/vault", json!({ "enablePurgeProtection": true })).await;
-    validate(&site.client()).await.unwrap();
+    site.validate(&site.client()).await.unwrap();
 }
 
 #[tokio::test]
@@ -264,9 +268,9 @@ async fn another_cluster_gets_nowhere() {
     let forged = Arc::new(ClusterIdentity::from_secret_bytes(&forged).unwrap());
     assert_eq!(forged.principal(), site.identity.principal());
     assert_eq!(ask(&site.client_of("payroll", None, &forged), &record).await, Answer::Ambiguous("InvalidClient"));
-    assert_eq!(validate(&site.client_of("other", None, &site.identity)).await, Err(KeyProblem::KeyNotFound));
+    assert_eq!(site.validate(&site.client_of("other", None, &site.identity)).await, Err(KeyProblem::KeyNotFound));
     let missing = site.client_of("payroll", Some("00000000000000000000000000000000"), &site.identity);
-    assert_eq!(validate(&missing).await, Err(KeyProblem::KeyNotFound));
+    assert_eq!(site.validate(&missing).await, Err(KeyProblem::KeyNotFound));
 }
 
 #[tokio::test]
@@ -317,4 +321,54 @@ async fn a_poller_follows_the_customers_hand() {
     }
     assert_eq!(states, [Restoring, Active, Suspect, Revoked, Revoked, Restoring, Active, Active]);
     assert!(machine.may_use(Moment::now(&world)));
+}
+
+/// The site as the suite wants it: it is stopped and started on the same directories.
+struct Embedded(Option<Site>, Option<(TempDir, SimWorld, Arc<ClusterIdentity>, SocketAddr)>);
+
+impl Embedded {
+    fn site(&self) -> &Site {
+        self.0.as_ref().unwrap()
+    }
+}
+
+#[async_trait::async_trait]
+impl Rig for Embedded {
+    fn world(&self) -> World {
+        world(&self.site().sim)
+    }
+    fn client(&self) -> Arc<dyn KeyVault> {
+        Arc::new(self.site().client())
+    }
+    fn other(&self) -> Arc<dyn KeyVault> {
+        Arc::new(self.site().client_of("other", None, &self.site().identity))
+    }
+    async fn rotate(&self) -> bool {
+        self.site().admin(Method::POST, &format!("/keys/payroll/rotate?{API}"), Value::Null).await;
+        true
+    }
+    async fn take_away(&self) -> bool {
+        self.site().admin(Method::DELETE, &format!("/vault/grants/{}", self.site().identity.principal()), Value::Null).await;
+        true
+    }
+    async fn give_back(&self) {
+        self.site().grant().await;
+    }
+    async fn stop(&mut self) {
+        self.1 = Some(self.0.take().unwrap().stop().await);
+    }
+    async fn start(&mut self) {
+        let (dir, sim, identity, address) = self.1.take().unwrap();
+        // A second later: a vault that has just started turns away what was signed before.
+        sim.clock().advance(Duration::from_secs(2));
+        let listener = TcpListener::bind(address).await.unwrap();
+        self.0 = Some(Site::serve(dir, sim, identity, listener));
+    }
+}
+
+#[tokio::test]
+async fn the_embedded_vault_conforms() {
+    let site = Site::start().await;
+    site.admin(Method::POST, &format!("/keys/other/create?{API}"), json!({ "kty": "RSA" })).await;
+    conforms(&mut Embedded(Some(site), None)).await;
 }

@@ -4,9 +4,9 @@ use std::fmt;
 
 use strongroom_envelope::{Aek, RecordIds};
 use strongroom_model::{AccountId, AekId, ObjectId};
+use strongroom_world::World;
 
-use super::AzureKeyVault;
-use crate::provider::{KeyFacts, KeyVault, VaultError};
+use super::{KeyFacts, KeyVault, VaultError};
 
 /// Bits of an RSA modulus at least.
 const RSA_BITS_MIN: u32 = 2048;
@@ -66,6 +66,12 @@ pub enum KeyProblem {
         /// Its bits.
         bits: u32,
     },
+    /// Something about it that its kind of vault alone knows.
+    #[error("the key will not do: {what}")]
+    NotSuitable {
+        /// What is wrong with it.
+        what: String,
+    },
     /// The vault refuses the cluster's identity or network.
     #[error("the key vault refuses the cluster's identity or network: {code}")]
     VaultRefused {
@@ -99,6 +105,7 @@ impl KeyProblem {
             Self::PermissionMissing(permission) => format!("PermissionMissing({permission})"),
             Self::NotRsa => "NotRsa".to_owned(),
             Self::KeyTooSmall { .. } => "KeyTooSmall".to_owned(),
+            Self::NotSuitable { .. } => "KeyNotSuitable".to_owned(),
             Self::VaultRefused { .. } => "VaultRefused".to_owned(),
             Self::VaultUnreachable { .. } => "VaultUnreachable".to_owned(),
             Self::RoundTripFailed { .. } => "RoundTripFailed".to_owned(),
@@ -108,8 +115,8 @@ impl KeyProblem {
     /// What an error of a call that needs `permission` says of the key.
     fn of(error: &VaultError, permission: KeyPermission) -> Self {
         match error {
-            VaultError::Denied { code: "KeyNotFound" } => Self::KeyNotFound,
-            VaultError::Denied { code: "KeyDisabled" } => Self::KeyDisabled,
+            VaultError::Denied { code: "KeyNotFound" | "VersionNotFound" } => Self::KeyNotFound,
+            VaultError::Denied { code: "KeyDisabled" | "VersionTooOld" | "KeyPendingDeletion" | "KeyPendingImport" } => Self::KeyDisabled,
             VaultError::Denied { .. } => Self::PermissionMissing(permission),
             VaultError::Refused { code } => Self::VaultRefused { code },
             VaultError::Expired { code: "KeyNotYetValid" } => Self::KeyNotYetValid,
@@ -123,17 +130,18 @@ impl KeyProblem {
     }
 }
 
-/// Whether a key will do for a cluster: reachable, readable, enabled, in its dates, RSA of 2048 bits or more, recoverable, and
-/// a throw-away AEK comes back from a wrap and an unwrap.
+/// Whether a key will do for a cluster: reachable, readable, enabled, in its dates, of a kind that is strong enough (RSA of 2048
+/// bits or more, or what its vault has instead), recoverable where the vault has the notion, and a throw-away AEK comes back
+/// from a wrap and an unwrap.
 ///
 /// # Errors
 /// [`KeyProblem`] with the first thing that is wrong.
-pub async fn validate(vault: &AzureKeyVault) -> Result<KeyFacts, KeyProblem> {
+pub async fn validate(vault: &dyn KeyVault, world: &World) -> Result<KeyFacts, KeyProblem> {
     let facts = vault.facts().await.map_err(|error| KeyProblem::of(&error, KeyPermission::Get))?;
-    check(&facts, vault.world.clock.wall().unix_ms())?;
-    let seed = || vault.world.id_seed();
+    check(&facts, world.clock.wall().unix_ms())?;
+    let seed = || world.id_seed();
     let ((aek_ms, aek_random), (account_ms, account_random), (cluster_ms, cluster_random)) = (seed(), seed(), seed());
-    let aek = Aek::generate(AekId::mint(aek_ms, aek_random), vault.world.rng.as_ref());
+    let aek = Aek::generate(AekId::mint(aek_ms, aek_random), world.rng.as_ref());
     let ids = RecordIds {
         cluster: ObjectId::mint(cluster_ms, cluster_random),
         account: AccountId::mint(account_ms, account_random),
@@ -155,10 +163,13 @@ fn check(facts: &KeyFacts, now_ms: i64) -> Result<(), KeyProblem> {
     if facts.not_before_ms.is_some_and(|not_before| not_before > now_ms) {
         return Err(KeyProblem::KeyNotYetValid);
     }
-    if facts.rsa_bits == 0 {
+    if let Some(what) = &facts.unfit {
+        return Err(KeyProblem::NotSuitable { what: what.clone() });
+    }
+    if facts.rsa_bits == 0 && !facts.is_symmetric() {
         return Err(KeyProblem::NotRsa);
     }
-    if facts.rsa_bits < RSA_BITS_MIN {
+    if facts.rsa_bits < RSA_BITS_MIN && !facts.is_symmetric() {
         return Err(KeyProblem::KeyTooSmall { bits: facts.rsa_bits });
     }
     // `Purgeable`, `Recoverable+Purgeable`, `CustomizedRecoverable+Purgeable`: somebody could destroy it for good.
@@ -176,7 +187,9 @@ mod tests {
         KeyFacts {
             newest: "b".to_owned(),
             used: "a".to_owned(),
+            key_type: "RSA".to_owned(),
             rsa_bits: 2048,
+            unfit: None,
             enabled: true,
             not_before_ms: Some(1_000),
             expires_ms: Some(2_000),
@@ -196,6 +209,11 @@ mod tests {
         assert_eq!(detail(&KeyFacts { enabled: false, ..facts() }, 1_500), Err("KeyDisabled".to_owned()));
         assert_eq!(detail(&KeyFacts { rsa_bits: 0, ..facts() }, 1_500), Err("NotRsa".to_owned()));
         assert_eq!(detail(&KeyFacts { rsa_bits: 2047, ..facts() }, 1_500), Err("KeyTooSmall".to_owned()));
+        assert_eq!(detail(&KeyFacts { key_type: "RSA-HSM".to_owned(), ..facts() }, 1_500), Ok(()));
+        let symmetric = KeyFacts { key_type: "aes256-gcm96".to_owned(), rsa_bits: 0, ..facts() };
+        assert_eq!(detail(&symmetric, 1_500), Ok(()));
+        let unfit = KeyFacts { unfit: Some("it can be exported".to_owned()), ..symmetric };
+        assert_eq!(detail(&unfit, 1_500), Err("KeyNotSuitable".to_owned()));
         for level in ["Purgeable", "Recoverable+Purgeable", "CustomizedRecoverable+Purgeable", "", "Something"] {
             let facts = KeyFacts { recovery_level: level.to_owned(), ..facts() };
             assert_eq!(detail(&facts, 1_500), Err("NotRecoverable".to_owned()), "{level}");
