@@ -71,7 +71,7 @@ impl House {
         let objects = LocalObjects::open(world.clone(), "/data/blocks").unwrap();
         let keys = KeyRing::open(world.clone(), catalog.clone(), objects.clone(), Arc::clone(&mmk)).await.unwrap();
         let cache = CacheConfig { free_min_bytes: Some(1), ..CacheConfig::default() };
-        let cache = HotCache::open(world.clone(), "/data/cache".into(), mmk, catalog.node(), cache).await.unwrap();
+        let cache = HotCache::open(world.clone(), "/data/cache".into(), Arc::clone(&mmk), catalog.node(), cache).await.unwrap();
         let blocks = BlockStore::new(world.clone(), objects, cache);
         let buffer = BufferConfig { reserve_bytes: 1 << 20, reserve_percent: 0, ..BufferConfig::default() };
         let (none, nowhere) = (HashMap::new(), HashMap::new());
@@ -82,6 +82,7 @@ impl House {
             keys: Arc::clone(&keys),
             buffer: Arc::clone(&buffer),
             blocks: Arc::clone(&blocks),
+            sealed: SealedLog::open(world.clone(), Path::new("/data/sealed"), mmk, SealedConfig::default()).unwrap(),
             writer: catalog.acquire_writer().await.unwrap(),
         };
         let intake = Intake::open(deps, IngestConfig::default(), Vec::new()).await.unwrap();
