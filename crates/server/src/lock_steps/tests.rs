@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
-use strongroom_buffer::BufferConfig;
+use strongroom_buffer::{BufferConfig, SealedConfig, SealedLog};
 use strongroom_catalog::{Billing, ClusterRow, ClusterState, IdentityType, LinkRow, WorkspaceRow};
 use strongroom_control::audit::{Event, Scribe};
 use strongroom_control::watch::{Desk, Vaults};
