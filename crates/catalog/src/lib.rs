@@ -28,6 +28,7 @@ mod rows;
 mod schemas;
 mod segments;
 mod snapshot;
+mod standby;
 mod vaults;
 
 use std::path::Path;
@@ -46,7 +47,7 @@ pub use rows::clusters::{
 };
 pub use rows::{
     AccountRow, AekRow, BatchRow, BlockRow, BlockState, Candidate, CompactionCommit, FlushCommit, LiveBlock, PendingBlock, PrincipalRow,
-    SMALL_BLOCK_BYTES, SchemaRow, Scope, SecretRow, SegmentRow, TableRow, TableSnapshot, WorkspaceRow, WriterEpoch,
+    SMALL_BLOCK_BYTES, SchemaRow, Scope, SecretRow, SegmentRow, StandbyRow, TableRow, TableSnapshot, WorkspaceRow, WriterEpoch,
 };
 
 /// What exists. Clones share the connections.

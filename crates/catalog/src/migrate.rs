@@ -13,7 +13,12 @@ use crate::db::refused;
 const APPLICATION_ID: i64 = 0x5352_4d43;
 
 /// Step n brings a file from version n to n + 1. Steps are never edited once released.
-const STEPS: &[&str] = &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql"), include_str!("migrations/0003.sql")];
+const STEPS: &[&str] = &[
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql"),
+    include_str!("migrations/0004.sql"),
+];
 
 /// Brings the file to this build's version: each step in a transaction of its own, along with the version.
 pub(crate) async fn migrate(conn: &mut SqliteConnection, path: &Path, world: &World) -> Result<(), CatalogError> {

@@ -396,13 +396,20 @@ impl Clusters {
         if ask.region.as_deref().map(region_name).is_some_and(|region| !region.eq_ignore_ascii_case(&row.region)) {
             return Err(ControlError::Invalid { what: "location", why: "a cluster can't be moved to another region" });
         }
-        let kek = kek.filter(|kek| row.key.as_ref().is_none_or(|key| !same_key(key, kek)));
+        let (kek, same) = match kek {
+            Some(kek) if row.key.as_ref().is_some_and(|key| same_key(key, &kek)) => (None, Some(kek)),
+            kek => (kek, None),
+        };
         if ask.identity.is_some_and(|identity| identity != row.identity_type) {
             return Err(if kek.is_some() { Refusal::IdentityWithKey.into() } else { IDENTITY_CHANGE });
         }
         let mut changed = row.clone();
         apply(&mut changed, &ask)?;
         if kek.is_none() && changed == row {
+            if let Some(same) = same.filter(|_| busy.looks_again) {
+                // Nothing to change, but whoever sends a key wants to know that it may be used: it may have expired since.
+                self.desk.probe(&row, &same).await?;
+            }
             return Ok(Accepted { cluster: row, operation: None });
         }
         if let Some(kek) = &kek {
@@ -530,11 +537,13 @@ async fn whole<T: Send + 'static>(work: impl Future<Output = Result<T, ControlEr
 struct Busy {
     deleting: fn() -> Refusal,
     running: fn() -> Refusal,
+    /// Whether a key that is sent again is looked at again: clients send a whole cluster back with PUT, key included.
+    looks_again: bool,
 }
 
 impl Busy {
-    const REPLACE: Self = Self { deleting: || Refusal::ReplaceWhileDeleting, running: || Refusal::ReplaceWhileBusy };
-    const UPDATE: Self = Self { deleting: || Refusal::UpdateWhileDeleting, running: || Refusal::UpdateWhileBusy };
+    const REPLACE: Self = Self { deleting: || Refusal::ReplaceWhileDeleting, running: || Refusal::ReplaceWhileBusy, looks_again: false };
+    const UPDATE: Self = Self { deleting: || Refusal::UpdateWhileDeleting, running: || Refusal::UpdateWhileBusy, looks_again: true };
 }
 
 const USER_ASSIGNED: ControlError =

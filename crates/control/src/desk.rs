@@ -83,6 +83,9 @@ pub struct KekStatus {
     pub pinned_version: Option<String>,
     /// What the vault last said of it; `None` if nothing yet.
     pub facts: Option<KeyFacts>,
+    /// Whether its time is over. Data comes and goes as before; the cluster's key cannot be updated to it.
+    #[serde(default)]
+    pub expired: bool,
 }
 
 /// One AEK.
@@ -103,4 +106,7 @@ pub struct AekStatus {
     pub wrapped_by: String,
     /// That key's version, as the vault answered.
     pub wrapped_version: String,
+    /// The newer versions under which a record waits: the key may be moved to them even after the one in use is disabled.
+    #[serde(default)]
+    pub standby: Vec<String>,
 }

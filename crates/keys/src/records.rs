@@ -57,6 +57,26 @@ impl RecordCopies {
     }
 }
 
+impl RecordCopies {
+    /// Makes the copies of an account's waiting records exactly these: `keys/{account}/standby/{aek}.{version}`.
+    pub(crate) async fn settle_standbys(&self, account: AccountId, records: &[WrappedAek]) -> Result<(), KeyError> {
+        let dir = Path::from_iter(["keys".to_owned(), account.to_string(), "standby".to_owned()]);
+        let place = |record: &WrappedAek| dir.clone().join(format!("{}.{}", record.ids.aek, record.key_version));
+        let wanted: HashMap<Path, Vec<u8>> = records.iter().map(|record| (place(record), record.to_bytes())).collect();
+        let there: Vec<Path> = self.objects.list_with_delimiter(Some(&dir)).await?.objects.into_iter().map(|meta| meta.location).collect();
+        for path in there.iter().filter(|path| !wanted.contains_key(path)) {
+            self.objects.delete(path).await?;
+        }
+        for (path, bytes) in wanted {
+            let found = if there.contains(&path) { Some(self.objects.get(&path).await?.bytes().await?) } else { None };
+            if found.as_deref() != Some(bytes.as_slice()) {
+                self.objects.put(&path, bytes.into()).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// `keys/{account}/{aek}`.
 pub(crate) fn copy_path(account: AccountId, aek: AekId) -> Path {
     Path::from_iter(["keys".to_owned(), account.to_string(), aek.to_string()])

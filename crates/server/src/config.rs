@@ -109,11 +109,14 @@ pub struct KeysConfig {
     pub call_timeout_ms: u64,
     /// From a first denial to the call that confirms it: 1 to 2 s.
     pub confirm_after_ms: u64,
+    /// Whether the account's keys are also wrapped by newer versions of a pinned key as they appear, so that the cluster can be
+    /// updated to one after the pinned version was disabled.
+    pub standby_wrap: bool,
 }
 
 impl Default for KeysConfig {
     fn default() -> Self {
-        Self { poll_interval_ms: 10_000, lease_ms: 1_800_000, call_timeout_ms: 5_000, confirm_after_ms: 2_000 }
+        Self { poll_interval_ms: 10_000, lease_ms: 1_800_000, call_timeout_ms: 5_000, confirm_after_ms: 2_000, standby_wrap: true }
     }
 }
 

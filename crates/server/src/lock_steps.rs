@@ -65,6 +65,7 @@ pub(crate) fn key_watch(
         recall: Arc::new(Log { buffer: buffer(), catalog: catalog.clone(), intake: intake() }),
         still: Arc::new(Writes(intake())),
         audit: rooms.audit.scribe(),
+        standby_wrap: config.keys.standby_wrap,
     };
     Ok(Watch::new(deps, states))
 }

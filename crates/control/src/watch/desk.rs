@@ -43,7 +43,13 @@ impl KeyDesk for Desk {
     }
 
     async fn probe(&self, cluster: &ClusterRow, kek: &KekRef) -> Result<KeyFacts, ControlError> {
-        self.0.deps.vaults.validate(kek, identity(&self.0.deps.keys, cluster)?).await
+        let facts = self.0.deps.vaults.validate(kek, identity(&self.0.deps.keys, cluster)?).await?;
+        if let Some(watched) = self.0.of(cluster.id)
+            && watched.vault.read().0 == *kek
+        {
+            *watched.facts.lock() = Some(facts.clone());
+        }
+        Ok(facts)
     }
 
     async fn set_key(&self, cluster: &ClusterRow, kek: KekRef) -> Result<KeyFacts, ControlError> {
@@ -122,6 +128,8 @@ impl Watch {
                 watched.version.lock().clone_from(&facts.used);
                 watched.ledger.set(&facts.used);
                 *watched.facts.lock() = Some(facts.clone());
+                // A version that is newer than the one set now is looked for at the next poll.
+                *watched.learned.lock() = None;
             } else if first && self.deps.keys.customer_records(account).await?.is_empty() {
                 // Nothing is under the key: the cluster is as it was before.
                 self.watched.write().remove(&cluster.id);
@@ -163,7 +171,8 @@ impl Watch {
         }
         let (_, from) = watched.vault.read().clone();
         if records.iter().any(|record| record.key_uri == uri) {
-            keys.rewrap(account, from.as_ref(), client.as_ref(), &uri, &facts.used).await.map_err(key_refused)?;
+            let rewrapped = keys.rewrap(account, from.as_ref(), client.as_ref(), &uri, &facts.used).await;
+            rewrapped.map_err(|error| version_refused(error, &records, &facts.used))?;
             return Ok(false);
         }
         keys.supersede(account, watched.cluster, from.as_ref(), client.as_ref(), lease).await.map_err(key_refused)?;
@@ -192,6 +201,8 @@ impl Watch {
     async fn status(&self, cluster: &ClusterRow) -> Result<KeyStatus, ControlError> {
         let Some(account) = cluster.account else { return Ok(KeyStatus::default()) };
         let rows = self.deps.catalog.aeks(account).await?;
+        let waiting = self.deps.keys.standbys(account).await?;
+        let standby = |aek| waiting.iter().filter(|(of, _)| *of == aek).map(|(_, version)| version.clone()).collect();
         let mut aeks: Vec<AekStatus> = rows
             .iter()
             .map(|row| {
@@ -204,6 +215,7 @@ impl Watch {
                     created_ms: row.created_ms,
                     wrapped_by: record.key_uri,
                     wrapped_version: record.key_version,
+                    standby: standby(row.aek),
                 })
             })
             .collect::<Result<_, ControlError>>()?;
@@ -214,6 +226,7 @@ impl Watch {
         };
         let now = Moment::now(&self.deps.world);
         let (kek, _) = watched.vault.read().clone();
+        let facts = watched.facts.lock().clone();
         let machine = watched.machine.lock();
         let lease_left =
             machine.lease_until().filter(|_| machine.state() != KeyState::Revoked).map(|until| until.since(now.boot).as_secs());
@@ -227,7 +240,8 @@ impl Watch {
                 vault_uri: kek.vault_uri.to_string(),
                 key_name: kek.key_name.clone(),
                 pinned_version: kek.key_version.clone(),
-                facts: watched.facts.lock().clone(),
+                expired: facts.as_ref().is_some_and(|facts| facts.expires_ms.is_some_and(|at| at <= now.wall.unix_ms())),
+                facts,
             }),
             aeks,
             infrastructure_key,
@@ -244,6 +258,22 @@ fn evidence(watched: &Watched) -> Vec<(String, u64)> {
 
 fn not_valid(problem: &str, why: &str) -> ControlError {
     Refusal::KeyNotValid { problem: problem.to_owned(), why: why.to_owned() }.into()
+}
+
+/// The new version is in order, and what the old one wrapped did not open: what would help is told.
+fn version_refused(error: strongroom_keys::KeyError, records: &[WrappedAek], next: &str) -> ControlError {
+    let strongroom_keys::KeyError::Vault(strongroom_keys::provider::VaultError::Denied { code }) = &error else {
+        return key_refused(error);
+    };
+    let mut old: Vec<&str> = records.iter().map(|record| record.key_version.as_str()).filter(|version| *version != next).collect();
+    old.sort_unstable();
+    old.dedup();
+    let old = old.join(", ");
+    let why = format!(
+        "the cluster's keys are wrapped by version {old}, which the vault refuses ({code}), and none waits under version {next}: enable \
+         version {old} again, update the cluster to version {next}, and disable the old one then"
+    );
+    not_valid("PreviousVersionUnusable", &why)
 }
 
 /// A vault that validated and then did not do what was asked.

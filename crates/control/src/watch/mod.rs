@@ -33,7 +33,7 @@ use strongroom_keys::provider::{KekRef, KeyFacts, KeyVault};
 use strongroom_keys::state::{KeyState, Machine, Moment, StateConfig};
 use strongroom_keys::{Gate, KeyRing, Shut, Standing};
 use strongroom_model::{AccountId, Epoch, ObjectId};
-use strongroom_world::World;
+use strongroom_world::{BootTime, World};
 use tokio::sync::{Notify, watch};
 
 use crate::audit::Scribe;
@@ -60,6 +60,8 @@ pub struct WatchDeps {
     pub still: Arc<dyn Still>,
     /// Whom what happens to keys is told.
     pub audit: Arc<dyn Scribe>,
+    /// Whether records under newer versions of a pinned key are put beside the live ones.
+    pub standby_wrap: bool,
 }
 
 impl fmt::Debug for WatchDeps {
@@ -93,6 +95,8 @@ struct Watched {
     /// The version that the last good unwrap used, and what else the vault said of the key when last asked.
     version: Mutex<String>,
     facts: Mutex<Option<KeyFacts>>,
+    /// When that was.
+    learned: Mutex<Option<BootTime>>,
     /// What the last taking away did, step by step.
     evidence: Mutex<Vec<(&'static str, Duration)>>,
     /// Its state is not in the catalog yet.
@@ -233,6 +237,7 @@ impl Watch {
             unfinished: AtomicBool::new(false),
             version: Mutex::default(),
             facts: Mutex::default(),
+            learned: Mutex::default(),
             evidence: Mutex::default(),
             unwritten: AtomicBool::new(false),
             meters: meters::Meters::default(),

@@ -93,11 +93,11 @@ struct OneVault(MemoryVault);
 
 #[async_trait]
 impl Vaults for OneVault {
-    async fn validate(&self, _: &KekRef, _: Arc<ClusterIdentity>) -> Result<KeyFacts, ControlError> {
-        Ok(self.0.facts().await.map_err(KeyError::from)?)
+    async fn validate(&self, kek: &KekRef, _: Arc<ClusterIdentity>) -> Result<KeyFacts, ControlError> {
+        Ok(self.0.pinned(kek.key_version.as_deref()).facts().await.map_err(KeyError::from)?)
     }
-    async fn client(&self, _: &KekRef, _: Arc<ClusterIdentity>) -> Result<Arc<dyn KeyVault>, ControlError> {
-        Ok(Arc::new(self.0.clone()))
+    async fn client(&self, kek: &KekRef, _: Arc<ClusterIdentity>) -> Result<Arc<dyn KeyVault>, ControlError> {
+        Ok(Arc::new(self.0.pinned(kek.key_version.as_deref())))
     }
 }
 
@@ -125,6 +125,15 @@ const STATES: StateConfig = StateConfig {
 impl House {
     /// A cluster whose key is set and Active.
     async fn new(seed: u64) -> Self {
+        Self::with(seed, true).await
+    }
+
+    /// No record is made of a pinned key's newer versions.
+    async fn without_standby(seed: u64) -> Self {
+        Self::with(seed, false).await
+    }
+
+    async fn with(seed: u64, standby_wrap: bool) -> Self {
         let sim = SimWorld::new(seed);
         let world = sim.world();
         let catalog = Catalog::memory(world.clone()).await.unwrap();
@@ -133,7 +142,7 @@ impl House {
         world.rng.fill(&mut root);
         let vault = MemoryVault::new(world.clone(), KekRef::new("https://vault.example/", "kek", None).unwrap());
         let rooms = Rooms::default();
-        let (keys, watch) = open(&sim, &catalog, &objects, root, &vault, &rooms).await;
+        let (keys, watch) = open_with(&sim, &catalog, &objects, root, &vault, &rooms, standby_wrap).await;
         let desk = Desk(Arc::clone(&watch));
         let id = ObjectId::from_bytes([5; 16]);
         let mut cluster = ClusterRow {
@@ -253,6 +262,18 @@ async fn open(
     vault: &MemoryVault,
     rooms: &Rooms,
 ) -> (Arc<KeyRing>, Arc<Watch>) {
+    open_with(sim, catalog, objects, root, vault, rooms, true).await
+}
+
+async fn open_with(
+    sim: &SimWorld,
+    catalog: &Catalog,
+    objects: &Arc<InMemory>,
+    root: [u8; 32],
+    vault: &MemoryVault,
+    rooms: &Rooms,
+    standby_wrap: bool,
+) -> (Arc<KeyRing>, Arc<Watch>) {
     let world = sim.world();
     let keys = KeyRing::open(world.clone(), catalog.clone(), Arc::clone(objects) as _, Arc::new(Mmk::from_bytes(root))).await.unwrap();
     let step = |name| Arc::new(Step(name, rooms.clone())) as Arc<dyn Forget>;
@@ -266,6 +287,7 @@ async fn open(
         recall: Arc::new(rooms.clone()),
         still: Arc::new(rooms.clone()),
         audit: Arc::new(rooms.clone()),
+        standby_wrap,
     };
     let watch = Watch::new(deps, STATES);
     (keys, watch)
@@ -383,6 +405,74 @@ async fn a_versionless_key_is_followed_within_two_polls_and_no_data_is_touched()
     assert_eq!(records.iter().map(|record| record.key_version.as_str()).collect::<Vec<_>>(), ["v2"]);
     assert_eq!(house.keys.write_epoch(account).await.unwrap(), epoch, "a new version is no new epoch");
     assert_eq!(house.rooms.take(), Vec::<String>::new());
+}
+
+fn kek(version: &str) -> KekRef {
+    KekRef::new("https://vault.example/", "kek", Some(version)).unwrap()
+}
+
+#[tokio::test]
+async fn a_pinned_version_that_is_disabled_revokes_and_the_next_one_brings_the_data_back_with_it_still_disabled() {
+    let house = House::new(51).await;
+    let (account, desk) = (house.cluster.account.unwrap(), Desk(Arc::clone(&house.watch)));
+    desk.set_key(&house.cluster, kek("v1")).await.unwrap();
+    house.vault.rotate();
+    house.pass(Duration::from_secs(100)).await;
+    let versions = async || {
+        let records = house.keys.customer_records(account).await.unwrap();
+        records.iter().map(|record| record.key_version.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(versions().await, ["v1"], "pinned: the version in use stays");
+    assert_eq!(house.keys.standbys(account).await.unwrap().len(), 1, "and one waits");
+    house.vault.disable("v1", true);
+    house.until(KeyState::Revoked, Duration::from_secs(15)).await;
+    house.pass(Duration::from_mins(5)).await;
+    assert_eq!((house.state(), versions().await), (KeyState::Revoked, vec!["v1".to_owned()]), "what waits lets nobody in");
+    house.rooms.take();
+    desk.set_key(&house.cluster, kek("v2")).await.unwrap();
+    house.until(KeyState::Active, Duration::from_mins(1)).await;
+    assert_eq!((house.rooms.take(), versions().await), (vec!["recall 1".to_owned()], vec!["v2".to_owned()]));
+    assert!(house.keys.standbys(account).await.unwrap().is_empty());
+    assert_eq!(house.pass_code().await, None);
+}
+
+#[tokio::test]
+async fn without_waiting_records_the_update_names_the_version_to_enable_again() {
+    let house = House::without_standby(52).await;
+    let (account, desk) = (house.cluster.account.unwrap(), Desk(Arc::clone(&house.watch)));
+    desk.set_key(&house.cluster, kek("v1")).await.unwrap();
+    house.vault.rotate();
+    house.pass(Duration::from_secs(100)).await;
+    assert!(house.keys.standbys(account).await.unwrap().is_empty());
+    house.vault.disable("v1", true);
+    house.until(KeyState::Revoked, Duration::from_secs(15)).await;
+    let refused = desk.set_key(&house.cluster, kek("v2")).await.unwrap_err();
+    let (problem, why) = refused.detail().unwrap();
+    assert_eq!((refused.code(), problem), ("KeyValidationFailed", "PreviousVersionUnusable"));
+    assert!(why.contains("enable version v1 again") && why.contains("version v2"), "{why}");
+    house.vault.disable("v1", false);
+    house.until(KeyState::Active, Duration::from_secs(15)).await;
+    desk.set_key(&house.cluster, kek("v2")).await.unwrap();
+    house.vault.disable("v1", true);
+    house.pass(Duration::from_secs(60)).await;
+    assert_eq!(house.state(), KeyState::Active);
+}
+
+#[tokio::test]
+async fn a_pinned_keys_versions_are_asked_for_at_most_once_a_minute_and_only_while_it_is_active() {
+    let house = House::new(53).await;
+    Desk(Arc::clone(&house.watch)).set_key(&house.cluster, kek("v1")).await.unwrap();
+    house.pass(Duration::from_secs(15)).await;
+    let asked = || house.vault.calls().into_iter().filter(|(_, call)| *call == Call::Facts).count();
+    let before = asked();
+    house.pass(Duration::from_mins(10)).await;
+    let minutes = asked() - before;
+    assert!((8..=10).contains(&minutes), "{minutes} in ten minutes");
+    house.vault.disable("v1", true);
+    house.until(KeyState::Revoked, Duration::from_secs(15)).await;
+    let before = asked();
+    house.pass(Duration::from_mins(10)).await;
+    assert_eq!(asked(), before);
 }
 
 #[tokio::test]

@@ -178,10 +178,12 @@ impl KeyRing {
     }
 
     /// Wraps every customer AEK of an account that is not under `version` of the key at `uri` once more with `to`, which keeps
-    /// that key; each is proved by an unwrap before its old record goes. No data is touched, no guard changes. How many.
+    /// that key; each is proved by an unwrap before its old record goes. An AEK comes from its live record by `from`, or, if one
+    /// waits for this version, from that by `to`: then `from` need not work any more. No data is touched, no guard changes. How many.
     ///
     /// # Errors
-    /// [`KeyError::Vault`] as either vault answered: AEKs done so far stay done, the others keep their record.
+    /// [`KeyError::Vault`] as either vault answered: if an AEK could not be had, nothing changed; if one could not be wrapped, AEKs
+    /// done so far stay done and the others keep their record.
     pub async fn rewrap(
         &self,
         account: AccountId,
@@ -190,20 +192,34 @@ impl KeyRing {
         uri: &str,
         version: &str,
     ) -> Result<usize, KeyError> {
-        let mut done = 0;
-        for row in self.catalog.aeks(account).await?.into_iter().filter(|row| row.class == KeyClass::Cmk) {
+        let mut had = Vec::new();
+        for row in self.customer_rows(account).await? {
             let old = self.admit(&row)?;
             if old.key_uri == uri && old.key_version == version {
                 continue;
             }
-            let aek = from.unwrap_key(&old).await?;
+            let aek = match self.from_standby(&old, to, version).await {
+                Ok(Some(aek)) => aek,
+                Ok(None) => from.unwrap_key(&old).await?,
+                Err(error) => {
+                    tracing::warn!(aek = %row.aek, code = error.code(), "a waiting key record did not open, the live one is used");
+                    from.unwrap_key(&old).await?
+                }
+            };
+            had.push((row, aek));
+        }
+        let done = had.len();
+        for (row, aek) in had {
             let generation = self.next_generation(account).await?;
-            let record = wrapped(&aek, RecordIds { generation, ..old.ids }, to).await?;
+            let ids = RecordIds { generation, ..self.admit(&row)?.ids };
+            let record = wrapped(&aek, ids, to).await?;
             fail::fail_point!("rotate.verify");
             self.catalog.aek_rewrap(&AekRow { generation, record: record.to_bytes(), ..row }).await?;
             fail::fail_point!("rotate.swap");
             self.kept_record(&record).await;
-            done += 1;
+        }
+        if done > 0 {
+            self.erased(account).await;
         }
         Ok(done)
     }
@@ -223,7 +239,7 @@ impl KeyRing {
     ) -> Result<Epoch, KeyError> {
         let mut generation = self.next_generation(account).await?;
         let (mut rows, mut records) = (Vec::new(), Vec::new());
-        for row in self.catalog.aeks(account).await?.into_iter().filter(|row| row.class == KeyClass::Cmk) {
+        for row in self.customer_rows(account).await? {
             let old = self.admit(&row)?;
             let aek = from.unwrap_key(&old).await?;
             let record = wrapped(&aek, RecordIds { generation, ..old.ids }, to).await?;
@@ -253,7 +269,19 @@ impl KeyRing {
         for record in records.iter().chain([&next]) {
             self.kept_record(record).await;
         }
+        self.erased(account).await;
         Ok(epoch)
+    }
+
+    /// After records were replaced: nothing of the old ones is left, beside the data or in the catalog's files.
+    pub(super) async fn erased(&self, account: AccountId) {
+        fail::fail_point!("rotate.erase");
+        self.settle_standbys(account).await;
+        match self.catalog.scrub().await {
+            Ok(true) => {}
+            Ok(false) => tracing::warn!(%account, "replaced key records stay in the catalog's journal until nobody reads an old state"),
+            Err(error) => tracing::warn!(%account, code = error.code(), "replaced key records stay in the catalog's journal for now"),
+        }
     }
 
     /// Whether an epoch is what the catalog says reigns: for a commit of which only the answer was lost.
@@ -282,7 +310,7 @@ impl KeyRing {
 }
 
 /// Wraps an AEK and proves that the vault gives it back.
-async fn wrapped(aek: &Aek, ids: RecordIds, vault: &dyn KeyVault) -> Result<WrappedAek, KeyError> {
+pub(super) async fn wrapped(aek: &Aek, ids: RecordIds, vault: &dyn KeyVault) -> Result<WrappedAek, KeyError> {
     let record = vault.wrap_key(aek, &ids).await?;
     drop(vault.unwrap_key(&record).await?);
     Ok(record)
