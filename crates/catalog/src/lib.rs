@@ -20,6 +20,7 @@ mod clusters;
 mod columns;
 mod db;
 mod error;
+mod identities;
 mod migrate;
 mod operations;
 mod principals;
@@ -43,7 +44,7 @@ use db::{Db, commit, refused};
 pub use error::CatalogError;
 pub use rows::clusters::{
     Billing, ClusterKeyRow, ClusterRow, ClusterState, HoldingRow, IdentityRow, IdentityType, InfrastructureRow, KeyStateRow, LinkRow,
-    OperationErrorRow, OperationRow, OperationStatus, VaultRefRow,
+    OperationErrorRow, OperationRow, OperationStatus, UserIdentityRow, VaultRefRow,
 };
 pub use rows::{
     AccountRow, AekRow, BatchRow, BlockRow, BlockState, Candidate, CompactionCommit, FlushCommit, LiveBlock, PendingBlock, PrincipalRow,

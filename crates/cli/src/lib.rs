@@ -18,6 +18,7 @@ mod demo;
 mod doctor;
 mod exit;
 mod health;
+mod identity;
 mod ingest;
 mod key;
 mod key_status;
@@ -74,6 +75,8 @@ enum Command {
     Workspace(workspace::Workspace),
     /// Makes dedicated clusters and sets the key of yours that their data is under
     Cluster(cluster::Cluster),
+    /// Makes, shows and deletes user-assigned identities
+    Identity(identity::Identity),
     /// Makes, lists and deletes access tokens
     Token(token::Token),
     /// Makes blocks of what has arrived
@@ -138,6 +141,7 @@ fn runtime(command: Command) -> Result<(), Failure> {
             Command::Tables(command) => command.run().await,
             Command::Workspace(command) => command.run().await,
             Command::Cluster(command) => command.run().await,
+            Command::Identity(command) => command.run().await,
             Command::Token(command) => command.run().await,
             Command::Flush(command) => command.run().await,
             Command::Compact(command) => command.run().await,

@@ -4,8 +4,8 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use strongroom_catalog::ClusterRow;
 pub use strongroom_catalog::IdentityRow as IdentityParts;
+use strongroom_catalog::{ClusterRow, UserIdentityRow};
 use strongroom_keys::provider::{KekRef, KeyFacts};
 use strongroom_model::{AccountId, AekId, KeyClass, ObjectId, WorkspaceId};
 
@@ -20,6 +20,21 @@ pub trait KeyDesk: Send + Sync + Debug {
 
     /// Makes a cluster's own identity. Nothing is kept: the caller writes it down.
     async fn new_identity(&self, cluster: ObjectId) -> Result<IdentityParts, ControlError>;
+
+    /// Seals a user-assigned identity anew, for a cluster that is to show it.
+    async fn lend_identity(&self, cluster: ObjectId, user: &UserIdentityRow) -> Result<IdentityParts, ControlError>;
+
+    /// Whether the identity that `cluster`, as it would be, shows gets at the key in use; changes nothing. Without a key it does.
+    async fn probe_identity(&self, cluster: &ClusterRow) -> Result<(), ControlError>;
+
+    /// As [`probe_identity`](Self::probe_identity), and from then on the vault is asked with that identity. Guards stay.
+    async fn show_identity(&self, cluster: &ClusterRow) -> Result<(), ControlError>;
+
+    /// Takes the identity away: everything of the cluster is shut at once, and its vault is not asked any more.
+    async fn remove_identity(&self, cluster: &ClusterRow) -> Result<(), ControlError>;
+
+    /// Gives it back: the vault is asked again, and decides.
+    async fn restore_identity(&self, cluster: &ClusterRow) -> Result<(), ControlError>;
 
     /// Looks at a key with the cluster's identity and changes nothing: everything that [`set_key`](Self::set_key) would
     /// insist on, a round trip of wrap and unwrap included.

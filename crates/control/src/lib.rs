@@ -15,6 +15,7 @@ mod clusters;
 mod config;
 pub mod desk;
 mod error;
+mod identities;
 mod operations;
 mod principals;
 mod recent;
@@ -31,6 +32,7 @@ pub use clusters::{Accepted, Check, ClusterAsk, ClusterView, Clusters, Held, Key
 pub use config::{ControlConfig, RETENTION_DAYS_MAX};
 pub use desk::{KeyDesk, KeyStatus};
 pub use error::ControlError;
+pub use identities::{UserIdentities, UserIdentityAsk};
 pub use principals::{ADMIN, Caller, CreatedPrincipal, Principals};
 pub use refusal::Refusal;
 pub use retention::{Expired, Retention};

@@ -9,6 +9,7 @@ use strongroom_model::{ErrorKind, ObjectId, WorkspaceId};
 use strongroom_world::World;
 
 use crate::audit::{self, Event, Scribe, name};
+use crate::clusters::IdentityTarget;
 use crate::{ControlError, KeyProperties};
 
 /// How long the end of an operation can be asked for. Clients that poll give up long before.
@@ -22,6 +23,8 @@ pub(crate) enum Change {
     Create { cluster: ObjectId },
     /// Changes a cluster that is there; `key` if that is what changes.
     Update { cluster: ObjectId, key: Option<KeyProperties> },
+    /// Lets a cluster show another identity.
+    Identity { cluster: ObjectId, to: IdentityTarget },
     /// Deletes a cluster.
     Delete { cluster: ObjectId },
     /// Links a workspace to a cluster.
@@ -34,7 +37,7 @@ impl Change {
     const fn name(&self) -> &'static str {
         match self {
             Self::Create { .. } => "Create",
-            Self::Update { .. } => "Update",
+            Self::Update { .. } | Self::Identity { .. } => "Update",
             Self::Delete { .. } => "Delete",
             Self::Link { .. } => "Link",
             Self::Unlink { .. } => "Unlink",

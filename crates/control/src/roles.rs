@@ -49,6 +49,12 @@ pub mod action {
     pub const VAULTS_DELETE: &str = "vaults/delete";
     /// Read the audit chain.
     pub const AUDIT_READ: &str = "audit/read";
+    /// Make or delete an identity that clusters may show.
+    pub const IDENTITIES_WRITE: &str = "identities/write";
+    /// See the identities that clusters may show.
+    pub const IDENTITIES_READ: &str = "identities/read";
+    /// Give a cluster back the identity that was taken off it: the operator's, not a customer's.
+    pub const IDENTITY_RESTORE: &str = "operator/clusters/restoreIdentity/action";
     /// See what the hot cache holds.
     pub const CACHE_READ: &str = "cache/read";
 }
@@ -105,9 +111,9 @@ const BUILT_IN: &[(&str, &str, &[&str], &[&str])] = &[
     ("Owner", "everything, tokens included", &["*"], &[]),
     (
         "Contributor",
-        "everything but giving and taking tokens and ending a key's quarantine",
+        "everything but giving and taking tokens, ending a key's quarantine, and what is the operator's",
         &["*"],
-        &["principals/write", "principals/delete", action::KEY_RELEASE],
+        &["principals/write", "principals/delete", action::KEY_RELEASE, "operator/*"],
     ),
     ("Reader", "see and query, change nothing", &["*/read", action::QUERY], &[]),
     ("Ingest", "send rows and nothing else", &[action::INGEST], &[]),
@@ -122,6 +128,8 @@ const BUILT_IN: &[(&str, &str, &[&str], &[&str])] = &[
             action::AUDIT_READ,
             action::PRINCIPALS_READ,
             "clusters/*",
+            "identities/*",
+            "operator/*",
             "workspaces/linkedServices/*",
             "vaults/*",
         ],

@@ -5,6 +5,7 @@ mod access;
 mod ageing;
 mod clusters;
 mod desk;
+mod identities;
 mod links;
 
 use std::path::PathBuf;

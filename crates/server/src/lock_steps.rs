@@ -66,6 +66,7 @@ pub(crate) fn key_watch(
         still: Arc::new(Writes(intake())),
         audit: rooms.audit.scribe(),
         standby_wrap: config.keys.standby_wrap,
+        tenant: config.control.tenant().map_err(ServeError::start("control"))?,
     };
     Ok(Watch::new(deps, states))
 }

@@ -11,7 +11,7 @@ use strongroom_buffer::Buffer;
 use strongroom_catalog::Catalog;
 use strongroom_control::audit::{Audit, Carrier};
 use strongroom_control::watch::{Desk, Watch};
-use strongroom_control::{Clusters, Principals, Retention, Roles, Vaults, Workspaces};
+use strongroom_control::{Clusters, Principals, Retention, Roles, UserIdentities, Vaults, Workspaces};
 use strongroom_envelope::Mmk;
 use strongroom_ingest::{IngestDeps, Intake};
 use strongroom_keys::{KeyError, KeyRing};
@@ -44,6 +44,7 @@ pub(crate) struct Site {
     pub(crate) keys: Arc<KeyRing>,
     pub(crate) audit: Arc<Audit>,
     pub(crate) carrier: Arc<Carrier>,
+    pub(crate) identities: UserIdentities,
     stopping: AtomicBool,
     _lock: lock::DirLock,
 }
@@ -154,6 +155,7 @@ impl Site {
         let watch = key_watch(&config, &world, &catalog, &keys, &rooms, allowed)?;
         let carrier = carrier(&config, &world, &audit, &keys, &catalog, &intake)?;
         let desk = Arc::new(Desk(Arc::clone(&watch)));
+        let identities = UserIdentities::new(world.clone(), catalog.clone(), Arc::clone(&desk) as _);
         let clusters = Clusters::new(world.clone(), catalog.clone(), desk, Arc::clone(&workspaces), config.control.clone());
         clusters.audited_by(audit.scribe());
         principals.audited_by(audit.scribe());
@@ -176,6 +178,7 @@ impl Site {
             keys,
             audit,
             carrier,
+            identities,
             stopping: AtomicBool::new(false),
             _lock: lock,
         };

@@ -9,6 +9,7 @@ mod compose;
 mod demo;
 mod docs;
 mod durability;
+mod identities;
 mod key_changes;
 mod lifecycle;
 mod lock;

@@ -77,6 +77,7 @@ impl Clusters {
         match change {
             Change::Create { cluster } => self.run_create(*cluster).await,
             Change::Update { cluster, key } => self.run_update(*cluster, key.as_ref()).await,
+            Change::Identity { cluster, to } => self.run_identity(*cluster, to).await,
             Change::Delete { cluster } => self.run_delete(*cluster).await,
             Change::Link { workspace, cluster } => self.run_link(*workspace, *cluster).await,
             Change::Unlink { workspace } => self.run_unlink(*workspace).await,
@@ -84,17 +85,17 @@ impl Clusters {
     }
 
     /// One change of a cluster's key or links at a time.
-    async fn turn(&self, cluster: ObjectId) -> OwnedMutexGuard<()> {
+    pub(super) async fn turn(&self, cluster: ObjectId) -> OwnedMutexGuard<()> {
         let turn = Arc::clone(self.turns.lock().entry(cluster).or_default());
         turn.lock_owned().await
     }
 
-    async fn fresh(&self, cluster: ObjectId) -> Result<ClusterRow, ControlError> {
+    pub(super) async fn fresh(&self, cluster: ObjectId) -> Result<ClusterRow, ControlError> {
         let row = self.catalog.cluster_get(cluster).await?.filter(|row| row.deleted_ms.is_none());
         row.ok_or_else(|| Refusal::ClusterAbsent.into())
     }
 
-    async fn save(&self, mut row: ClusterRow, state: ClusterState) -> Result<ClusterRow, ControlError> {
+    pub(super) async fn save(&self, mut row: ClusterRow, state: ClusterState) -> Result<ClusterRow, ControlError> {
         row.state = state;
         row.modified_ms = self.now_ms();
         self.catalog.cluster_update(&row).await?;
@@ -114,7 +115,15 @@ impl Clusters {
     /// Each step is kept before the next, so that none is done twice.
     async fn provision(&self, mut row: ClusterRow) -> Result<(), ControlError> {
         if row.identity.is_none() {
-            row.identity = Some(self.desk.new_identity(row.id).await?);
+            let own = self.desk.new_identity(row.id).await?;
+            row.identity = match row.user_identity {
+                None => Some(own),
+                Some(user) => {
+                    self.catalog.own_identity_keep(row.id, &own).await?;
+                    let user = self.catalog.user_identity(user).await?.ok_or(ControlError::Damaged { what: "a user-assigned identity" })?;
+                    Some(self.desk.lend_identity(row.id, &user).await?)
+                }
+            };
             row = self.save(row, ClusterState::ProvisioningAccount).await?;
         }
         if row.account.is_none() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use strongroom_catalog::{AccountRow, AekRow, Catalog, ClusterRow};
+use strongroom_catalog::{AccountRow, AekRow, Catalog, ClusterRow, UserIdentityRow};
 use strongroom_envelope::{RecordIds, WrappedAek};
 use strongroom_keys::provider::{KekRef, KeyFacts};
 use strongroom_model::{AccountId, AekId, KeyClass, ObjectId, WorkspaceId};
@@ -114,6 +114,29 @@ impl KeyDesk for Desk {
         })
     }
 
+    async fn lend_identity(&self, _cluster: ObjectId, user: &UserIdentityRow) -> Result<IdentityParts, ControlError> {
+        Ok(user.identity.clone())
+    }
+
+    async fn probe_identity(&self, cluster: &ClusterRow) -> Result<(), ControlError> {
+        self.calls.lock().push(format!("try {}", cluster.identity.as_ref().unwrap().principal));
+        self.probe_fails.lock().take().map_or(Ok(()), Err)
+    }
+
+    async fn show_identity(&self, cluster: &ClusterRow) -> Result<(), ControlError> {
+        self.change(format!("show {}", cluster.identity.as_ref().unwrap().principal)).await
+    }
+
+    async fn remove_identity(&self, _cluster: &ClusterRow) -> Result<(), ControlError> {
+        self.calls.lock().push("remove".to_owned());
+        Ok(())
+    }
+
+    async fn restore_identity(&self, _cluster: &ClusterRow) -> Result<(), ControlError> {
+        self.calls.lock().push("restore".to_owned());
+        Ok(())
+    }
+
     async fn probe(&self, _cluster: &ClusterRow, kek: &KekRef) -> Result<KeyFacts, ControlError> {
         self.probe_fails.lock().take().map_or_else(|| Ok(facts(kek)), Err)
     }
@@ -197,8 +220,17 @@ impl Works {
         Self { site, desk, clusters, vaults }
     }
 
+    /// The same clusters in a service of that tenant.
+    pub(super) fn of_tenant(&self, tenant: &str) -> Arc<Clusters> {
+        Self::with(&self.site, &self.desk, tenant)
+    }
+
     fn on(site: &Site, desk: &Arc<Desk>) -> Arc<Clusters> {
-        let config = ControlConfig { clusters_max: 3, ..ControlConfig::default() };
+        Self::with(site, desk, "")
+    }
+
+    fn with(site: &Site, desk: &Arc<Desk>, tenant: &str) -> Arc<Clusters> {
+        let config = ControlConfig { clusters_max: 3, tenant_id: tenant.to_owned(), ..ControlConfig::default() };
         let workspaces = Arc::new(Workspaces::new(site.world.clone(), site.catalog.clone(), site.account, config.clone()));
         Clusters::new(site.world.clone(), site.catalog.clone(), Arc::clone(desk) as Arc<dyn KeyDesk>, workspaces, config)
     }

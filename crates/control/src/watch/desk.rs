@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use strongroom_catalog::{ClusterRow, IdentityRow};
+use strongroom_catalog::{ClusterRow, UserIdentityRow};
 use strongroom_envelope::WrappedAek;
 use strongroom_keys::Standing;
 use strongroom_keys::identity::ClusterIdentity;
@@ -13,7 +13,7 @@ use strongroom_keys::provider::{KekRef, KeyFacts, KeyVault};
 use strongroom_keys::state::{KeyState, Moment};
 use strongroom_model::{AccountId, Epoch, ObjectId, WorkspaceId};
 
-use super::{Watch, Watched, identity};
+use super::{Watch, Watched, identity, opened};
 use crate::ControlError;
 use crate::Refusal;
 use crate::audit::{Event, acting, actor, name};
@@ -33,13 +33,32 @@ impl KeyDesk for Desk {
         let deps = &self.0.deps;
         let rng = deps.world.rng.as_ref();
         let identity = ClusterIdentity::generate(rng).map_err(|_| ControlError::Damaged { what: "the generator of identities" })?;
-        let cell = deps.keys.mmk().seal_cell(rng, cluster, &identity.to_secret_bytes());
-        Ok(IdentityRow {
-            principal: identity.principal().to_string(),
-            tenant: identity.tenant().to_string(),
-            public_key_pem: identity.public_key_pem().map_err(|_| ControlError::Damaged { what: "the generator of identities" })?,
-            cell,
-        })
+        let identity = match deps.tenant {
+            Some(tenant) => identity.in_tenant(tenant),
+            None => identity,
+        };
+        self.0.sealed(cluster, &identity)
+    }
+
+    async fn lend_identity(&self, cluster: ObjectId, user: &UserIdentityRow) -> Result<IdentityParts, ControlError> {
+        self.0.sealed(cluster, &opened(&self.0.deps.keys, user.id, &user.identity)?)
+    }
+
+    async fn probe_identity(&self, cluster: &ClusterRow) -> Result<(), ControlError> {
+        self.0.try_identity(cluster).await.map(drop)
+    }
+
+    async fn show_identity(&self, cluster: &ClusterRow) -> Result<(), ControlError> {
+        self.0.show_identity(cluster).await
+    }
+
+    async fn remove_identity(&self, cluster: &ClusterRow) -> Result<(), ControlError> {
+        self.0.remove_identity(cluster).await;
+        Ok(())
+    }
+
+    async fn restore_identity(&self, cluster: &ClusterRow) -> Result<(), ControlError> {
+        self.0.restore_identity(cluster).await
     }
 
     async fn probe(&self, cluster: &ClusterRow, kek: &KekRef) -> Result<KeyFacts, ControlError> {
@@ -256,7 +275,7 @@ fn evidence(watched: &Watched) -> Vec<(String, u64)> {
     watched.evidence.lock().iter().map(|(step, took)| ((*step).to_owned(), micros(took))).collect()
 }
 
-fn not_valid(problem: &str, why: &str) -> ControlError {
+pub(super) fn not_valid(problem: &str, why: &str) -> ControlError {
     Refusal::KeyNotValid { problem: problem.to_owned(), why: why.to_owned() }.into()
 }
 
@@ -277,7 +296,7 @@ fn version_refused(error: strongroom_keys::KeyError, records: &[WrappedAek], nex
 }
 
 /// A vault that validated and then did not do what was asked.
-fn key_refused(error: strongroom_keys::KeyError) -> ControlError {
+pub(super) fn key_refused(error: strongroom_keys::KeyError) -> ControlError {
     match error {
         strongroom_keys::KeyError::Vault(error) => not_valid(error.vault_code(), &error.to_string()),
         other => other.into(),

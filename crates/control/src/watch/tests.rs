@@ -154,6 +154,7 @@ impl House {
             account: None,
             state: ClusterState::Succeeded,
             identity_type: IdentityType::SystemAssigned,
+            user_identity: None,
             identity: Some(desk.new_identity(id).await.unwrap()),
             sku_name: "CapacityReservation".to_owned(),
             sku_capacity: 100,
@@ -288,6 +289,7 @@ async fn open_with(
         still: Arc::new(rooms.clone()),
         audit: Arc::new(rooms.clone()),
         standby_wrap,
+        tenant: None,
     };
     let watch = Watch::new(deps, STATES);
     (keys, watch)
@@ -473,6 +475,57 @@ async fn a_pinned_keys_versions_are_asked_for_at_most_once_a_minute_and_only_whi
     let before = asked();
     house.pass(Duration::from_mins(10)).await;
     assert_eq!(asked(), before);
+}
+
+#[tokio::test]
+async fn an_identity_that_is_taken_away_revokes_at_once_and_nobody_is_asked_until_it_is_back() {
+    let house = House::new(54).await;
+    let desk = Desk(Arc::clone(&house.watch));
+    house.watch.spawn(house.watch.of(house.cluster.id).unwrap());
+    house.pass(Duration::from_secs(30)).await;
+    house.rooms.take();
+    house.catalog.cluster_identity_remove(house.cluster.id, 5).await.unwrap();
+    desk.remove_identity(&house.cluster).await.unwrap();
+    assert_eq!((house.state(), house.pass_code().await), (KeyState::Revoked, Some("CustomerKeyRevoked")));
+    assert_eq!(house.rooms.take().first().map(String::as_str), Some("cut CustomerKeyRevoked"));
+    let row = house.catalog.key_state_get(house.cluster.id).await.unwrap().unwrap();
+    assert_eq!((row.state.as_str(), row.code.as_deref()), ("Revoked", Some("IdentityNone")));
+    house.pass(Duration::from_secs(15)).await;
+    let asked = house.unwraps().len();
+    house.pass(Duration::from_mins(10)).await;
+    assert_eq!((house.unwraps().len(), house.state()), (asked, KeyState::Revoked), "the vault would say yes, and is not asked");
+
+    // A start does not ask either.
+    let rooms = Rooms::default();
+    let (keys, watch) = open(&house.sim, &house.catalog, &house.objects, house.root, &house.vault, &rooms).await;
+    watch.start().await.unwrap();
+    assert_eq!(watch.of(house.cluster.id).unwrap().machine.lock().state(), KeyState::Revoked);
+    assert_eq!(keys.pass(house.cluster.account.unwrap()).await.unwrap_err().code(), "CustomerKeyRevoked");
+    let missing = fetch_keys(&house.catalog, &keys, &OneVault(house.vault.clone()), STATES.lease).await.unwrap();
+    assert_eq!(missing.iter().map(|(name, error)| (name.as_str(), error.code())).collect::<Vec<_>>(), [("shop", "CustomerKeyRevoked")]);
+    watch.stop();
+    assert_eq!(house.unwraps().len(), asked);
+
+    house.catalog.cluster_identity_restore(house.cluster.id, 6).await.unwrap();
+    desk.restore_identity(&house.cluster).await.unwrap();
+    house.until(KeyState::Active, Duration::from_secs(15)).await;
+    assert_eq!(house.pass_code().await, None);
+}
+
+#[tokio::test]
+async fn another_identity_is_tried_first_and_shown_without_a_gap() {
+    let house = House::new(55).await;
+    let desk = Desk(Arc::clone(&house.watch));
+    let guard = house.keys.customer_guards(house.cluster.account.unwrap()).remove(0);
+    let another = ClusterRow { identity: Some(desk.new_identity(house.cluster.id).await.unwrap()), ..house.cluster.clone() };
+    house.vault.set(Mood::Denies("AccessDenied"));
+    let refused = desk.show_identity(&another).await.unwrap_err();
+    assert_eq!((refused.code(), refused.detail().unwrap().0), ("KeyValidationFailed", "PermissionMissing(unwrapKey)"));
+    house.vault.set(Mood::Well);
+    desk.show_identity(&another).await.unwrap();
+    assert_eq!((house.state(), house.pass_code().await), (KeyState::Active, None));
+    assert!(guard.check(house.sim.world().clock.boot()).is_ok());
+    assert_eq!(house.rooms.take(), Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -145,6 +145,17 @@ impl KeyRing {
         Ok(Polled { returned, version: records[0].key_version.clone() })
     }
 
+    /// One real unwrap of the youngest record, its check value verified; no guard is made or renewed.
+    ///
+    /// # Errors
+    /// [`KeyError::Vault`] as the vault answered; [`KeyError::NoKey`] if the account has no AEK of this class.
+    pub async fn prove(&self, account: AccountId, vault: &dyn KeyVault) -> Result<(), KeyError> {
+        let records = self.customer_records(account).await?;
+        let youngest = records.iter().max_by_key(|record| record.ids.generation);
+        let youngest = youngest.ok_or(KeyError::NoKey { epoch: Epoch { account, aek: AekId::NIL } })?;
+        Ok(vault.unwrap_key(youngest).await.map(drop)?)
+    }
+
     /// Kills the guards of an account's customer epochs, wiping their keys for all holders. Which they were.
     pub fn kill(&self, account: AccountId) -> Vec<Epoch> {
         let mut killed = Vec::new();

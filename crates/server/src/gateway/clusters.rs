@@ -78,6 +78,19 @@ async fn standing(app: &App, row: ClusterRow) -> Result<Json<Value>, ApiError> {
     Ok(Json(body))
 }
 
+/// Ends `identity: None`: an operator's action, for the customer cannot.
+pub(crate) async fn restore_identity(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Result<Json<Value>, ApiError> {
+    who.allow(&app, action::IDENTITY_RESTORE)?;
+    let row = app.site.clusters.named(&cluster).await.map_err(|error| control_error(&error))?;
+    let restored = app.site.clusters.restore_identity(row.clone()).await.map_err(|error| control_error(&error))?;
+    if restored {
+        tracing::warn!(cluster = %row.id, by = %who.0.principal, "an operator gave a cluster its identity back");
+    }
+    let row = app.site.clusters.named(&cluster).await.map_err(|error| control_error(&error))?;
+    let view = app.site.clusters.view(row).await.map_err(|error| control_error(&error))?;
+    Ok(Json(json!({"restored": restored, "cluster": arm::cluster_json(&view)})))
+}
+
 /// What is to be looked at; an absent key is the cluster's own.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
