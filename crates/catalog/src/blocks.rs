@@ -185,12 +185,12 @@ async fn flushed_through(tx: &mut Tx<'_>, table: TableId, aek: AekId) -> Result<
 }
 
 /// Whether exactly this block went live at some time (it may be a tombstone by now).
-async fn went_live(tx: &mut Tx<'_>, block: &LiveBlock) -> Result<bool, CatalogError> {
+pub(crate) async fn went_live(tx: &mut Tx<'_>, block: &LiveBlock) -> Result<bool, CatalogError> {
     let known = snapshot::block(tx, block.object).await?;
     Ok(known.is_some_and(|row| row.added_seq.is_some() && row.sha256 == block.sha256))
 }
 
-async fn go_live(
+pub(crate) async fn go_live(
     tx: &mut Tx<'_>,
     table: TableId,
     aek: AekId,

@@ -25,6 +25,7 @@ mod migrate;
 mod operations;
 mod principals;
 mod resources;
+mod rewriting;
 mod rows;
 mod schemas;
 mod segments;
@@ -42,6 +43,7 @@ pub use audit::{AuditCarryRow, AuditErrand, AuditHeadRow, AuditSink};
 use columns::Columns;
 use db::{Db, commit, refused};
 pub use error::CatalogError;
+pub use rewriting::{Leftovers, RewriteCommit};
 pub use rows::clusters::{
     Billing, ClusterKeyRow, ClusterRow, ClusterState, HoldingRow, IdentityRow, IdentityType, InfrastructureRow, KeyStateRow, LinkRow,
     OperationErrorRow, OperationRow, OperationStatus, UserIdentityRow, VaultRefRow,

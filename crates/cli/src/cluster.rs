@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use crate::Failure;
 use crate::arm::{Arm, Where};
 use crate::client::Target;
-use crate::identity;
 use crate::output::{self, Field, Format};
+use crate::{identity, rewriting};
 
 const KEY_VAULT: &str = "Microsoft.KeyVault";
 
@@ -128,6 +128,23 @@ enum What {
         #[arg(long)]
         no_wait: bool,
     },
+    /// Brings all data of a cluster under a new account key and destroys the old one
+    ///
+    /// New rows are under the new key at once; the rest is sealed anew in the background and goes on over restarts. Your own key
+    /// in the vault stays.
+    Rekey {
+        /// The cluster
+        name: String,
+        /// MB a second that are sealed anew at most [default: as fast as it goes]
+        #[arg(long, value_name = "N")]
+        rate_mb_s: Option<u32>,
+        /// Only shows how the last one stands
+        #[arg(long, conflicts_with = "rate_mb_s")]
+        status: bool,
+        /// Does not wait until it is done
+        #[arg(long)]
+        no_wait: bool,
+    },
     /// Gives a cluster back the identity that --none took off it: for the operator of the service
     RestoreIdentity {
         /// The cluster
@@ -223,6 +240,11 @@ impl Cluster {
                     eprintln!("strongroom: {notice}");
                 }
                 self::show(&if no_wait { shown } else { get(&arm, &name).await? }, format)
+            }
+            What::Rekey { name, rate_mb_s, status, no_wait } => {
+                let path = ["v1", "clusters", &name, "rekey"];
+                let body = (!status).then(|| json!({"rateMbS": rate_mb_s}));
+                rewriting::run(&arm.client, &path, body, no_wait || status, format).await
             }
             What::RestoreIdentity { name } => {
                 let answer = arm.client.json(arm.client.request(Method::POST, &["v1", "clusters", &name, "restore-identity"])).await?;

@@ -89,6 +89,9 @@ fn page(status: &Value) -> String {
             }
         }
     }
+    if status["rekey"]["status"] == "InProgress" {
+        lines.push(format!("re-key           {} % done", status["rekey"]["percentComplete"]));
+    }
     lines.push(format!("block keys (DEK) {}", text(&status["blockKeys"])));
     let mut page = lines.join("\n");
     page.push_str("\n\naccount keys (AEK)\n");

@@ -26,6 +26,7 @@ pub mod load;
 mod maintain;
 mod output;
 mod query;
+mod rewriting;
 pub mod scan;
 mod serve;
 mod tables;

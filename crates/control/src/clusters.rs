@@ -12,6 +12,7 @@ mod check;
 mod identity;
 pub(crate) mod links;
 mod report;
+mod rewrite;
 mod run;
 
 use std::collections::HashMap;
@@ -34,8 +35,9 @@ use crate::operations::{Change, Operations};
 use crate::vaults::vault_uri;
 use crate::{ControlConfig, ControlError, Refusal, Workspaces};
 pub use check::Check;
-pub use identity::IdentityTarget;
+pub(crate) use identity::IdentityTarget;
 pub use report::{Held, KeyReport};
+pub use rewrite::RewriteView;
 
 /// Days that the name of a deleted cluster stays reserved, and its keys known.
 pub const RESERVED_DAYS: u32 = 14;

@@ -53,11 +53,33 @@ pub trait KeyDesk: Send + Sync + Debug {
     /// Ends what runs for a cluster that has no linked workspace any more. Its account and records stay.
     async fn close_cluster(&self, cluster: &ClusterRow) -> Result<(), ControlError>;
 
+    /// Starts an epoch under the key in use and raises the barrier for all linked workspaces. Not another one if the AEK that reigns
+    /// is none of `old`.
+    async fn begin_epoch(&self, cluster: &ClusterRow, old: &[AekId]) -> Result<(), ControlError>;
+
+    /// One step of a re-key: a block of the epochs `old` sealed anew under the one that reigns; in the end, their records destroyed.
+    /// Fails while the key is away.
+    async fn rekey_step(&self, cluster: &ClusterRow, old: &[AekId]) -> Result<RewriteStep, ControlError>;
+
+    /// One step of bringing a linked workspace's blocks of the provider's epochs under the customer's key. Fails while that is away.
+    async fn reencrypt_step(&self, cluster: &ClusterRow, workspace: WorkspaceId) -> Result<RewriteStep, ControlError>;
+
     /// How a cluster's key stands, from memory and catalog: asks no vault.
     async fn status(&self, cluster: &ClusterRow) -> Result<KeyStatus, ControlError>;
 
     /// Lets a cluster's key out of quarantine, if every record of it unwraps and verifies now.
     async fn release(&self, cluster: &ClusterRow) -> Result<(), ControlError>;
+}
+
+/// What a step of rewriting did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RewriteStep {
+    /// A block of so many bytes; another step is due.
+    Wrote(u64),
+    /// Nothing: it has to wait for this.
+    Waits(&'static str),
+    /// Nothing is left to do.
+    Done,
 }
 
 /// How a cluster's key stands.

@@ -28,9 +28,9 @@ pub mod watch;
 mod workspaces;
 
 pub use clusters::links::{LinkAccepted, LinkView, link_path};
-pub use clusters::{Accepted, Check, ClusterAsk, ClusterView, Clusters, Held, KeyProperties, KeyReport, Place, RESERVED_DAYS};
+pub use clusters::{Accepted, Check, ClusterAsk, ClusterView, Clusters, Held, KeyProperties, KeyReport, Place, RESERVED_DAYS, RewriteView};
 pub use config::{ControlConfig, RETENTION_DAYS_MAX};
-pub use desk::{KeyDesk, KeyStatus};
+pub use desk::{KeyDesk, KeyStatus, RewriteStep};
 pub use error::ControlError;
 pub use identities::{UserIdentities, UserIdentityAsk};
 pub use principals::{ADMIN, Caller, CreatedPrincipal, Principals};

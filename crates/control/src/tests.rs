@@ -7,6 +7,7 @@ mod clusters;
 mod desk;
 mod identities;
 mod links;
+mod rewriting;
 
 use std::path::PathBuf;
 use std::sync::Arc;

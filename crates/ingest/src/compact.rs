@@ -82,7 +82,7 @@ impl Intake {
     }
 
     /// Fetches and opens one block. Its SHA-256 need not be checked: every byte is authenticated.
-    async fn read_block(&self, row: &BlockRow, guard: &KeyGuard) -> Result<Bytes, IngestError> {
+    pub(crate) async fn read_block(&self, row: &BlockRow, guard: &KeyGuard) -> Result<Bytes, IngestError> {
         failpoint("compact.read")?;
         let place = BlockPlace { epoch: row.epoch, workspace: row.workspace, table: row.table, window: row.window, object: row.object };
         let stored = StoredBlock { key: place.key(), epoch: row.epoch, len: row.sealed_len, arrived_ms: row.arrived_ms };

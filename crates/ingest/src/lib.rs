@@ -24,6 +24,7 @@ mod maintain;
 mod own;
 mod publish;
 mod request;
+mod rewrite;
 mod schemas;
 #[cfg(test)]
 mod tests;

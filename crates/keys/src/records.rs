@@ -58,6 +58,14 @@ impl RecordCopies {
 }
 
 impl RecordCopies {
+    /// Erases the copy of a record whose AEK ends.
+    pub(crate) async fn erase(&self, account: AccountId, aek: AekId) -> Result<(), KeyError> {
+        match self.objects.delete(&copy_path(account, aek)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Makes the copies of an account's waiting records exactly these: `keys/{account}/standby/{aek}.{version}`.
     pub(crate) async fn settle_standbys(&self, account: AccountId, records: &[WrappedAek]) -> Result<(), KeyError> {
         let dir = Path::from_iter(["keys".to_owned(), account.to_string(), "standby".to_owned()]);

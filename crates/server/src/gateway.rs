@@ -68,6 +68,8 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/clusters/{cluster}/evidence", get(audit::evidence))
         .route("/v1/audit", get(audit::read))
         .route("/v1/audit/verify", get(audit::verify))
+        .route("/v1/clusters/{cluster}/rekey", get(clusters::rekey_status).post(clusters::rekey))
+        .route("/v1/workspaces/{workspace}/reencrypt", get(clusters::reencrypt_status).post(clusters::reencrypt))
         .route("/v1/clusters/{cluster}/restore-identity", post(clusters::restore_identity))
         .route("/v1/principals", get(resources::list_principals).post(resources::create_principal))
         .route("/v1/principals/{principal}", delete(resources::delete_principal))

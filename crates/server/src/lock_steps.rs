@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use strongroom_buffer::Buffer;
 use strongroom_catalog::Catalog;
 use strongroom_control::audit::Audit;
-use strongroom_control::watch::{Cut, Forget, Gone, Recall, Still, Vaults, Watch, WatchDeps};
+use strongroom_control::watch::{Cut, Forget, Gone, Recall, Rewrite, Still, Vaults, Watch, WatchDeps};
 use strongroom_control::{ControlError, Refusal};
 use strongroom_envelope::KeyGuard;
 use strongroom_ingest::Intake;
@@ -65,6 +65,7 @@ pub(crate) fn key_watch(
         recall: Arc::new(Log { buffer: buffer(), catalog: catalog.clone(), intake: intake() }),
         still: Arc::new(Writes(intake())),
         audit: rooms.audit.scribe(),
+        rewrite: Arc::new(Rewrites { intake: intake(), buffer: buffer() }),
         standby_wrap: config.keys.standby_wrap,
         tenant: config.control.tenant().map_err(ServeError::start("control"))?,
     };
@@ -197,6 +198,30 @@ impl Still for Writes {
     }
 }
 
+/// Seals blocks anew, and ends logs.
+pub(crate) struct Rewrites {
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) buffer: Arc<Buffer>,
+}
+
+#[async_trait]
+impl Rewrite for Rewrites {
+    async fn carry(&self, from: Epoch, to: Epoch, workspace: Option<WorkspaceId>) -> Result<(), String> {
+        self.intake.carry_columns(from, to, workspace).await.map_err(|error| error.code().to_owned())
+    }
+    async fn next(&self, from: Epoch, to: Epoch, workspace: Option<WorkspaceId>) -> Result<Option<u64>, String> {
+        self.intake.rewrite_next(from, to, workspace).await.map_err(|error| error.code().to_owned())
+    }
+    async fn flush(&self, workspace: WorkspaceId) -> Result<(), String> {
+        self.intake.flush(workspace, None).await.map(drop).map_err(|error| error.code().to_owned())
+    }
+    async fn retire(&self, epoch: Epoch) -> Result<bool, String> {
+        let buffer = Arc::clone(&self.buffer);
+        let retired = tokio::task::spawn_blocking(move || buffer.retire(epoch).map_err(|error| error.code().to_owned()));
+        retired.await.map_err(|_| "it panicked".to_owned())?
+    }
+}
+
 /// Makes clients of registered vaults: each trusts the authorities of its own reference object.
 pub(crate) struct VaultClients {
     pub(crate) world: World,
@@ -245,4 +270,4 @@ macro_rules! named {
         })+
     };
 }
-named!(Queries, Caches, Memtables, Cached, Log, Writes, VaultClients);
+named!(Queries, Caches, Memtables, Cached, Log, Writes, Rewrites, VaultClients);

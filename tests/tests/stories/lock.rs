@@ -41,7 +41,7 @@ pub(crate) fn check(site: &Site, workspace: &str, through: u64) {
 }
 
 /// The key class of each block of `App`, oldest epoch and window order left aside.
-fn classes(site: &Site, workspace: &str) -> Vec<String> {
+pub(crate) fn classes(site: &Site, workspace: &str) -> Vec<String> {
     let body = site.explain(workspace, "App | count");
     let table = &body["tables"][0];
     let columns: Vec<&str> = table["columns"].as_array().unwrap().iter().map(|column| column["name"].as_str().unwrap()).collect();

@@ -15,5 +15,6 @@ mod lifecycle;
 mod lock;
 mod lock_crashes;
 mod lock_load;
+mod rewriting;
 mod tamper;
 mod walk;

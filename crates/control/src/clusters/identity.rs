@@ -15,7 +15,7 @@ use crate::{ControlError, Refusal};
 
 /// Which identity a cluster is to show.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum IdentityTarget {
+pub(crate) enum IdentityTarget {
     /// Its own.
     Own,
     /// The user-assigned one of that id.

@@ -2,7 +2,7 @@
 
 use strongroom_catalog::{ClusterRow, HoldingRow};
 
-use super::Clusters;
+use super::{Clusters, RewriteView};
 use crate::ControlError;
 use crate::desk::KeyStatus;
 
@@ -15,6 +15,8 @@ pub struct KeyReport {
     pub status: KeyStatus,
     /// Whose blocks are under which of its AEKs.
     pub holdings: Vec<Held>,
+    /// The re-key that began last.
+    pub rekey: Option<RewriteView>,
     /// What would be wiser.
     pub advice: Vec<String>,
 }
@@ -46,7 +48,8 @@ impl Clusters {
             }
         }
         let advice = advice(&row, &status);
-        Ok(KeyReport { row, status, holdings, advice })
+        let rekey = self.rekey_of(&row).await?;
+        Ok(KeyReport { row, status, holdings, rekey, advice })
     }
 
     /// Lets a cluster's key out of quarantine: an operator looked into it, and the vault proves all of it now.

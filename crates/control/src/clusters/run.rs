@@ -66,18 +66,19 @@ impl Clusters {
         let mut tasks = self.tasks.lock();
         while tasks.try_join_next().is_some() {}
         tasks.spawn(acting(actor(), async move {
-            let outcome = this.run(&change).await;
+            let outcome = this.run(&operation, &change).await;
             if let Err(error) = this.operations.finish(&operation, outcome.as_ref().err()).await {
                 tracing::error!(operation = %operation.id, code = error.code(), "the end of an operation was not written down; a restart will");
             }
         }));
     }
 
-    async fn run(&self, change: &Change) -> Result<(), ControlError> {
+    async fn run(&self, operation: &OperationRow, change: &Change) -> Result<(), ControlError> {
         match change {
             Change::Create { cluster } => self.run_create(*cluster).await,
             Change::Update { cluster, key } => self.run_update(*cluster, key.as_ref()).await,
             Change::Identity { cluster, to } => self.run_identity(*cluster, to).await,
+            Change::Rekey { .. } | Change::Reencrypt { .. } => self.run_rewrite(operation.id).await,
             Change::Delete { cluster } => self.run_delete(*cluster).await,
             Change::Link { workspace, cluster } => self.run_link(*workspace, *cluster).await,
             Change::Unlink { workspace } => self.run_unlink(*workspace).await,

@@ -12,7 +12,7 @@ use strongroom_world::World;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::desk::{IdentityParts, KeyDesk, KeyStatus};
+use crate::desk::{IdentityParts, KeyDesk, KeyStatus, RewriteStep};
 use crate::{Accepted, ClusterAsk, Clusters, ControlError, KeyProperties, Place, VaultAsk, Vaults};
 
 #[derive(Debug)]
@@ -26,6 +26,9 @@ pub(super) struct Desk {
     /// Every change takes one; without any it waits.
     pub(super) gate: Semaphore,
     pub(super) calls: Mutex<Vec<String>>,
+    /// What the next steps of rewriting do, the last one first.
+    pub(super) steps: Mutex<Vec<RewriteStep>>,
+    pub(super) state: Mutex<&'static str>,
 }
 
 impl Desk {
@@ -38,6 +41,8 @@ impl Desk {
             change_fails: Mutex::default(),
             gate: Semaphore::new(1_000),
             calls: Mutex::default(),
+            steps: Mutex::default(),
+            state: Mutex::new("None"),
         })
     }
 
@@ -45,6 +50,11 @@ impl Desk {
         self.gate.acquire().await.unwrap().forget();
         self.calls.lock().push(call);
         self.change_fails.lock().take().map_or(Ok(()), Err)
+    }
+
+    async fn step(&self, what: &str) -> Result<RewriteStep, ControlError> {
+        self.change(what.to_owned()).await?;
+        Ok(self.steps.lock().pop().unwrap_or(RewriteStep::Done))
     }
 
     pub(super) fn hold(&self) {
@@ -165,9 +175,21 @@ impl KeyDesk for Desk {
         self.change(format!("release {}", cluster.name)).await
     }
 
+    async fn begin_epoch(&self, _cluster: &ClusterRow, _old: &[AekId]) -> Result<(), ControlError> {
+        self.change("epoch".to_owned()).await
+    }
+
+    async fn rekey_step(&self, _cluster: &ClusterRow, _old: &[AekId]) -> Result<RewriteStep, ControlError> {
+        self.step("rekey").await
+    }
+
+    async fn reencrypt_step(&self, _cluster: &ClusterRow, _workspace: WorkspaceId) -> Result<RewriteStep, ControlError> {
+        self.step("reencrypt").await
+    }
+
     async fn status(&self, _cluster: &ClusterRow) -> Result<KeyStatus, ControlError> {
         Ok(KeyStatus {
-            state: "None".to_owned(),
+            state: (*self.state.lock()).to_owned(),
             since_ms: None,
             code: None,
             last_good_ms: None,

@@ -11,13 +11,13 @@ use strongroom_keys::Standing;
 use strongroom_keys::identity::ClusterIdentity;
 use strongroom_keys::provider::{KekRef, KeyFacts, KeyVault};
 use strongroom_keys::state::{KeyState, Moment};
-use strongroom_model::{AccountId, Epoch, ObjectId, WorkspaceId};
+use strongroom_model::{AccountId, AekId, Epoch, ObjectId, WorkspaceId};
 
 use super::{Watch, Watched, identity, opened};
 use crate::ControlError;
 use crate::Refusal;
 use crate::audit::{Event, acting, actor, name};
-use crate::desk::{AekStatus, IdentityParts, KekStatus, KeyDesk, KeyStatus};
+use crate::desk::{AekStatus, IdentityParts, KekStatus, KeyDesk, KeyStatus, RewriteStep};
 
 /// The desk over a watch.
 #[derive(Clone, Debug)]
@@ -112,6 +112,21 @@ impl KeyDesk for Desk {
         let released = tokio::spawn(acting(actor(), async move { watch.release(&cluster).await }));
         released.await.unwrap_or(Err(ControlError::Damaged { what: "the task that releases a key" }))
     }
+
+    async fn begin_epoch(&self, cluster: &ClusterRow, old: &[AekId]) -> Result<(), ControlError> {
+        // A task of its own: nobody who stops waiting leaves it half done.
+        let (watch, cluster, old) = (Arc::clone(&self.0), cluster.clone(), old.to_vec());
+        let begun = tokio::spawn(acting(actor(), async move { watch.begin_epoch(&cluster, &old).await }));
+        begun.await.unwrap_or(Err(ControlError::Damaged { what: "the task that begins an epoch" }))
+    }
+
+    async fn rekey_step(&self, cluster: &ClusterRow, old: &[AekId]) -> Result<RewriteStep, ControlError> {
+        self.0.rekey_step(cluster, old).await
+    }
+
+    async fn reencrypt_step(&self, cluster: &ClusterRow, workspace: WorkspaceId) -> Result<RewriteStep, ControlError> {
+        self.0.reencrypt_step(cluster, workspace).await
+    }
 }
 
 impl Watch {
@@ -164,13 +179,18 @@ impl Watch {
         }
         watched.wake.notify_one();
         if begun {
-            // The new epoch reigns; done once no request can still take the old one.
-            for workspace in self.deps.catalog.workspaces_linked(cluster.id).await? {
-                drop(self.deps.still.still(workspace.id).await);
-                self.deps.still.flush(workspace.id);
-            }
+            self.cross(cluster).await?;
         }
         Ok(facts)
+    }
+
+    /// A new epoch reigns: done once no request can still take the old one.
+    pub(super) async fn cross(&self, cluster: &ClusterRow) -> Result<(), ControlError> {
+        for workspace in self.deps.catalog.workspaces_linked(cluster.id).await? {
+            drop(self.deps.still.still(workspace.id).await);
+            self.deps.still.flush(workspace.id);
+        }
+        Ok(())
     }
 
     /// Wraps what the account has under a key, and starts an epoch if it is another key than before. Whether it did.
@@ -199,7 +219,7 @@ impl Watch {
     }
 
     /// Reads anew which epochs the account has under the customer's key.
-    async fn recount(&self, watched: &Watched) -> Result<(), ControlError> {
+    pub(super) async fn recount(&self, watched: &Watched) -> Result<(), ControlError> {
         let records = self.deps.keys.customer_records(watched.account).await?;
         *watched.epochs.lock() = records.iter().map(|record| Epoch { account: watched.account, aek: record.ids.aek }).collect();
         Ok(())

@@ -18,6 +18,7 @@ mod ledger;
 mod meters;
 mod ports;
 mod release;
+mod rewrite;
 mod rotation;
 mod turn;
 
@@ -41,7 +42,7 @@ use crate::audit::Scribe;
 use crate::{ControlError, RESERVED_DAYS};
 pub use desk::Desk;
 pub use ledger::Lost;
-pub use ports::{Cut, Forget, Gone, Recall, Still, Vaults};
+pub use ports::{Cut, Forget, Gone, Recall, Rewrite, Still, Vaults};
 
 /// How long a start waits for logs that are being read back.
 const START_PATIENCE: Duration = Duration::from_secs(10);
@@ -61,6 +62,7 @@ pub struct WatchDeps {
     pub still: Arc<dyn Still>,
     /// Whom what happens to keys is told.
     pub audit: Arc<dyn Scribe>,
+    pub rewrite: Arc<dyn Rewrite>,
     /// Whether records under newer versions of a pinned key are put beside the live ones.
     pub standby_wrap: bool,
     /// The tenant that new identities log in to; `None`: each has one of its own.

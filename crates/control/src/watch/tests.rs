@@ -16,7 +16,7 @@ use strongroom_world::sim::SimWorld;
 
 use super::*;
 use crate::audit::{Event, name};
-use crate::desk::KeyDesk;
+use crate::desk::{KeyDesk, RewriteStep};
 
 /// What the other rooms were asked to do, in order.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +28,10 @@ struct Rooms {
     recall_failures: Arc<AtomicU64>,
     /// Forgetting that fails before it succeeds.
     forget_failures: Arc<AtomicU64>,
+    /// One more than the blocks that are to be rewritten.
+    blocks: Arc<Mutex<u64>>,
+    /// Tries to end a log before it works.
+    log_left: Arc<AtomicU64>,
 }
 
 impl Rooms {
@@ -86,6 +90,25 @@ impl Still for Rooms {
         Ok(())
     }
     fn flush(&self, _: WorkspaceId) {}
+}
+
+#[async_trait]
+impl Rewrite for Rooms {
+    async fn carry(&self, _: Epoch, _: Epoch, _: Option<WorkspaceId>) -> Result<(), String> {
+        Ok(())
+    }
+    async fn next(&self, _: Epoch, _: Epoch, _: Option<WorkspaceId>) -> Result<Option<u64>, String> {
+        let mut left = self.blocks.lock();
+        *left = left.saturating_sub(1);
+        Ok((*left > 0).then_some(1_000))
+    }
+    async fn flush(&self, _: WorkspaceId) -> Result<(), String> {
+        Ok(())
+    }
+    async fn retire(&self, _: Epoch) -> Result<bool, String> {
+        self.note("retire");
+        Ok(!once(&self.log_left))
+    }
 }
 
 #[derive(Debug)]
@@ -288,6 +311,7 @@ async fn open_with(
         recall: Arc::new(rooms.clone()),
         still: Arc::new(rooms.clone()),
         audit: Arc::new(rooms.clone()),
+        rewrite: Arc::new(rooms.clone()),
         standby_wrap,
         tenant: None,
     };
@@ -526,6 +550,47 @@ async fn another_identity_is_tried_first_and_shown_without_a_gap() {
     assert_eq!((house.state(), house.pass_code().await), (KeyState::Active, None));
     assert!(guard.check(house.sim.world().clock.boot()).is_ok());
     assert_eq!(house.rooms.take(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_rekey_takes_a_new_epoch_once_and_destroys_the_old_record_when_nothing_is_left_of_it() {
+    let house = House::new(56).await;
+    let (account, desk) = (house.cluster.account.unwrap(), Desk(Arc::clone(&house.watch)));
+    let old = house.keys.write_epoch(account).await.unwrap();
+    let guard = house.keys.epoch_guard(old).await.unwrap();
+    *house.rooms.blocks.lock() = 3;
+    house.rooms.log_left.store(1, Ordering::Relaxed);
+    assert_eq!(desk.rekey_step(&house.cluster, &[old.aek]).await.unwrap_err().kind(), ErrorKind::Conflict, "it reigns");
+    for _ in 0..2 {
+        desk.begin_epoch(&house.cluster, &[old.aek]).await.unwrap();
+    }
+    let new = house.keys.write_epoch(account).await.unwrap();
+    assert_ne!(new, old);
+    assert_eq!(house.keys.customer_records(account).await.unwrap().len(), 2, "one more, however often it is asked");
+    let step = async || desk.rekey_step(&house.cluster, &[old.aek]).await;
+    assert_eq!([step().await.unwrap(), step().await.unwrap()], [RewriteStep::Wrote(1_000); 2]);
+    // The key away in the middle: nothing is done, and it goes on afterwards.
+    house.vault.set(Mood::Denies("KeyDisabled"));
+    house.watch.spawn(house.watch.of(house.cluster.id).unwrap());
+    house.until(KeyState::Revoked, Duration::from_secs(15)).await;
+    assert_eq!(step().await.unwrap_err().code(), "CustomerKeyRevoked");
+    assert_eq!(desk.begin_epoch(&house.cluster, &[new.aek]).await.unwrap_err().kind(), ErrorKind::Conflict, "no epoch without the key");
+    house.vault.set(Mood::Well);
+    house.until(KeyState::Active, Duration::from_secs(15)).await;
+    assert_eq!(step().await.unwrap(), RewriteStep::Waits("rows in the log"));
+    assert!(house.keys.epoch_guard(old).await.is_ok());
+    house.rooms.take();
+    assert_eq!(step().await.unwrap(), RewriteStep::Done);
+    assert_eq!(house.rooms.take(), ["retire", "forget caches of 1", "forget memtables of 1", "forget hot cache of 1"]);
+    assert!(house.catalog.aek(old.aek).await.unwrap().is_none());
+    assert!(house.keys.epoch_guard(old).await.is_err() && guard.check(house.sim.world().clock.boot()).is_err());
+    assert!(house.keys.epoch_guard(new).await.is_ok());
+    assert_eq!(step().await.unwrap(), RewriteStep::Done, "again: nothing to do");
+    // Polls and a start know of the new one alone.
+    house.pass(Duration::from_secs(30)).await;
+    assert_eq!(house.state(), KeyState::Active);
+    let (keys, _) = open(&house.sim, &house.catalog, &house.objects, house.root, &house.vault, &house.rooms).await;
+    assert_eq!(keys.customer_records(account).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

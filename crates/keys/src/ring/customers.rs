@@ -145,17 +145,6 @@ impl KeyRing {
         Ok(Polled { returned, version: records[0].key_version.clone() })
     }
 
-    /// One real unwrap of the youngest record, its check value verified; no guard is made or renewed.
-    ///
-    /// # Errors
-    /// [`KeyError::Vault`] as the vault answered; [`KeyError::NoKey`] if the account has no AEK of this class.
-    pub async fn prove(&self, account: AccountId, vault: &dyn KeyVault) -> Result<(), KeyError> {
-        let records = self.customer_records(account).await?;
-        let youngest = records.iter().max_by_key(|record| record.ids.generation);
-        let youngest = youngest.ok_or(KeyError::NoKey { epoch: Epoch { account, aek: AekId::NIL } })?;
-        Ok(vault.unwrap_key(youngest).await.map(drop)?)
-    }
-
     /// Kills the guards of an account's customer epochs, wiping their keys for all holders. Which they were.
     pub fn kill(&self, account: AccountId) -> Vec<Epoch> {
         let mut killed = Vec::new();
@@ -282,6 +271,27 @@ impl KeyRing {
         }
         self.erased(account).await;
         Ok(epoch)
+    }
+
+    /// Ends an epoch of a customer's key that nothing names any more: its record goes for good, beside the data first, so that a stop
+    /// in between is taken up again, and with it everything that was ever sealed under it.
+    ///
+    /// # Errors
+    /// [`KeyError::Catalog`] if it reigns or a block names it; [`KeyError::Objects`].
+    pub async fn end_epoch(&self, epoch: Epoch) -> Result<(), KeyError> {
+        let left = self.catalog.leftovers(epoch.aek).await?;
+        if left != strongroom_catalog::Leftovers::default() || self.reigns(epoch).await {
+            return Err(strongroom_catalog::CatalogError::Conflict { what: "the end of an epoch", why: "it is in use" }.into());
+        }
+        self.copies.erase(epoch.account, epoch.aek).await?;
+        fail::fail_point!("rekey.end");
+        self.catalog.aek_end(epoch).await?;
+        if let Some(guard) = self.guards.write().remove(&epoch) {
+            guard.kill();
+        }
+        self.erased(epoch.account).await;
+        tracing::info!(aek = %epoch.aek, account = %epoch.account, "key destroyed");
+        Ok(())
     }
 
     /// After records were replaced: nothing of the old ones is left, beside the data or in the catalog's files.

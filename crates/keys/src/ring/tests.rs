@@ -399,6 +399,27 @@ mod customers {
         assert!(it.waiting().await.is_empty());
     }
 
+    #[tokio::test]
+    async fn an_epoch_that_nothing_names_ends_for_good_and_one_in_use_does_not() {
+        let it = Customer::new(29, true).await;
+        let old = it.ring.begin_customer_epoch(it.account, CLUSTER, &it.vault, LEASE).await.unwrap();
+        let guard = it.ring.epoch_guard(old).await.unwrap();
+        assert_eq!(it.ring.end_epoch(old).await.unwrap_err().kind(), ErrorKind::Conflict, "it reigns");
+        let new = it.ring.begin_customer_epoch(it.account, CLUSTER, &it.vault, LEASE).await.unwrap();
+        // A stop after the copy went: the next start makes it again, and the end is asked for again.
+        it.site.objects.delete(&copy_path(old.account, old.aek)).await.unwrap();
+        drop(it.site.open().await);
+        assert!(!it.copy(old).await.is_empty());
+        it.ring.end_epoch(old).await.unwrap();
+        assert!(it.site.objects.get(&copy_path(old.account, old.aek)).await.is_err());
+        assert!(it.site.catalog.aek(old.aek).await.unwrap().is_none());
+        assert!(guard.check(it.site.world.clock.boot()).is_err() && it.ring.epoch_guard(old).await.is_err());
+        assert!(it.ring.epoch_guard(new).await.is_ok());
+        let again = it.site.open().await;
+        assert_eq!(again.poll(it.account, &it.vault, 0, LEASE).await.unwrap().returned.len(), 1);
+        again.end_epoch(old).await.unwrap();
+    }
+
     impl Customer {
         async fn waiting(&self) -> Vec<object_store::path::Path> {
             let dir = object_store::path::Path::from(format!("keys/{}/standby", self.account));

@@ -240,6 +240,9 @@ async fn operation(
         "status": row.status.as_str(),
         "startTime": time(row.start_ms),
     });
+    if let Some(percent) = app.site.clusters.progress(&row).await.map_err(|error| control_error(&error))? {
+        body["percentComplete"] = percent.into();
+    }
     if let Some(end_ms) = row.end_ms {
         body["endTime"] = time(end_ms).into();
     }
