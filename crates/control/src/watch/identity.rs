@@ -12,6 +12,7 @@ use strongroom_model::ObjectId;
 use super::desk::{key_refused, not_valid};
 use super::{Watch, Watched, identity};
 use crate::ControlError;
+use crate::audit::{Event, name};
 use crate::desk::IdentityParts;
 
 impl Watch {
@@ -54,6 +55,7 @@ impl Watch {
 
     /// Nobody is asked and nobody is waited for: everything of the cluster is shut when this returns.
     pub(super) async fn remove_identity(self: &Arc<Self>, cluster: &ClusterRow) {
+        self.deps.audit.note(Event::new(name::CLUSTER_CHANGED).cluster(cluster.id).with("identity", "None"));
         let Some(watched) = self.of(cluster.id) else { return };
         watched.nameless.store(true, Ordering::Release);
         self.revoke(&watched).await;
@@ -67,6 +69,8 @@ impl Watch {
 
     /// The vault is asked again with the identity that the row names; what it says counts.
     pub(super) async fn restore_identity(self: &Arc<Self>, cluster: &ClusterRow) -> Result<(), ControlError> {
+        let event = Event::new(name::CLUSTER_CHANGED).cluster(cluster.id).with("identity", cluster.identity_type.as_str());
+        self.deps.audit.note(event.with("restored", true));
         let Some(watched) = self.of(cluster.id) else { return Ok(()) };
         let (kek, _) = watched.vault.read().clone();
         let client = self.deps.vaults.client(&kek, identity(&self.deps.keys, cluster)?).await?;

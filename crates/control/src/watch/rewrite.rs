@@ -13,6 +13,7 @@ use strongroom_model::{AekId, Epoch, KeyClass, WorkspaceId};
 use super::desk::key_refused;
 use super::{Gone, Watch};
 use crate::ControlError;
+use crate::audit::{Event, name};
 use crate::desk::RewriteStep;
 
 impl Watch {
@@ -86,6 +87,8 @@ impl Watch {
         let watched = self.of(cluster.id).ok_or(ControlError::Damaged { what: "a watched cluster" })?;
         let _alone = watched.busy.lock().await;
         self.deps.keys.end_epoch(epoch).await?;
+        let event = Event::new(name::KEY_DESTROYED).cluster(cluster.id).account(epoch.account).destroyed(epoch.aek);
+        self.deps.audit.note(event.with("why", "re-key"));
         let gone = Gone { account: epoch.account, epochs: vec![epoch], why: Shut::Revoked, lost: Arc::default() };
         for step in &self.deps.forget {
             if let Err(error) = step.forget(&gone).await {
