@@ -2,7 +2,7 @@
 //!
 //! Rules are checked here, before anything is written; the change itself is an operation that [`crate::operations`] writes
 //! down and [`run`] carries out in the background, again after a restart if need be. What only newer issues know (capacity
-//! tiers, regions, user-assigned identities) is not refused here by more than its shape.
+//! tiers) is not refused here by more than its shape.
 //!
 //! ```text
 //! request ─rules─▶ operation InProgress, cluster Creating│Updating│Deleting ─▶ KeyDesk ─▶ Succeeded│Failed, cluster Succeeded
