@@ -141,3 +141,48 @@ fn none_revokes_at_once_is_final_for_the_customer_and_survives_a_restart_without
     site.until_key(&cluster, "Active");
     check(&site, "default", 40);
 }
+
+/// Starts the server anew, armed to die at `point`, and sends a change that gets it there; then it starts as if nothing had been.
+fn dies_at(point: &str, body: impl FnOnce(&Site, &VaultSite) -> Value) -> (Site, VaultSite, Cluster) {
+    let (mut site, vault, cluster) = linked("crashing");
+    let body = body(&site, &vault);
+    site.terminate();
+    site.options().environment.push(("STRONGROOM_CRASH_AT".to_owned(), point.to_owned()));
+    site.restart();
+    site.until_key(&cluster, "Active");
+    // The answer may or may not come.
+    drop(site.request(Method::PATCH, &format!("{}?api-version=2023-09-01", cluster.path)).json(&body).send());
+    assert!(!site.wait().success(), "it was to die");
+    site.options().environment.retain(|(name, _)| name != "STRONGROOM_CRASH_AT");
+    site.restart();
+    (site, vault, cluster)
+}
+
+#[test]
+fn dies_taking_the_identity_off() {
+    let (site, _vault, cluster) = dies_at("identity.none", |_, _| json!({"identity": {"type": "None"}}));
+    site.until_key(&cluster, "Revoked");
+    let (status, body) = site.ask("default", "App | count");
+    assert_eq!((status, code(&body)), (403, "CustomerKeyRevoked"), "{body}");
+    let (status, back) = site.arm(Method::PATCH, &cluster.path, Some(json!({"identity": {"type": "SystemAssigned"}})));
+    assert_eq!((status, code(&back)), (403, "IdentityNoneIsFinal"), "{back}");
+}
+
+#[test]
+fn dies_changing_the_identity() {
+    let mut principal = String::new();
+    let (site, vault, cluster) = dies_at("identity.shown", |site, vault| {
+        let (path, made) = user(site, vault, "reader");
+        vault.grant(&made);
+        principal = made;
+        json!({"identity": {"type": "UserAssigned", "userAssignedIdentities": {path: {}}}})
+    });
+    site.until_key(&cluster, "Active");
+    until("the change is over", || site.arm(Method::GET, &cluster.path, None).1["properties"]["provisioningState"] == "Succeeded");
+    let (_, shown) = site.arm(Method::GET, &cluster.path, None);
+    assert!(shown["identity"]["userAssignedIdentities"].to_string().contains(&principal), "taken up again: {shown}");
+    vault.revoke(&cluster.principal);
+    std::thread::sleep(Duration::from_secs(10));
+    assert_eq!(site.key_status(&cluster)["state"], "Active");
+    check(&site, "default", 40);
+}

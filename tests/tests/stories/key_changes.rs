@@ -126,3 +126,45 @@ fn an_expired_key_changes_nothing_for_data_and_blocks_key_updates_until_it_is_ex
     assert_eq!(site.key_status(&cluster)["kek"]["expired"], false);
     check(&site, "default", 50);
 }
+
+#[test]
+fn dies_with_a_waiting_record_made_and_not_kept_and_erasing_what_another_key_replaced() {
+    let (mut site, vault, cluster) = linked("crashing", |vault| vault.newest("kek"));
+    let arm = |site: &mut Site, point: &str| {
+        site.terminate();
+        site.options().environment.retain(|(name, _)| name != "STRONGROOM_CRASH_AT");
+        if !point.is_empty() {
+            site.options().environment.push(("STRONGROOM_CRASH_AT".to_owned(), point.to_owned()));
+        }
+        site.restart();
+    };
+    let newer = vault.rotate("kek");
+    arm(&mut site, "standby.keep");
+    assert!(!site.wait().success(), "it was to die");
+    site.options().environment.retain(|(name, _)| name != "STRONGROOM_CRASH_AT");
+    site.restart();
+    until("a record waits", || aeks(&site, &cluster)[0]["standby"] == json!([newer]));
+    let before = wrapped_bytes(&site);
+    assert_eq!(before.len(), 2, "the live one and the one that waits");
+    vault.create_key("other");
+    arm(&mut site, "rotate.erase");
+    site.until_key(&cluster, "Active");
+    let key = json!({"keyVaultUri": vault.base(), "keyName": "other", "keyVersion": ""});
+    let body = json!({"properties": {"keyVaultProperties": key}});
+    drop(site.request(reqwest::Method::PATCH, &format!("{}?api-version=2023-09-01", cluster.path)).json(&body).send());
+    assert!(!site.wait().success(), "it was to die");
+    site.options().environment.retain(|(name, _)| name != "STRONGROOM_CRASH_AT");
+    site.restart();
+    // The records say whose it is: the new key's. Of the old ones nothing is left.
+    site.until_key(&cluster, "Active");
+    vault.enable("kek", "", false);
+    for old in before {
+        let (middle, _) = old[64..].split_first_chunk::<64>().unwrap();
+        for (path, bytes) in files(&site.data_dir()) {
+            assert!(memchr::memmem::find(&bytes, middle).is_none(), "an old record in {}", path.display());
+        }
+    }
+    std::thread::sleep(Duration::from_secs(10));
+    assert_eq!(site.key_status(&cluster)["state"], "Active");
+    check(&site, "default", 40);
+}
