@@ -393,6 +393,34 @@ impl Buffer {
         Ok(recovery)
     }
 
+    /// Ends the log of an epoch that takes no more rows, once nothing in it is needed. Whether nothing of it is left, in memory or on
+    /// disk. Blocking.
+    ///
+    /// # Errors
+    /// [`BufferError::Io`] if the directory could not be read; a segment that could not be ended.
+    pub fn retire(&self, epoch: Epoch) -> Result<bool, BufferError> {
+        let _alone = self.changing.lock();
+        let shared = &self.shared;
+        let in_memory = shared.memtables.loads().iter().any(|load| load.epoch == epoch && (load.oldest.is_some() || load.frozen));
+        if in_memory || self.streams.lock().away.contains_key(&epoch) {
+            return Ok(false);
+        }
+        let live = {
+            let mut streams = self.streams.lock();
+            streams.starts.remove(&epoch);
+            streams.live.remove(&epoch)
+        };
+        if let Some((stream, thread)) = live {
+            stream.close();
+            join(thread);
+            while stream.turn() {}
+            stream.finish()?;
+        }
+        shared.trail.trim(&shared.world, &shared.dir, epoch);
+        let left = inventory(&self.ground(), false, &mut Recovery::default())?;
+        Ok(!left.contains_key(&epoch))
+    }
+
     /// Writes what waits, marks the open segments as complete and stops. Blocking.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use strongroom_model::{AccountId, AekId, KeyClass, ObjectId, WorkspaceId};
 
 use crate::columns::{Columns, signed};
 use crate::db::{Tx, commit, refused};
-use crate::{AccountRow, AekRow, Catalog, CatalogError, SecretRow};
+use crate::{AccountRow, AekRow, Catalog, CatalogError, SecretRow, standby};
 
 const AEK: &str = "an AEK";
 
@@ -75,7 +75,7 @@ impl Catalog {
         commit(tx, AEK).await
     }
 
-    /// Replaces the record of an AEK: the same key, wrapped anew. Who reigns stays as it is.
+    /// Replaces the record of an AEK: the same key, wrapped anew. Who reigns stays as it is; what waited beside the old record goes.
     ///
     /// # Errors
     /// [`CatalogError::NotFound`] if the account has no such AEK of that class; [`CatalogError::Conflict`] if the generation
@@ -226,7 +226,7 @@ async fn rewrap(tx: &mut Tx<'_>, row: &AekRow) -> Result<(), CatalogError> {
     if done.rows_affected() == 0 {
         return Err(CatalogError::NotFound { what: AEK });
     }
-    Ok(())
+    standby::dismiss(tx, row.aek).await
 }
 
 const SECRET: &str = "a workspace secret";

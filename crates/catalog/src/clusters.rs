@@ -15,7 +15,7 @@ macro_rules! clusters {
     ($rest:literal) => {
         concat!(
             "SELECT id, name, subscription, resource_group, region, account, state, identity_type, principal, tenant, public_key,
-                    identity_cell, sku_name, sku_capacity, billing, double_sealed, tags, vault_uri, key_name, key_version, key_bits,
+                    identity_cell, user_identity, sku_name, sku_capacity, billing, double_sealed, tags, vault_uri, key_name, key_version, key_bits,
                     created_ms, modified_ms, deleted_ms
              FROM clusters ",
             $rest
@@ -47,6 +47,7 @@ fn cluster(row: &SqliteRow) -> Result<ClusterRow, CatalogError> {
             (None, None, None, None) => None,
             _ => return Err(bad()),
         },
+        user_identity: columns.fixed_opt()?.map(ObjectId::from_bytes),
         sku_name: columns.text()?,
         sku_capacity: columns.int()?,
         billing: columns.parsed()?,
@@ -73,10 +74,10 @@ impl Catalog {
         let mut writer = self.writer().await?;
         let mut tx = writer.begin(CLUSTER).await?;
         let sql =
-            "INSERT INTO clusters (account, state, identity_type, principal, tenant, public_key, identity_cell, sku_name, sku_capacity,
+            "INSERT INTO clusters (account, state, identity_type, principal, tenant, public_key, identity_cell, user_identity, sku_name, sku_capacity,
                                          billing, tags, vault_uri, key_name, key_version, key_bits, modified_ms, deleted_ms, id,
                                          name, subscription, resource_group, region, double_sealed, created_ms)
-                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
         bind_mutable(sqlx::query(sql), row)
             .bind(&row.id.as_bytes()[..])
             .bind(row.name.as_str())
@@ -143,15 +144,17 @@ impl Catalog {
         rows.iter().map(cluster).collect()
     }
 
-    /// Writes what may change of a cluster: all but its id, names, region, birth and double encryption.
+    /// Writes what may change of a cluster: all but its id, names, region, birth and double encryption. One that shows no identity
+    /// goes on showing none, whatever the row says.
     ///
     /// # Errors
     /// [`CatalogError::NotFound`]; [`CatalogError::Conflict`] if another has the account; [`CatalogError::Orphan`].
     pub async fn cluster_update(&self, row: &ClusterRow) -> Result<(), CatalogError> {
         let mut writer = self.writer().await?;
         let mut tx = writer.begin(CLUSTER).await?;
-        let sql = "UPDATE clusters SET account = ?, state = ?, identity_type = ?, principal = ?, tenant = ?, public_key = ?,
-                          identity_cell = ?, sku_name = ?, sku_capacity = ?, billing = ?, tags = ?, vault_uri = ?, key_name = ?,
+        let sql = "UPDATE clusters SET account = ?, state = ?,
+                          identity_type = iif(identity_type = 'None', identity_type, ?), principal = ?, tenant = ?, public_key = ?,
+                          identity_cell = ?, user_identity = ?, sku_name = ?, sku_capacity = ?, billing = ?, tags = ?, vault_uri = ?, key_name = ?,
                           key_version = ?, key_bits = ?, modified_ms = ?, deleted_ms = ?
                    WHERE id = ?";
         let done =
@@ -277,6 +280,7 @@ fn bind_mutable<'q>(query: Query<'q>, row: &'q ClusterRow) -> Query<'q> {
         .bind(identity.map(|identity| identity.tenant.as_str()))
         .bind(identity.map(|identity| identity.public_key_pem.as_str()))
         .bind(identity.map(|identity| &identity.cell[..]))
+        .bind(row.user_identity.as_ref().map(|user| &user.as_bytes()[..]))
         .bind(row.sku_name.as_str())
         .bind(row.sku_capacity)
         .bind(row.billing.as_str())

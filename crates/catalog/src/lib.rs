@@ -21,16 +21,19 @@ mod clusters;
 mod columns;
 mod db;
 mod error;
+mod identities;
 mod lockbox;
 mod migrate;
 mod operations;
 mod principals;
 mod resources;
+mod rewriting;
 mod rows;
 mod schemas;
 mod segments;
 mod shred;
 mod snapshot;
+mod standby;
 mod vaults;
 
 use std::path::Path;
@@ -43,14 +46,15 @@ pub use audit::{AuditCarryRow, AuditErrand, AuditHeadRow, AuditSink};
 use columns::Columns;
 use db::{Db, commit, refused};
 pub use error::CatalogError;
+pub use rewriting::{Leftovers, RewriteCommit};
 pub use rows::clusters::{
     Billing, ClusterKeyRow, ClusterRow, ClusterState, HoldingRow, IdentityRow, IdentityType, InfrastructureRow, KeyStateRow, LinkRow,
-    OperationErrorRow, OperationRow, OperationStatus, VaultAccessRow, VaultRefRow,
+    OperationErrorRow, OperationRow, OperationStatus, UserIdentityRow, VaultAccessRow, VaultRefRow,
 };
 pub use rows::lockbox::{LockboxRow, LockboxState, TablePlan};
 pub use rows::{
     AccountRow, AekRow, AwayRow, BatchRow, BlockRow, BlockState, BufferedCommit, Candidate, CompactionCommit, DeletedRow, FlushCommit,
-    LiveBlock, PendingBlock, PrincipalRow, SMALL_BLOCK_BYTES, SchemaRow, Scope, SecretRow, SegmentRow, TableRow, TableSnapshot,
+    LiveBlock, PendingBlock, PrincipalRow, SMALL_BLOCK_BYTES, SchemaRow, Scope, SecretRow, SegmentRow, StandbyRow, TableRow, TableSnapshot,
     WorkspaceRow, WriterEpoch,
 };
 pub use shred::ShredCommit;

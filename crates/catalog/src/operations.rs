@@ -90,6 +90,19 @@ impl Catalog {
         row.as_ref().map(operation).transpose()
     }
 
+    /// The operation that began last on a resource and is still known.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub async fn operation_last_on(&self, resource: &str) -> Result<Option<OperationRow>, CatalogError> {
+        let row = sqlx::query(operations!("WHERE resource = ? ORDER BY start_ms DESC, id DESC LIMIT 1"))
+            .bind(resource)
+            .fetch_optional(&mut *self.reader().await?)
+            .await
+            .map_err(|e| refused(OPERATION, &e))?;
+        row.as_ref().map(operation).transpose()
+    }
+
     /// The operations that run, oldest first.
     ///
     /// # Errors
@@ -100,6 +113,25 @@ impl Catalog {
             .await
             .map_err(|e| refused(OPERATION, &e))?;
         rows.iter().map(operation).collect()
+    }
+
+    /// Writes down anew what an operation that runs needs to go on.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotFound`] if it does not run.
+    pub async fn operation_reinput(&self, id: ObjectId, input: &str) -> Result<(), CatalogError> {
+        let mut writer = self.writer().await?;
+        let mut tx = writer.begin(OPERATION).await?;
+        let done = sqlx::query("UPDATE operations SET input = ? WHERE id = ? AND status = 'InProgress'")
+            .bind(input)
+            .bind(&id.as_bytes()[..])
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| refused(OPERATION, &e))?;
+        if done.rows_affected() == 0 {
+            return Err(CatalogError::NotFound { what: OPERATION });
+        }
+        commit(tx, OPERATION).await
     }
 
     /// Writes down how an operation ended: `None`, it was done; else why not.

@@ -78,6 +78,21 @@ pub struct AekRow {
     pub created_ms: i64,
 }
 
+/// A record that waits beside the live one: the same AEK, wrapped by another version of the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandbyRow {
+    /// The AEK.
+    pub aek: AekId,
+    /// The key's version that wrapped it.
+    pub version: String,
+    /// The account.
+    pub account: AccountId,
+    /// The wrapped-AEK record; opaque here.
+    pub record: Vec<u8>,
+    /// Birth, milliseconds since 1970.
+    pub created_ms: i64,
+}
+
 /// A workspace secret, sealed under its AEK.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretRow {

@@ -185,16 +185,19 @@ impl Catalog {
             return Err(CatalogError::Conflict { what: SHRED, why: "workspaces still send rows to the account" });
         }
         let seq = next_seq(&mut tx, SHRED).await?;
-        let mut counts = [0_u64; 8];
+        let mut counts = [0_u64; 11];
         for (at, sql) in [
             "DELETE FROM workspace_secrets WHERE aek IN (SELECT id FROM aeks WHERE account = ?1) AND ?2 > 0",
             "UPDATE blocks SET state = 2, since_ms = 0, removed_seq = ?2, stats = NULL WHERE account = ?1 AND state <> 2",
             "DELETE FROM schemas WHERE aek IN (SELECT id FROM aeks WHERE account = ?1) AND ?2 > 0",
             "DELETE FROM flushed WHERE account = ?1 AND ?2 > 0",
             "DELETE FROM segments WHERE account = ?1 AND ?2 > 0",
+            "DELETE FROM standby_records WHERE account = ?1 AND ?2 > 0",
+            "DELETE FROM buffer_keys WHERE aek IN (SELECT id FROM aeks WHERE account = ?1) AND ?2 > 0",
             "DELETE FROM infrastructure WHERE account = ?1 AND ?2 > 0",
             "DELETE FROM aeks WHERE account = ?1 AND ?2 > 0",
-            "UPDATE clusters SET principal = NULL, tenant = NULL, public_key = NULL, identity_cell = NULL WHERE account = ?1 AND ?2 > 0",
+            "DELETE FROM own_identities WHERE cluster IN (SELECT id FROM clusters WHERE account = ?1) AND ?2 > 0",
+            "UPDATE clusters SET principal = NULL, tenant = NULL, public_key = NULL, identity_cell = NULL, user_identity = NULL WHERE account = ?1 AND ?2 > 0",
         ]
         .into_iter()
         .enumerate()
@@ -203,7 +206,7 @@ impl Catalog {
             counts[at] = done.rows_affected();
         }
         commit(tx, SHRED).await?;
-        Ok((counts[6], counts[1]))
+        Ok((counts[8], counts[1]))
     }
 
     /// Says that nothing of a deleted cluster is left to shred.
@@ -270,20 +273,5 @@ impl Catalog {
         }
         commit(tx, SHRED).await?;
         Ok(buried)
-    }
-
-    /// Folds the journal into the file and cuts it: what was deleted is then in neither.
-    ///
-    /// # Errors
-    /// [`CatalogError::Conflict`] if a reader is in the way: ask again.
-    pub async fn scrub(&self) -> Result<(), CatalogError> {
-        let what = "folding the journal";
-        let mut writer = self.writer().await?;
-        let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(writer.conn()).await.map_err(|e| refused(what, &e))?;
-        // In memory there is no journal: it says so with a row of -1.
-        if Columns::of(&row, what).int()? == 1 {
-            return Err(CatalogError::Conflict { what, why: "a reader is in the way" });
-        }
-        Ok(())
     }
 }

@@ -124,10 +124,15 @@ impl Arm {
     /// Sends a change and waits until it is done, telling so on stderr; with `no_wait`, only that it was taken on.
     pub(crate) async fn run(&self, request: RequestBuilder, what: &str, no_wait: bool) -> Result<Value, Failure> {
         let begun = self.begin(request).await?;
-        let Some(operation) = &begun.operation else {
+        if begun.operation.is_none() {
             eprintln!("strongroom: {what}: nothing to change");
-            return Ok(begun.resource);
-        };
+        }
+        self.follow(begun, what, no_wait).await
+    }
+
+    /// Waits until a change that was sent is done; with `no_wait`, only says that it was taken on. Without an operation it is done.
+    pub(crate) async fn follow(&self, begun: Begun, what: &str, no_wait: bool) -> Result<Value, Failure> {
+        let Some(operation) = &begun.operation else { return Ok(begun.resource) };
         if no_wait {
             eprintln!("strongroom: {what}: begun; it goes on in the server");
             return Ok(begun.resource);

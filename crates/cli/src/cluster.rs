@@ -11,6 +11,7 @@ use crate::arm::{Arm, Where};
 use crate::client::Target;
 use crate::output::{self, Field, Format};
 use crate::vault_access::VaultAccess;
+use crate::{identity, rewriting};
 
 const KEY_VAULT: &str = "Microsoft.KeyVault";
 
@@ -105,13 +106,50 @@ enum What {
         #[arg(long)]
         no_wait: bool,
     },
-    /// Prints a cluster's identity: what to register in the vault
+    /// Prints the identity that a cluster shows: what to register in the vault
     Identity {
         /// The cluster
         name: String,
         /// Writes the public key to this file
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+    },
+    /// Lets a cluster show another identity to its vault: grant that one there first
+    ///
+    /// Nothing is interrupted; if the vault refuses the new identity, nothing is changed.
+    SetIdentity {
+        /// The cluster
+        name: String,
+        #[command(flatten)]
+        which: identity::Which,
+        /// Does not ask for the cluster's name before --none
+        #[arg(long)]
+        yes: bool,
+        /// Does not wait until it is done
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Brings all data of a cluster under a new account key and destroys the old one
+    ///
+    /// New rows are under the new key at once; the rest is sealed anew in the background and goes on over restarts. Your own key
+    /// in the vault stays.
+    Rekey {
+        /// The cluster
+        name: String,
+        /// MB a second that are sealed anew at most [default: as fast as it goes]
+        #[arg(long, value_name = "N")]
+        rate_mb_s: Option<u32>,
+        /// Only shows how the last one stands
+        #[arg(long, conflicts_with = "rate_mb_s")]
+        status: bool,
+        /// Does not wait until it is done
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Gives a cluster back the identity that --none took off it: for the operator of the service
+    RestoreIdentity {
+        /// The cluster
+        name: String,
     },
     /// Makes a key vault known to the server: a key of an unknown one is refused
     ///
@@ -194,7 +232,28 @@ impl Cluster {
                     (Format::Table, None) => Ok(()),
                 }
             }
-            What::Identity { name, out } => identity(&get(&arm, &name).await?, out.as_deref(), format),
+            What::Identity { name, out } => print_identity(&get(&arm, &name).await?, out.as_deref(), format),
+            What::SetIdentity { name, which, yes, no_wait } => {
+                let body = which.body(&arm, &name, yes).await?;
+                let begun = arm.begin(arm.call(Method::PATCH, &["clusters", &name]).json(&body)).await?;
+                let shown = arm.follow(begun, &format!("identity of cluster {name}"), no_wait).await?;
+                if let Some(notice) = shown["properties"]["notice"].as_str() {
+                    eprintln!("strongroom: {notice}");
+                }
+                self::show(&if no_wait { shown } else { get(&arm, &name).await? }, format)
+            }
+            What::Rekey { name, rate_mb_s, status, no_wait } => {
+                let path = ["v1", "clusters", &name, "rekey"];
+                let body = (!status).then(|| json!({"rateMbS": rate_mb_s}));
+                rewriting::run(&arm.client, &path, body, no_wait || status, format).await
+            }
+            What::RestoreIdentity { name } => {
+                let answer = arm.client.json(arm.client.request(Method::POST, &["v1", "clusters", &name, "restore-identity"])).await?;
+                if answer["restored"] == false {
+                    eprintln!("strongroom: cluster {name} shows an identity: nothing to restore");
+                }
+                self::show(&answer["cluster"], format)
+            }
             What::RegisterVault { name, vault_uri, access, ca, location, tenant } => {
                 let ca = match ca {
                     Some(path) => {
@@ -229,7 +288,7 @@ async fn get(arm: &Arm, name: &str) -> Result<Value, Failure> {
 }
 
 /// The region of the server's own workspaces.
-async fn region(arm: &Arm) -> Result<String, Failure> {
+pub(crate) async fn region(arm: &Arm) -> Result<String, Failure> {
     let all = arm.client.json(arm.client.request(Method::GET, &["v1", "workspaces"])).await?;
     let own = all["value"][0]["region"].as_str();
     Ok(own.ok_or_else(|| Failure::Usage("this token sees no workspace to take the region from: give --location".into()))?.to_owned())
@@ -255,9 +314,11 @@ fn list(answer: &Value, fields: &[Field], format: Format) -> Result<(), Failure>
     }
 }
 
-fn identity(cluster: &Value, out: Option<&Path>, format: Format) -> Result<(), Failure> {
-    let missing = || Failure::Failed("the cluster has no identity yet: wait until it is Succeeded".into());
-    let principal = cluster["identity"]["principalId"].as_str().ok_or_else(missing)?;
+fn print_identity(cluster: &Value, out: Option<&Path>, format: Format) -> Result<(), Failure> {
+    let missing = || Failure::Failed("the cluster shows no identity: it is being made, or its type is None".into());
+    let users = cluster["identity"]["userAssignedIdentities"].as_object();
+    let principal = users.and_then(|users| users.values().next()).map_or(&cluster["identity"]["principalId"], |user| &user["principalId"]);
+    let principal = principal.as_str().ok_or_else(missing)?;
     let public_key = cluster["properties"]["identityPublicKey"].as_str().ok_or_else(missing)?;
     if let Some(path) = out {
         std::fs::write(path, public_key).map_err(|error| Failure::Failed(format!("--out {}: {error}", path.display())))?;
@@ -293,6 +354,7 @@ const FIELDS: &[Field] = &[
     Field("State", |row| row["properties"]["provisioningState"].clone()),
     Field("Region", |row| row["location"].clone()),
     Field("Key", key),
+    Field("Identity", |row| row["identity"]["type"].clone()),
     Field("Key state", |row| row["properties"]["keyState"].clone()),
     Field("Double", |row| if row["properties"]["isDoubleEncryptionEnabled"] == true { "yes".into() } else { "no".into() }),
     Field("Workspaces", |row| row["properties"]["associatedWorkspaces"].as_array().map_or(Value::Null, |linked| linked.len().into())),

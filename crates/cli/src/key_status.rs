@@ -85,9 +85,13 @@ fn page(status: &Value) -> String {
                 lines.push(format!("                 other enabled versions: {}", others.join(", ")));
             }
             if let Some(end) = output::date(&facts["expires_ms"]).as_str() {
-                lines.push(format!("                 expires {end}: it then unwraps on, but a key update is refused"));
+                let verb = if status["kek"]["expired"] == true { "EXPIRED" } else { "expires" };
+                lines.push(format!("                 {verb} {end}: it then unwraps on, but a key update is refused"));
             }
         }
+    }
+    if status["rekey"]["status"] == "InProgress" {
+        lines.push(format!("re-key           {} % done", status["rekey"]["percentComplete"]));
     }
     lines.push(format!("block keys (DEK) {}", text(&status["blockKeys"])));
     let mut page = lines.join("\n");
@@ -136,6 +140,10 @@ const AEKS: &[Field] = &[
         None | Some("") => "the provider's root".into(),
         Some(uri) => format!("{uri}/{}", row["wrappedVersion"].as_str().unwrap_or_default()).into(),
     }),
+    Field("Waiting", |row| {
+        let waiting: Vec<&str> = row["standby"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        waiting.join(", ").into()
+    }),
 ];
 
 const HOLDINGS: &[Field] = &[
@@ -158,10 +166,10 @@ mod tests {
         let status = json!({
             "cluster": "contoso", "state": "Revoked", "sinceMs": 1_700_000_000_000_i64, "code": "KeyDisabled", "lastGoodMs": 1_700_000_000_000_i64,
             "leaseLeftS": null, "blockKeys": "one for each block, derived, never stored", "infrastructureKey": true,
-            "kek": {"vaultUri": "https://v", "keyName": "kek", "pinnedVersion": "v1",
-                "facts": {"newest": "v2", "used": "v1", "rsa_bits": 2048, "enabled": true, "expires_ms": null, "recovery_level": "Recoverable", "other_enabled": ["v2"]}},
+            "kek": {"vaultUri": "https://v", "keyName": "kek", "pinnedVersion": "v1", "expired": true,
+                "facts": {"newest": "v2", "used": "v1", "rsa_bits": 2048, "enabled": true, "expires_ms": 1_700_000_000_000_i64, "recovery_level": "Recoverable", "other_enabled": ["v2"]}},
             "aeks": [{"id": "a-1", "class": "CMK", "generation": 3, "current": true, "createdMs": 1_700_000_000_000_i64,
-                "wrappedBy": "https://v/keys/kek", "wrappedVersion": "v1"}],
+                "wrappedBy": "https://v/keys/kek", "wrappedVersion": "v1", "standby": ["v2"]}],
             "holdings": [{"workspace": "w", "workspaceName": "shop", "linked": true, "aek": "a-1", "blocks": 2, "rows": 9, "bytes": 5_000}],
             "providerKeys": {"root": "wraps", "infrastructure": true, "cache": "one each"}, "advice": ["pin less"], "evidence": [["guards killed", 7]],
         });
@@ -171,6 +179,8 @@ mod tests {
             "https://v/keys/kek, pinned to v1",
             "other enabled versions: v2",
             "https://v/keys/kek/v1",
+            "EXPIRED 2023-11-14",
+            "Waiting",
             "shop",
             "5.0 kB",
             "seals everything a second time",

@@ -18,6 +18,7 @@ mod demo;
 mod doctor;
 mod exit;
 mod health;
+mod identity;
 mod ingest;
 mod key;
 mod key_status;
@@ -26,6 +27,7 @@ mod lockbox;
 mod maintain;
 mod output;
 mod query;
+mod rewriting;
 pub mod scan;
 mod serve;
 mod shred;
@@ -79,6 +81,8 @@ enum Command {
     Cluster(cluster::Cluster),
     /// Lets the provider's staff see a workspace's rows, or does not
     Lockbox(lockbox::Lockbox),
+    /// Makes, shows and deletes user-assigned identities
+    Identity(identity::Identity),
     /// Makes, lists and deletes access tokens
     Token(token::Token),
     /// Makes blocks of what has arrived
@@ -146,6 +150,7 @@ fn runtime(command: Command) -> Result<(), Failure> {
             Command::Workspace(command) => command.run().await,
             Command::Cluster(command) => command.run().await,
             Command::Lockbox(command) => command.run().await,
+            Command::Identity(command) => command.run().await,
             Command::Token(command) => command.run().await,
             Command::Flush(command) => command.run().await,
             Command::Compact(command) => command.run().await,

@@ -8,6 +8,7 @@ use crate::Failure;
 use crate::arm::Arm;
 use crate::client::{Client, Target};
 use crate::output::{self, Field, Format};
+use crate::rewriting;
 
 /// Makes, lists, shows and links workspaces.
 #[derive(Debug, Args)]
@@ -88,6 +89,29 @@ enum What {
         #[arg(long, value_name = "WHAT", value_parser = ["refuse", "seal", "drop"])]
         while_revoked: String,
     },
+    /// Brings the old data of a linked workspace, which is under the provider's key, under the cluster's
+    ///
+    /// In the background, block by block; goes on over restarts. Without a further option it begins, or goes on waiting for one that
+    /// runs.
+    Reencrypt {
+        /// Its name or id
+        name: String,
+        /// MB a second that are sealed anew at most [default: as fast as it goes]
+        #[arg(long, value_name = "N")]
+        rate_mb_s: Option<u32>,
+        /// Lets it rest
+        #[arg(long, conflicts_with_all = ["resume", "status"])]
+        pause: bool,
+        /// Lets it go on
+        #[arg(long, conflicts_with = "status")]
+        resume: bool,
+        /// Only shows how the last one stands
+        #[arg(long, conflicts_with = "rate_mb_s")]
+        status: bool,
+        /// Does not wait until it is done
+        #[arg(long)]
+        no_wait: bool,
+    },
     /// Unlinks a workspace from its cluster: what it gets from then on is under the provider's key. Needs no key
     Unlink {
         /// Its name or id
@@ -141,6 +165,14 @@ impl Workspace {
             What::SetPolicy { name, while_revoked } => {
                 let body = json!({"cmkIngestPolicy": while_revoked});
                 client.json(client.request(Method::PATCH, &["v1", "workspaces", name]).json(&body)).await?
+            }
+            What::Reencrypt { name, rate_mb_s, pause, resume, status, no_wait } => {
+                let mut body = json!({"rateMbS": rate_mb_s});
+                if *pause || *resume {
+                    body["paused"] = (*pause).into();
+                }
+                let path = ["v1", "workspaces", name, "reencrypt"];
+                return rewriting::run(&client, &path, (!status).then_some(body), *no_wait || *pause || *status, self.output).await;
             }
             What::Unlink { name, no_wait } => {
                 let (arm, workspace) = at(client, name).await?;

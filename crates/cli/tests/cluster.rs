@@ -158,7 +158,7 @@ fn a_workspace_comes_under_a_key_of_ones_own_by_commands_alone() {
 
     let (shown, said) = house.does(&["workspace", "unlink", "default"]);
     assert!(!shown.contains("contoso") && said.contains("unlink of default: done"), "{shown}{said}");
-    let (gone, _) = house.does(&["cluster", "delete", "contoso"]);
+    let (gone, _) = house.does(&["cluster", "delete", "contoso", "--force"]);
     assert!(gone.contains("Linked workspaces are unlinked"), "{gone}");
     let (code, said) = house.fails(&["cluster", "show", "contoso"]);
     assert!(code == 3 && said.contains("ResourceNotFound: Cluster not found"), "{said}");

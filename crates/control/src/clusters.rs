@@ -2,15 +2,18 @@
 //!
 //! Rules are checked here, before anything is written; the change itself is an operation that [`crate::operations`] writes
 //! down and [`run`] carries out in the background, again after a restart if need be. What only newer issues know (capacity
-//! tiers, regions, user-assigned identities) is not refused here by more than its shape.
+//! tiers) is not refused here by more than its shape.
 //!
 //! ```text
 //! request ─rules─▶ operation InProgress, cluster Creating│Updating│Deleting ─▶ KeyDesk ─▶ Succeeded│Failed, cluster Succeeded
 //! ```
 
 mod check;
+mod identity;
 pub(crate) mod links;
+mod place;
 mod report;
+mod rewrite;
 mod run;
 
 use std::collections::HashMap;
@@ -20,7 +23,7 @@ use chrono::{DateTime, SecondsFormat};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use strongroom_catalog::{
-    Billing, Catalog, CatalogError, ClusterKeyRow, ClusterRow, ClusterState, IdentityType, OperationRow, WorkspaceRow,
+    Billing, Catalog, CatalogError, ClusterKeyRow, ClusterRow, ClusterState, IdentityRow, IdentityType, OperationRow, WorkspaceRow,
 };
 use strongroom_keys::provider::KekRef;
 use strongroom_model::ObjectId;
@@ -33,7 +36,10 @@ use crate::operations::{Change, Operations};
 use crate::vaults::vault_uri;
 use crate::{ControlConfig, ControlError, Refusal, Workspaces};
 pub use check::Check;
+pub(crate) use identity::IdentityTarget;
+pub use place::Place;
 pub use report::{Held, KeyReport};
+pub use rewrite::RewriteView;
 
 /// Days that the name of a deleted cluster stays reserved, and its keys known.
 pub const RESERVED_DAYS: u32 = 14;
@@ -44,67 +50,6 @@ const SKU_CAPACITY: i64 = 100;
 /// Bytes of all tags together.
 const TAGS_MAX: usize = 16 << 10;
 const DAY_MS: i64 = 86_400_000;
-
-/// Where a resource lies.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The subscription.
-    pub subscription: String,
-    /// The resource group.
-    pub resource_group: String,
-    /// The name in it.
-    pub name: String,
-}
-
-impl Place {
-    /// The path of a cluster there.
-    #[must_use]
-    pub fn cluster_path(&self) -> String {
-        self.path("clusters")
-    }
-
-    /// The path of a workspace there.
-    #[must_use]
-    pub fn workspace_path(&self) -> String {
-        self.path("workspaces")
-    }
-
-    fn path(&self, kind: &str) -> String {
-        let Self { subscription, resource_group, name } = self;
-        format!("/subscriptions/{subscription}/resourceGroups/{resource_group}/providers/Microsoft.OperationalInsights/{kind}/{name}")
-    }
-
-    /// Where a cluster lies.
-    #[must_use]
-    pub fn of_cluster(row: &ClusterRow) -> Self {
-        Self { subscription: row.subscription.clone(), resource_group: row.resource_group.clone(), name: row.name.clone() }
-    }
-
-    /// Where a workspace lies.
-    #[must_use]
-    pub fn of_workspace(row: &WorkspaceRow) -> Self {
-        Self { subscription: row.subscription.clone(), resource_group: row.resource_group.clone(), name: row.name.to_string() }
-    }
-
-    /// Reads the path of a cluster; case of the fixed parts does not count.
-    #[must_use]
-    pub fn read_cluster_path(path: &str) -> Option<Self> {
-        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-        let &[s, subscription, g, resource_group, p, provider, kind, name] = parts.as_slice() else {
-            return None;
-        };
-        let fixed = [(s, "subscriptions"), (g, "resourceGroups"), (p, "providers"), (provider, PROVIDER), (kind, "clusters")];
-        let known = fixed.iter().all(|(found, wanted)| found.eq_ignore_ascii_case(wanted));
-        let whole = [subscription, resource_group, name].iter().all(|part| !part.is_empty());
-        (known && whole).then(|| Self {
-            subscription: subscription.to_owned(),
-            resource_group: resource_group.to_owned(),
-            name: name.to_owned(),
-        })
-    }
-}
-
-const PROVIDER: &str = "Microsoft.OperationalInsights";
 
 /// Which key a cluster is to use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,6 +92,8 @@ pub struct ClusterAsk {
     pub region: Option<String>,
     /// Whose identity.
     pub identity: Option<IdentityType>,
+    /// The paths of the user-assigned identities; `Some` and empty: said to be none.
+    pub user_identities: Option<Vec<String>>,
     /// The commitment tier's name.
     pub sku_name: Option<String>,
     /// The commitment tier.
@@ -179,6 +126,10 @@ pub struct ClusterView {
     pub linked: Vec<WorkspaceRow>,
     /// How its key stands.
     pub key: KeyStatus,
+    /// Where the user-assigned identity that it shows lies.
+    pub user_identity: Option<Place>,
+    /// Its own identity, while it shows that one.
+    pub own_identity: Option<IdentityRow>,
 }
 
 /// The clusters of a catalog.
@@ -263,7 +214,14 @@ impl Clusters {
     pub async fn view(&self, row: ClusterRow) -> Result<ClusterView, ControlError> {
         let linked = self.catalog.workspaces_linked(row.id).await?;
         let key = self.desk.status(&row).await?;
-        Ok(ClusterView { row, linked, key })
+        let (user_identity, own_identity) = match row.user_identity {
+            None => (None, None),
+            Some(user) => {
+                let user = self.catalog.user_identity(user).await?;
+                (user.as_ref().map(Place::of_identity), self.catalog.own_identity(row.id).await?)
+            }
+        };
+        Ok(ClusterView { row, linked, key, user_identity, own_identity })
     }
 
     /// An operation, for as long as it is kept.
@@ -307,11 +265,7 @@ impl Clusters {
         if !is_name(&place.name, name_min) {
             return Err(Refusal::ClusterName { min: name_min }.into());
         }
-        match ask.identity {
-            None | Some(IdentityType::None) => return Err(Refusal::MissingIdentity.into()),
-            Some(IdentityType::SystemAssigned) => {}
-            Some(IdentityType::UserAssigned) => return Err(USER_ASSIGNED),
-        }
+        let user_identity = self.identity_of_new(&ask).await?;
         if ask.key.is_some() {
             return Err(Refusal::KeyOnCreate.into());
         }
@@ -335,8 +289,9 @@ impl Clusters {
             region,
             account: None,
             state: ClusterState::Creating,
-            identity_type: IdentityType::SystemAssigned,
+            identity_type: if user_identity.is_some() { IdentityType::UserAssigned } else { IdentityType::SystemAssigned },
             identity: None,
+            user_identity,
             sku_name: SKU.to_owned(),
             sku_capacity: SKU_CAPACITY,
             billing: Billing::Cluster,
@@ -383,6 +338,23 @@ impl Clusters {
 
     async fn change(self: &Arc<Self>, row: ClusterRow, ask: ClusterAsk, busy: Busy) -> Result<Accepted, ControlError> {
         let kek = ask.key.as_ref().map(KeyProperties::kek).transpose()?;
+        let (kek, same) = match kek {
+            Some(kek) if row.key.as_ref().is_some_and(|key| same_key(key, &kek)) => (None, Some(kek)),
+            kek => (kek, None),
+        };
+        let other = |kind: IdentityType| kind != IdentityType::None && kind != row.identity_type;
+        if kek.is_some() && row.identity_type != IdentityType::None && ask.identity.is_some_and(other) {
+            return Err(Refusal::IdentityWithKey.into());
+        }
+        let turn = identity::turn(&row, &ask, self.identity_path_of(&row).await?.as_deref())?;
+        let row = if turn == identity::Turn::Remove { self.remove_identity(row).await? } else { row };
+        if turn == identity::Turn::Remove && kek.is_none() {
+            let mut changed = row.clone();
+            apply(&mut changed, &ask)?;
+            if changed == row {
+                return Ok(Accepted { cluster: row, operation: None });
+            }
+        }
         if row.state == ClusterState::Deleting {
             return Err((busy.deleting)().into());
         }
@@ -396,17 +368,26 @@ impl Clusters {
         if ask.region.as_deref().map(region_name).is_some_and(|region| !region.eq_ignore_ascii_case(&row.region)) {
             return Err(ControlError::Invalid { what: "location", why: "a cluster can't be moved to another region" });
         }
-        let kek = kek.filter(|kek| row.key.as_ref().is_none_or(|key| !same_key(key, kek)));
-        if ask.identity.is_some_and(|identity| identity != row.identity_type) {
-            return Err(if kek.is_some() { Refusal::IdentityWithKey.into() } else { IDENTITY_CHANGE });
+        if let identity::Turn::Show(to) = turn {
+            if kek.is_some() {
+                return Err(Refusal::IdentityWithKey.into());
+            }
+            return self.begin_identity(row, to, &ask, busy).await;
+        }
+        if kek.is_some() && row.identity_type == IdentityType::None {
+            return Err(Refusal::IdentityNoneIsFinal { cluster: row.name }.into());
         }
         let mut changed = row.clone();
         apply(&mut changed, &ask)?;
         if kek.is_none() && changed == row {
+            if let Some(same) = same.filter(|_| busy.looks_again && row.identity_type != IdentityType::None) {
+                // Nothing to change, but whoever sends a key wants to know that it may be used: it may have expired since.
+                self.desk.probe(&row, &same).await?;
+            }
             return Ok(Accepted { cluster: row, operation: None });
         }
         if let Some(kek) = &kek {
-            self.check_vault(kek).await?;
+            self.check_vault(&row, kek).await?;
             // Now and not in the background: a client learns at once what is wrong with the key.
             self.desk.probe(&row, kek).await?;
         }
@@ -435,13 +416,20 @@ impl Clusters {
         Ok(row)
     }
 
-    /// A vault that the control plane was told of.
-    async fn check_vault(&self, kek: &KekRef) -> Result<(), ControlError> {
+    /// A vault that the control plane was told of, in the region and tenant of the cluster.
+    async fn check_vault(&self, row: &ClusterRow, kek: &KekRef) -> Result<(), ControlError> {
         let uri = vault_uri(kek);
-        match self.catalog.vault_ref_by_uri(&uri).await? {
-            Some(_) => Ok(()),
-            None => Err(Refusal::VaultUnknown { uri }.into()),
+        let vault = self.catalog.vault_ref_by_uri(&uri).await?.ok_or(Refusal::VaultUnknown { uri })?;
+        check_region(&format!("Key vault {}", vault.name), &vault.region, row)?;
+        if let Some(own) = self.config.tenant()?
+            && vault.tenant.parse() != Ok(own)
+        {
+            return Err(Refusal::TenantMismatch { vault: vault.name, tenant: vault.tenant, own: own.to_string() }.into());
         }
+        if vault.private_link && row.identity_type == IdentityType::UserAssigned {
+            return Err(Refusal::PrivateLinkNeedsSystem { vault: vault.name }.into());
+        }
+        Ok(())
     }
 
     /// Deletes a cluster: linked workspaces are unlinked first, the account and its keys stay. Unless `force`, not one that
@@ -532,19 +520,27 @@ pub(crate) async fn whole<T: Send + 'static>(
 struct Busy {
     deleting: fn() -> Refusal,
     running: fn() -> Refusal,
+    /// Whether a key that is sent again is looked at again: clients send a whole cluster back with PUT, key included.
+    looks_again: bool,
 }
 
 impl Busy {
-    const REPLACE: Self = Self { deleting: || Refusal::ReplaceWhileDeleting, running: || Refusal::ReplaceWhileBusy };
-    const UPDATE: Self = Self { deleting: || Refusal::UpdateWhileDeleting, running: || Refusal::UpdateWhileBusy };
+    const REPLACE: Self = Self { deleting: || Refusal::ReplaceWhileDeleting, running: || Refusal::ReplaceWhileBusy, looks_again: false };
+    const UPDATE: Self = Self { deleting: || Refusal::UpdateWhileDeleting, running: || Refusal::UpdateWhileBusy, looks_again: true };
 }
 
-const USER_ASSIGNED: ControlError =
-    ControlError::Invalid { what: "identity.type", why: "this version makes clusters with type SystemAssigned only" };
-const IDENTITY_CHANGE: ControlError = ControlError::Invalid {
-    what: "identity.type",
-    why: "this version can't change it; to revoke access, disable the key in the vault or remove the identity's permission",
-};
+/// What belongs to a cluster lies in its region.
+fn check_region(what: &str, region: &str, row: &ClusterRow) -> Result<(), Refusal> {
+    if region.eq_ignore_ascii_case(&row.region) {
+        return Ok(());
+    }
+    Err(Refusal::RegionMismatch {
+        what: what.to_owned(),
+        region: region.to_owned(),
+        cluster: row.name.clone(),
+        cluster_region: row.region.clone(),
+    })
+}
 
 /// Puts what needs no vault into the row.
 fn apply(row: &mut ClusterRow, ask: &ClusterAsk) -> Result<(), ControlError> {

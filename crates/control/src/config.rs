@@ -35,6 +35,9 @@ pub struct ControlConfig {
     pub linked_workspaces_max: usize,
     /// Characters of a cluster's name at least.
     pub cluster_name_min: usize,
+    /// The tenant that clusters and workspaces belong to, a GUID: key vaults of others are refused, identities log in to it. Empty: no
+    /// rule, and each identity has a tenant of its own.
+    pub tenant_id: String,
 }
 
 impl Default for ControlConfig {
@@ -52,6 +55,7 @@ impl Default for ControlConfig {
             clusters_max: 100,
             linked_workspaces_max: 1_000,
             cluster_name_min: 4,
+            tenant_id: String::new(),
         }
     }
 }
@@ -81,6 +85,18 @@ impl ControlConfig {
                 return Err(ControlError::Setting { name, value, min, max });
             }
         }
-        Ok(())
+        self.tenant().map(drop)
+    }
+
+    /// The tenant, if one is set.
+    ///
+    /// # Errors
+    /// [`ControlError::Invalid`] for what is no GUID.
+    pub fn tenant(&self) -> Result<Option<uuid::Uuid>, ControlError> {
+        if self.tenant_id.is_empty() {
+            return Ok(None);
+        }
+        let read = self.tenant_id.parse().map_err(|_| ControlError::Invalid { what: "tenant_id", why: "a GUID, or nothing" })?;
+        Ok(Some(read))
     }
 }

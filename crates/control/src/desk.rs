@@ -4,8 +4,8 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use strongroom_catalog::ClusterRow;
 pub use strongroom_catalog::IdentityRow as IdentityParts;
+use strongroom_catalog::{ClusterRow, UserIdentityRow};
 use strongroom_keys::provider::{KekRef, KeyFacts};
 use strongroom_model::{AccountId, AekId, KeyClass, ObjectId, WorkspaceId};
 
@@ -20,6 +20,21 @@ pub trait KeyDesk: Send + Sync + Debug {
 
     /// Makes a cluster's own identity. Nothing is kept: the caller writes it down.
     async fn new_identity(&self, cluster: ObjectId) -> Result<IdentityParts, ControlError>;
+
+    /// Seals a user-assigned identity anew, for a cluster that is to show it.
+    async fn lend_identity(&self, cluster: ObjectId, user: &UserIdentityRow) -> Result<IdentityParts, ControlError>;
+
+    /// Whether the identity that `cluster`, as it would be, shows gets at the key in use; changes nothing. Without a key it does.
+    async fn probe_identity(&self, cluster: &ClusterRow) -> Result<(), ControlError>;
+
+    /// As [`probe_identity`](Self::probe_identity), and from then on the vault is asked with that identity. Guards stay.
+    async fn show_identity(&self, cluster: &ClusterRow) -> Result<(), ControlError>;
+
+    /// Takes the identity away: everything of the cluster is shut at once, and its vault is not asked any more.
+    async fn remove_identity(&self, cluster: &ClusterRow) -> Result<(), ControlError>;
+
+    /// Gives it back: the vault is asked again, and decides.
+    async fn restore_identity(&self, cluster: &ClusterRow) -> Result<(), ControlError>;
 
     /// Looks at a key with the cluster's identity and changes nothing: everything that [`set_key`](Self::set_key) would
     /// insist on, a round trip of wrap and unwrap included.
@@ -38,11 +53,33 @@ pub trait KeyDesk: Send + Sync + Debug {
     /// Ends what runs for a cluster that has no linked workspace any more. Its account and records stay.
     async fn close_cluster(&self, cluster: &ClusterRow) -> Result<(), ControlError>;
 
+    /// Starts an epoch under the key in use and raises the barrier for all linked workspaces. Not another one if the AEK that reigns
+    /// is none of `old`.
+    async fn begin_epoch(&self, cluster: &ClusterRow, old: &[AekId]) -> Result<(), ControlError>;
+
+    /// One step of a re-key: a block of the epochs `old` sealed anew under the one that reigns; in the end, their records destroyed.
+    /// Fails while the key is away.
+    async fn rekey_step(&self, cluster: &ClusterRow, old: &[AekId]) -> Result<RewriteStep, ControlError>;
+
+    /// One step of bringing a linked workspace's blocks of the provider's epochs under the customer's key. Fails while that is away.
+    async fn reencrypt_step(&self, cluster: &ClusterRow, workspace: WorkspaceId) -> Result<RewriteStep, ControlError>;
+
     /// How a cluster's key stands, from memory and catalog: asks no vault.
     async fn status(&self, cluster: &ClusterRow) -> Result<KeyStatus, ControlError>;
 
     /// Lets a cluster's key out of quarantine, if every record of it unwraps and verifies now.
     async fn release(&self, cluster: &ClusterRow) -> Result<(), ControlError>;
+}
+
+/// What a step of rewriting did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RewriteStep {
+    /// A block of so many bytes; another step is due.
+    Wrote(u64),
+    /// Nothing: it has to wait for this.
+    Waits(&'static str),
+    /// Nothing is left to do.
+    Done,
 }
 
 /// How a cluster's key stands.
@@ -83,6 +120,9 @@ pub struct KekStatus {
     pub pinned_version: Option<String>,
     /// What the vault last said of it; `None` if nothing yet.
     pub facts: Option<KeyFacts>,
+    /// Whether its time is over. Data comes and goes as before; the cluster's key cannot be updated to it.
+    #[serde(default)]
+    pub expired: bool,
 }
 
 /// One AEK.
@@ -103,4 +143,7 @@ pub struct AekStatus {
     pub wrapped_by: String,
     /// That key's version, as the vault answered.
     pub wrapped_version: String,
+    /// The newer versions under which a record waits: the key may be moved to them even after the one in use is disabled.
+    #[serde(default)]
+    pub standby: Vec<String>,
 }

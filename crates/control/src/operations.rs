@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use strongroom_catalog::{Catalog, CatalogError, OperationErrorRow, OperationRow, OperationStatus};
-use strongroom_model::{ErrorKind, ObjectId, TableId, WorkspaceId};
+use strongroom_model::{AekId, ErrorKind, ObjectId, TableId, WorkspaceId};
 use strongroom_world::World;
 
 use crate::audit::{self, Event, Scribe, name};
+use crate::clusters::IdentityTarget;
 use crate::{ControlError, KeyProperties};
 
 /// How long the end of an operation can be asked for. Clients that poll give up long before.
@@ -22,6 +23,14 @@ pub(crate) enum Change {
     Create { cluster: ObjectId },
     /// Changes a cluster that is there; `key` if that is what changes.
     Update { cluster: ObjectId, key: Option<KeyProperties> },
+    /// Lets a cluster show another identity.
+    Identity { cluster: ObjectId, to: IdentityTarget },
+    /// Brings a cluster's data under a new AEK: those of `old` end. `bytes` there were when it began.
+    #[serde(rename_all = "camelCase")]
+    Rekey { cluster: ObjectId, old: Vec<AekId>, bytes: u64, rate_mb_s: Option<u32> },
+    /// Brings a linked workspace's old blocks under the customer's key.
+    #[serde(rename_all = "camelCase")]
+    Reencrypt { workspace: WorkspaceId, cluster: ObjectId, bytes: u64, rate_mb_s: Option<u32>, paused: bool },
     /// Deletes a cluster.
     Delete { cluster: ObjectId },
     /// Links a workspace to a cluster.
@@ -36,7 +45,9 @@ impl Change {
     const fn name(&self) -> &'static str {
         match self {
             Self::Create { .. } => "Create",
-            Self::Update { .. } => "Update",
+            Self::Update { .. } | Self::Identity { .. } => "Update",
+            Self::Rekey { .. } => "Rekey",
+            Self::Reencrypt { .. } => "Reencrypt",
             Self::Delete { .. } => "Delete",
             Self::Link { .. } => "Link",
             Self::Unlink { .. } => "Unlink",
@@ -113,6 +124,24 @@ impl Operations {
             .filter_map(|row| Some((serde_json::from_str(&row.input).ok()?, row)))
             .map(|(change, row)| (row, change))
             .collect())
+    }
+
+    /// What it does by now: it may have been written down anew.
+    pub(crate) async fn change(&self, id: ObjectId) -> Result<Option<Change>, ControlError> {
+        let row = self.catalog.operation_get(id).await?;
+        Ok(row.and_then(|row| serde_json::from_str(&row.input).ok()))
+    }
+
+    /// Writes down anew what it does.
+    pub(crate) async fn rewrite(&self, id: ObjectId, change: &Change) -> Result<(), ControlError> {
+        let input = serde_json::to_string(change).expect("a change is plain data");
+        Ok(self.catalog.operation_reinput(id, &input).await?)
+    }
+
+    /// The one that began last on a resource, and what it does.
+    pub(crate) async fn last_on(&self, resource: &str) -> Result<Option<(OperationRow, Change)>, ControlError> {
+        let row = self.catalog.operation_last_on(resource).await?;
+        Ok(row.and_then(|row| Some((serde_json::from_str(&row.input).ok()?, row))).map(|(change, row)| (row, change)))
     }
 
     pub(crate) async fn running_on(&self, resource: &str) -> Result<Option<OperationRow>, ControlError> {

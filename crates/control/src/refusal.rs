@@ -85,6 +85,35 @@ pub enum Refusal {
     /// I8.
     #[error("Identity and key can't be changed in one update. Change the identity first, grant it in Key Vault, then update the key.")]
     IdentityWithKey,
+    /// I3.
+    #[error("A cluster has exactly one identity: its own (SystemAssigned), or one of userAssignedIdentities (UserAssigned).")]
+    SingleIdentity,
+    /// I11.
+    #[error(
+        "The identity of cluster {cluster} was set to None, which revoked access to its data for good on your side. Ask the operator of this service to restore it (strongroom cluster restore-identity {cluster})."
+    )]
+    IdentityNoneIsFinal { cluster: String },
+    /// A user-assigned identity that is not there.
+    #[error("There is no user-assigned identity {path}. Make it first: PUT Microsoft.ManagedIdentity/userAssignedIdentities/NAME.")]
+    IdentityUnknown { path: String },
+    /// One that clusters still show.
+    #[error("A cluster shows the identity {name}, or did when it was deleted. Change the cluster's identity first.")]
+    IdentityInUse { name: String },
+    /// N1.
+    #[error(
+        "{what} is in region {region}, cluster {cluster} in {cluster_region}. Key vault, cluster and linked workspaces have to be in one region."
+    )]
+    RegionMismatch { what: String, region: String, cluster: String, cluster_region: String },
+    /// N3.
+    #[error(
+        "Key vault {vault} belongs to tenant {tenant}, this service to {own}. Key vault, cluster and workspaces have to be in one tenant."
+    )]
+    TenantMismatch { vault: String, tenant: String, own: String },
+    /// N4.
+    #[error(
+        "Key vault {vault} is reached over a private link. A user-assigned identity can't be used with it; use the cluster's own (SystemAssigned)."
+    )]
+    PrivateLinkNeedsSystem { vault: String },
     /// C18.
     #[error("Double encryption is set when a cluster is created and can't be changed afterwards. This cluster was created with {is}.")]
     DoubleIsFixed { is: bool },
@@ -135,7 +164,9 @@ impl Refusal {
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::ClusterAbsent | Self::WorkspaceAbsent | Self::NotLinked => ErrorKind::NotFound,
+            Self::IdentityNoneIsFinal { .. } => ErrorKind::Forbidden,
             Self::NameReserved { .. }
+            | Self::IdentityInUse { .. }
             | Self::DeleteWhileBusy
             | Self::LinkBusy
             | Self::ClusterNotReady { .. }
@@ -172,6 +203,13 @@ impl Refusal {
             Self::LinkedElsewhere { .. } => "WorkspaceLinkedElsewhere",
             Self::IdentityWithKey => "IdentityAndKeyInOneUpdate",
             Self::DoubleIsFixed { .. } => "DoubleEncryptionImmutable",
+            Self::SingleIdentity => "SingleIdentityRequired",
+            Self::IdentityNoneIsFinal { .. } => "IdentityNoneIsFinal",
+            Self::IdentityUnknown { .. } => "IdentityNotFound",
+            Self::IdentityInUse { .. } => "IdentityInUse",
+            Self::RegionMismatch { .. } => "RegionMismatch",
+            Self::TenantMismatch { .. } => "TenantMismatch",
+            Self::PrivateLinkNeedsSystem { .. } => "PrivateLinkNeedsSystemAssigned",
             Self::VaultUnknown { .. } => "KeyVaultNotRegistered",
             Self::ClusterHoldsData { .. } => "ClusterHoldsData",
             Self::ClusterLimit { .. } => "ClusterLimitReached",

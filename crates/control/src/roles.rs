@@ -61,6 +61,12 @@ pub mod action {
     pub const LOCKBOX_APPROVE: &str = "lockbox/approve/action";
     /// Ask questions as far as the customer approved.
     pub const QUERY_APPROVED: &str = "workspaces/query/lockbox/action";
+    /// Make or delete an identity that clusters may show.
+    pub const IDENTITIES_WRITE: &str = "identities/write";
+    /// See the identities that clusters may show.
+    pub const IDENTITIES_READ: &str = "identities/read";
+    /// Give a cluster back the identity that was taken off it: the operator's, not a customer's.
+    pub const IDENTITY_RESTORE: &str = "operator/clusters/restoreIdentity/action";
     /// See what the hot cache holds.
     pub const CACHE_READ: &str = "cache/read";
 }
@@ -117,9 +123,9 @@ const BUILT_IN: &[(&str, &str, &[&str], &[&str])] = &[
     ("Owner", "everything, tokens included", &["*"], &[]),
     (
         "Contributor",
-        "everything but giving and taking tokens, ending a key's quarantine, letting the provider's staff in and shredding",
+        "everything but giving and taking tokens, ending a key's quarantine, letting the provider's staff in, shredding, and what is the operator's",
         &["*"],
-        &["principals/write", "principals/delete", action::KEY_RELEASE, action::LOCKBOX_APPROVE, action::SHRED],
+        &["principals/write", "principals/delete", action::KEY_RELEASE, action::LOCKBOX_APPROVE, action::SHRED, "operator/*"],
     ),
     ("Reader", "see and query, change nothing", &["*/read", action::QUERY], &[]),
     ("Ingest", "send rows and nothing else", &[action::INGEST], &[]),
@@ -134,6 +140,8 @@ const BUILT_IN: &[(&str, &str, &[&str], &[&str])] = &[
             action::AUDIT_READ,
             action::PRINCIPALS_READ,
             "clusters/*",
+            "identities/*",
+            "operator/*",
             "workspaces/linkedServices/*",
             "vaults/*",
             action::LOCKBOX_READ,

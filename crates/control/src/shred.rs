@@ -337,7 +337,7 @@ impl Shredder {
         deps.keys.forget_workspace(id);
         deps.dispose.forget(&epochs);
         deps.blocks.cache().forget_workspace(id).await?;
-        deps.catalog.scrub().await?;
+        scrub(&deps.catalog).await?;
         let event = Event::new(name::WORKSPACE_SHREDDED).workspace(id).with("secrets", secrets).with("blocks", blocks);
         deps.audit.record(event).await?;
         deps.catalog.workspace_shredded(id, self.now_ms()).await?;
@@ -376,7 +376,7 @@ impl Shredder {
                 deps.blocks.cache().forget(*epoch).await?;
             }
             deps.keys.erase_copies(account).await?;
-            deps.catalog.scrub().await?;
+            scrub(&deps.catalog).await?;
             for aek in &aeks {
                 // No record of it is taken any more, whoever puts one back.
                 deps.audit.record(Event::new(name::KEY_DESTROYED).cluster(id).account(account).destroyed(aek.aek)).await?;
@@ -403,4 +403,11 @@ pub struct Said {
     pub code: &'static str,
     /// The sentence.
     pub message: String,
+}
+/// What was deleted is in neither the catalog's file nor its journal when this returns.
+async fn scrub(catalog: &Catalog) -> Result<(), ControlError> {
+    if catalog.scrub().await? {
+        return Ok(());
+    }
+    Err(CatalogError::Conflict { what: "folding the journal", why: "a reader is in the way" }.into())
 }

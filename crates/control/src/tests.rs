@@ -5,8 +5,10 @@ mod access;
 mod ageing;
 mod clusters;
 mod desk;
+mod identities;
 mod links;
 mod lockbox;
+mod rewriting;
 mod vaults;
 
 use std::path::PathBuf;

@@ -27,6 +27,7 @@ mod own;
 mod publish;
 mod request;
 mod restore;
+mod rewrite;
 mod schemas;
 mod shred;
 #[cfg(test)]

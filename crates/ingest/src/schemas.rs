@@ -144,6 +144,24 @@ impl Schemas {
         }
     }
 
+    /// Sees to it that the lineage of `to` has every column that the one of `from` has.
+    pub(crate) async fn carry(&self, workspace: WorkspaceId, table: TableId, from: &KeyGuard, to: &KeyGuard) -> Result<(), IngestError> {
+        let _turn = self.turn.lock().await;
+        let rows = self.catalog.schema_cells(table).await?;
+        let Some(row) = rows.iter().find(|row| row.aek == from.epoch().aek) else { return Ok(()) };
+        let old = self.open(workspace, from, row)?;
+        let latest = self.load(workspace, table, to).await?;
+        let merged = merge(&latest.schema, &old.storage_schema(), usize::MAX);
+        let (schema, _) = merged.ok_or(IngestError::Internal { what: "columns of two epochs that do not go together", source: None })?;
+        if latest.version > 0 && schema == latest.schema {
+            return Ok(());
+        }
+        let version = latest.version + 1;
+        self.store(workspace, table, to, version, &schema).await?;
+        self.keep((table, to.epoch()), Arc::new(Versioned { version, schema }));
+        Ok(())
+    }
+
     async fn store(
         &self,
         workspace: WorkspaceId,

@@ -628,3 +628,52 @@ async fn a_workspace_has_so_many_tables_and_a_request_so_many_windows() {
     let error = up.send("Rejected", "{}").await.unwrap_err();
     assert_eq!((error.code(), error.kind()), ("ReservedTable", ErrorKind::Invalid));
 }
+
+#[tokio::test]
+async fn blocks_move_to_another_epoch_with_every_row_column_and_bound_and_the_old_log_ends() {
+    let site = Site::new(60).await;
+    let up = site.up().await;
+    let (keys, account) = (&up.deps.keys, up.deps.keys.shared_account());
+    let old = keys.write_epoch(account).await.unwrap();
+    up.send("T", "{\"a\":1,\"s\":\"x\"}\n{\"a\":2.5}").await.unwrap();
+    up.flush().await;
+    up.send("T", "{\"TimeGenerated\":\"2020-01-01T00:00:00Z\",\"late\":true}").await.unwrap();
+    up.send("Other", "{\"only\":\"here\"}").await.unwrap();
+    let (before, other) = (up.rows("T").await, up.rows("Other").await);
+    // Another key reigns from now on.
+    let kek = strongroom_keys::provider::KekRef::new("https://vault.example/", "kek", None).unwrap();
+    let vault = strongroom_keys::provider::memory::MemoryVault::new(site.sim.world(), kek);
+    let cluster = strongroom_model::ObjectId::from_bytes([4; 16]);
+    let new = keys.begin_customer_epoch(account, cluster, &vault, Duration::from_hours(1)).await.unwrap();
+    assert!(!up.deps.buffer.retire(old).unwrap(), "rows are in memory");
+    up.send("T", "{\"a\":7,\"fresh\":1}").await.unwrap();
+    up.flush().await;
+    let before_new = up.rows("T").await;
+    assert_eq!(before_new.len(), before.len() + 1);
+
+    let mut bytes = 0;
+    up.intake.carry_columns(old, new, None).await.unwrap();
+    while let Some(one) = up.intake.rewrite_next(old, new, None).await.unwrap() {
+        bytes += one;
+    }
+    assert!(bytes > 0);
+    let blocks: Vec<BlockRow> = [up.blocks("T").await, up.blocks("Other").await].concat();
+    assert_eq!(blocks.len(), 4);
+    assert!(blocks.iter().all(|block| block.epoch == new));
+    assert_eq!((up.rows("T").await, up.rows("Other").await), (before_new, other), "bounds are checked as they are read");
+    let table = blocks[0].table;
+    let lineage = up.deps.catalog.schema_cells(table).await.unwrap().into_iter().find(|row| row.aek == new.aek).unwrap();
+    let guard = keys.guard(new, up.workspace, PrincipalId::NIL, Purpose::Maintain).await.unwrap();
+    let place = CellPlace { epoch: new, workspace: up.workspace, table, row: lineage.row };
+    let schema: TableSchema =
+        serde_json::from_slice(&open_cell(&guard, up.deps.world.clock.boot(), &place, &lineage.cell).unwrap()).unwrap();
+    let names: Vec<&str> = schema.columns.iter().map(|column| column.name.as_str()).collect();
+    for name in ["a", "s", "late", "fresh"] {
+        assert!(names.contains(&name), "{name}: {names:?}");
+    }
+    assert!(up.deps.buffer.retire(old).unwrap(), "nothing of the old log is needed");
+    assert!(up.deps.buffer.retire(old).unwrap(), "again: nothing is left");
+    let left = up.deps.catalog.leftovers(old.aek).await.unwrap();
+    assert_eq!((left.live, left.others), (0, 3));
+    assert_eq!(up.intake.rewrite_next(old, new, None).await.unwrap(), None);
+}

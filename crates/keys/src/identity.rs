@@ -62,6 +62,12 @@ impl ClusterIdentity {
         Ok(Self { principal: id(), tenant: id(), private: Zeroizing::new(document.as_ref().to_vec()) })
     }
 
+    /// The same identity, which logs in to `tenant`.
+    #[must_use]
+    pub fn in_tenant(self, tenant: Uuid) -> Self {
+        Self { tenant, ..self }
+    }
+
     /// The identity's principal id: what a customer grants.
     #[must_use]
     pub const fn principal(&self) -> Uuid {

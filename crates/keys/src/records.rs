@@ -50,7 +50,7 @@ impl RecordCopies {
 
 impl RecordCopies {
     /// Removes every copy of an account's records.
-    pub(crate) async fn erase(&self, account: AccountId) -> Result<(), KeyError> {
+    pub(crate) async fn erase_account(&self, account: AccountId) -> Result<(), KeyError> {
         let mut places = vec![Path::from_iter(["keys".to_owned(), account.to_string()])];
         while let Some(place) = places.pop() {
             let here = self.objects.list_with_delimiter(Some(&place)).await?;
@@ -69,6 +69,34 @@ impl RecordCopies {
     pub(crate) async fn keep_infrastructure(&self, account: AccountId, cell: &[u8]) -> Result<(), KeyError> {
         let path = Path::from_iter(["keys".to_owned(), account.to_string(), "infrastructure".to_owned()]);
         self.objects.put(&path, cell.to_vec().into()).await?;
+        Ok(())
+    }
+}
+
+impl RecordCopies {
+    /// Erases the copy of a record whose AEK ends.
+    pub(crate) async fn erase(&self, account: AccountId, aek: AekId) -> Result<(), KeyError> {
+        match self.objects.delete(&copy_path(account, aek)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes the copies of an account's waiting records exactly these: `keys/{account}/standby/{aek}.{version}`.
+    pub(crate) async fn settle_standbys(&self, account: AccountId, records: &[WrappedAek]) -> Result<(), KeyError> {
+        let dir = Path::from_iter(["keys".to_owned(), account.to_string(), "standby".to_owned()]);
+        let place = |record: &WrappedAek| dir.clone().join(format!("{}.{}", record.ids.aek, record.key_version));
+        let wanted: HashMap<Path, Vec<u8>> = records.iter().map(|record| (place(record), record.to_bytes())).collect();
+        let there: Vec<Path> = self.objects.list_with_delimiter(Some(&dir)).await?.objects.into_iter().map(|meta| meta.location).collect();
+        for path in there.iter().filter(|path| !wanted.contains_key(path)) {
+            self.objects.delete(path).await?;
+        }
+        for (path, bytes) in wanted {
+            let found = if there.contains(&path) { Some(self.objects.get(&path).await?.bytes().await?) } else { None };
+            if found.as_deref() != Some(bytes.as_slice()) {
+                self.objects.put(&path, bytes.into()).await?;
+            }
+        }
         Ok(())
     }
 }

@@ -26,6 +26,7 @@ mod buffers;
 mod customers;
 mod proof;
 mod shred;
+mod standby;
 
 pub use customers::Polled;
 
@@ -118,7 +119,10 @@ impl KeyRing {
                     ring.ledger.kept(&record);
                 }
             }
+            ring.settle_standbys(account.id).await;
         }
+        // What was replaced just before a stop is erased now.
+        ring.catalog.scrub().await?;
         // A wrong root key is found out now, not by the first request.
         ring.epoch_guard(ring.write_epoch(shared).await?).await?;
         Ok(Arc::new(ring))

@@ -119,6 +119,9 @@ pub struct KeysConfig {
     pub outage_buffer_ms: u64,
     /// The most of the disk that requests take which wait sealed for a key, in percent.
     pub outage_buffer_disk_percent: u64,
+    /// Whether the account's keys are also wrapped by newer versions of a pinned key as they appear, so that the cluster can be
+    /// updated to one after the pinned version was disabled.
+    pub standby_wrap: bool,
 }
 
 impl Default for KeysConfig {
@@ -130,6 +133,7 @@ impl Default for KeysConfig {
             confirm_after_ms: 2_000,
             outage_buffer_ms: 6 * 3_600_000,
             outage_buffer_disk_percent: 20,
+            standby_wrap: true,
         }
     }
 }

@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use strongroom_buffer::Buffer;
 use strongroom_catalog::Catalog;
 use strongroom_control::audit::Audit;
-use strongroom_control::watch::{Cut, Forget, Gone, Recall, Still, Watch, WatchDeps};
+use strongroom_control::watch::{Cut, Forget, Gone, Recall, Rewrite, Still, Vaults, Watch, WatchDeps};
+use strongroom_control::{ControlError, Refusal};
 use strongroom_envelope::KeyGuard;
 use strongroom_ingest::Intake;
 use strongroom_keys::outbound::Outbound;
@@ -58,6 +59,9 @@ pub(crate) fn key_watch(
         recall: Arc::new(Log { buffer: buffer(), catalog: catalog.clone(), intake: intake(), reload: Reload::new(catalog, rooms.blocks) }),
         still: Arc::new(Writes(intake())),
         audit: rooms.audit.scribe(),
+        rewrite: Arc::new(Rewrites { intake: intake(), buffer: buffer() }),
+        standby_wrap: config.keys.standby_wrap,
+        tenant: config.control.tenant().map_err(ServeError::start("control"))?,
     };
     Ok(Watch::new(deps, states))
 }
@@ -190,6 +194,34 @@ impl Still for Writes {
     }
 }
 
+/// Seals blocks anew, and ends logs.
+pub(crate) struct Rewrites {
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) buffer: Arc<Buffer>,
+}
+
+#[async_trait]
+impl Rewrite for Rewrites {
+    async fn carry(&self, from: Epoch, to: Epoch, workspace: Option<WorkspaceId>) -> Result<(), String> {
+        self.intake.carry_columns(from, to, workspace).await.map_err(|error| error.code().to_owned())
+    }
+    async fn next(&self, from: Epoch, to: Epoch, workspace: Option<WorkspaceId>) -> Result<Option<u64>, String> {
+        self.intake.rewrite_next(from, to, workspace).await.map_err(|error| error.code().to_owned())
+    }
+    async fn flush(&self, workspace: WorkspaceId) -> Result<(), String> {
+        self.intake.flush(workspace, None).await.map(drop).map_err(|error| error.code().to_owned())
+    }
+    async fn retire(&self, epoch: Epoch) -> Result<bool, String> {
+        // Acked, and to be opened by this epoch's key alone.
+        if self.intake.awaits(epoch) {
+            return Ok(false);
+        }
+        let buffer = Arc::clone(&self.buffer);
+        let retired = tokio::task::spawn_blocking(move || buffer.retire(epoch).map_err(|error| error.code().to_owned()));
+        retired.await.map_err(|_| "it panicked".to_owned())?
+    }
+}
+
 macro_rules! named {
     ($($step:ident),+) => {
         $(impl fmt::Debug for $step {
@@ -199,7 +231,7 @@ macro_rules! named {
         })+
     };
 }
-named!(Queries, Caches, Memtables, Cached, Log, Writes);
+named!(Queries, Caches, Memtables, Cached, Log, Writes, Rewrites);
 
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use strongroom_buffer::{Buffer, SealedLog};
 use strongroom_catalog::Catalog;
 use strongroom_control::audit::{Audit, Carrier};
 use strongroom_control::watch::{Desk, Watch};
-use strongroom_control::{Clusters, Lockbox, Principals, Retention, Roles, ShredDeps, Shredder, Vaults, Workspaces};
+use strongroom_control::{Clusters, Lockbox, Principals, Retention, Roles, ShredDeps, Shredder, UserIdentities, Vaults, Workspaces};
 use strongroom_envelope::Mmk;
 use strongroom_ingest::{IngestDeps, Intake};
 use strongroom_keys::{KeyError, KeyRing};
@@ -48,6 +48,7 @@ pub(crate) struct Site {
     pub(crate) carrier: Arc<Carrier>,
     pub(crate) lockbox: Arc<Lockbox>,
     pub(crate) shredder: Arc<Shredder>,
+    pub(crate) identities: UserIdentities,
     stopping: AtomicBool,
     _lock: lock::DirLock,
 }
@@ -172,6 +173,7 @@ impl Site {
         let watch = key_watch(&config, &world, &catalog, &keys, &rooms, allowed)?;
         let carrier = carrier(&config, &world, &audit, &keys, &catalog, &intake)?;
         let desk = Arc::new(Desk(Arc::clone(&watch)));
+        let identities = UserIdentities::new(world.clone(), catalog.clone(), Arc::clone(&desk) as _);
         let clusters = Clusters::new(world.clone(), catalog.clone(), desk, Arc::clone(&workspaces), config.control.clone());
         clusters.audited_by(audit.scribe());
         principals.audited_by(audit.scribe());
@@ -208,6 +210,7 @@ impl Site {
             carrier,
             lockbox,
             shredder,
+            identities,
             stopping: AtomicBool::new(false),
             _lock: lock,
         };

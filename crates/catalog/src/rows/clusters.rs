@@ -80,8 +80,10 @@ pub struct ClusterRow {
     pub state: ClusterState,
     /// Whose identity it shows to the vault.
     pub identity_type: IdentityType,
-    /// That identity; `None` until it is made.
+    /// That identity, sealed for the cluster; `None` until it is made. While it shows none: the last one.
     pub identity: Option<IdentityRow>,
+    /// Which user-assigned identity that is; `None`: the cluster's own.
+    pub user_identity: Option<ObjectId>,
     /// The commitment tier's name.
     pub sku_name: String,
     /// The commitment tier, GB a day.
@@ -119,6 +121,27 @@ impl fmt::Debug for IdentityRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IdentityRow").field("principal", &self.principal).field("tenant", &self.tenant).finish_non_exhaustive()
     }
+}
+
+/// An identity that a customer made and clusters may show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserIdentityRow {
+    /// Its id.
+    pub id: ObjectId,
+    /// Its name: unique in its resource group, without regard to case.
+    pub name: String,
+    /// The subscription.
+    pub subscription: String,
+    /// The resource group.
+    pub resource_group: String,
+    /// The region.
+    pub region: String,
+    /// Its tags: a JSON object.
+    pub tags: String,
+    /// Its parts; the private key is sealed for this row.
+    pub identity: IdentityRow,
+    /// Birth, milliseconds since 1970.
+    pub created_ms: i64,
 }
 
 /// The customer's key of a cluster.

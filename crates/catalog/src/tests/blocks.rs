@@ -1,7 +1,7 @@
 use strongroom_model::{ErrorKind, Position, TableName, TimeRange};
 
 use super::*;
-use crate::{BlockState, CatalogError, CompactionCommit, SMALL_BLOCK_BYTES};
+use crate::{BlockState, CatalogError, CompactionCommit, RewriteCommit, SMALL_BLOCK_BYTES};
 
 #[tokio::test]
 async fn a_flush_makes_blocks_positions_and_batch_ids_visible_together() {
@@ -360,4 +360,44 @@ async fn batch_ids_are_kept_for_their_time_and_then_forgotten() {
     assert_eq!(kept.iter().map(|row| (row.id_sha256[0], row.reply.clone())).collect::<Vec<_>>(), [(2, vec![2]), (1, vec![9])]);
     assert_eq!(site.catalog.batches_trim(300).await.unwrap(), 1);
     assert_eq!(site.catalog.batches(0).await.unwrap(), again.batches);
+}
+
+#[tokio::test]
+async fn a_block_moves_to_another_epoch_whole_and_an_epoch_ends_when_nothing_names_it() {
+    let site = Site::new().await;
+    let account = site.epoch.account;
+    let next = aek(account, 2, true);
+    site.catalog.aek_insert(&next).await.unwrap();
+    let to = Epoch { account, aek: next.aek };
+    let input = site.flush(hour(MIDNIGHT), 9).await;
+    let before = site.catalog.blocks_under(site.epoch, None, 10).await.unwrap();
+    assert_eq!((before.len(), before[0].object, before[0].stats.is_empty()), (1, input, false));
+    assert!(site.catalog.blocks_under(site.epoch, Some(WorkspaceId::NIL), 10).await.unwrap().is_empty());
+    let row = PendingBlock { epoch: to, ..site.pending(hour(MIDNIGHT), 0) };
+    site.catalog.blocks_pend(site.writer, std::slice::from_ref(&row)).await.unwrap();
+    let output = LiveBlock { time: before[0].time, ..live(row.object, hour(MIDNIGHT), before[0].rows) };
+    let rewrite = RewriteCommit { table: site.table, workspace: site.workspace, to, input, output };
+    let fewer = RewriteCommit { output: LiveBlock { rows: before[0].rows - 1, ..rewrite.output.clone() }, ..rewrite.clone() };
+    assert_eq!(site.catalog.rewrite_commit(site.writer, &fewer).await.unwrap_err().kind(), ErrorKind::Invalid);
+    let same = RewriteCommit { to: site.epoch, ..rewrite.clone() };
+    assert_eq!(site.catalog.rewrite_commit(site.writer, &same).await.unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(site.catalog.aek_end(site.epoch).await.unwrap_err().kind(), ErrorKind::Conflict, "a block names it");
+    for _ in 0..2 {
+        site.catalog.rewrite_commit(site.writer, &rewrite).await.unwrap();
+    }
+    let gone = RewriteCommit { output: live(object(), hour(MIDNIGHT), 10), ..rewrite.clone() };
+    assert_eq!(site.catalog.rewrite_commit(site.writer, &gone).await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(site.live(TimeRange::ALL).await, [row.object]);
+    let held = site.catalog.holdings(account).await.unwrap();
+    assert_eq!(held.iter().map(|held| (held.aek, held.blocks)).collect::<Vec<_>>(), [(to.aek, 1)]);
+    let left = site.catalog.leftovers(site.epoch.aek).await.unwrap();
+    assert_eq!((left.live, left.others), (0, 1));
+    assert_eq!(site.catalog.aek_end(site.epoch).await.unwrap_err().kind(), ErrorKind::Conflict, "its object waits for a reader");
+    site.catalog.block_forget(&[input]).await.unwrap();
+    assert_eq!(site.catalog.aek_end(to).await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert!(site.catalog.aek_end(site.epoch).await.unwrap());
+    assert!(!site.catalog.aek_end(site.epoch).await.unwrap());
+    assert_eq!(site.catalog.aek(site.epoch.aek).await.unwrap(), None);
+    assert!(site.catalog.flushed_all().await.unwrap().is_empty());
+    site.catalog.verify().await.unwrap();
 }

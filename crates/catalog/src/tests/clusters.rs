@@ -3,7 +3,7 @@ use strongroom_model::ErrorKind;
 use super::*;
 use crate::{
     Billing, CatalogError, ClusterKeyRow, ClusterRow, ClusterState, IdentityRow, IdentityType, InfrastructureRow, KeyStateRow, LinkRow,
-    OperationErrorRow, OperationRow, OperationStatus, VaultAccessRow, VaultRefRow,
+    OperationErrorRow, OperationRow, OperationStatus, UserIdentityRow, VaultAccessRow, VaultRefRow,
 };
 
 fn cluster(name: &str) -> ClusterRow {
@@ -16,6 +16,7 @@ fn cluster(name: &str) -> ClusterRow {
         account: None,
         state: ClusterState::Creating,
         identity_type: IdentityType::SystemAssigned,
+        user_identity: None,
         identity: None,
         sku_name: "CapacityReservation".to_owned(),
         sku_capacity: 100,
@@ -262,4 +263,61 @@ async fn holdings_say_whose_blocks_hang_on_which_key() {
     assert!(gone.iter().any(|row| row.object == first));
     assert!(site.catalog.holdings(site.epoch.account).await.unwrap().is_empty());
     site.catalog.verify().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cluster_that_shows_no_identity_goes_on_doing_so_whoever_writes_it() {
+    let site = Site::new().await;
+    let parts = |name: &str| IdentityRow {
+        principal: name.to_owned(),
+        tenant: "t".to_owned(),
+        public_key_pem: "pem".to_owned(),
+        cell: name.as_bytes().to_vec(),
+    };
+    let row = ClusterRow { identity: Some(parts("own")), ..cluster("contoso") };
+    site.catalog.cluster_insert(&row).await.unwrap();
+    let kind = async || site.catalog.cluster_get(row.id).await.unwrap().unwrap().identity_type;
+    assert!(site.catalog.cluster_identity_remove(row.id, 9).await.unwrap());
+    assert!(!site.catalog.cluster_identity_remove(row.id, 9).await.unwrap(), "once");
+    // A change that began before.
+    site.catalog.cluster_update(&ClusterRow { sku_capacity: 200, ..row.clone() }).await.unwrap();
+    let after = site.catalog.cluster_get(row.id).await.unwrap().unwrap();
+    assert_eq!((after.identity_type, after.sku_capacity, after.modified_ms), (IdentityType::None, 200, 1));
+    assert!(site.catalog.cluster_identity_restore(row.id, 10).await.unwrap());
+    assert_eq!(kind().await, IdentityType::SystemAssigned);
+    assert!(!site.catalog.cluster_identity_restore(row.id, 10).await.unwrap());
+
+    let user = UserIdentityRow {
+        id: object(),
+        name: "Reader".to_owned(),
+        subscription: "sub".to_owned(),
+        resource_group: "default".to_owned(),
+        region: "here".to_owned(),
+        tags: "{}".to_owned(),
+        identity: parts("user"),
+        created_ms: 2,
+    };
+    site.catalog.user_identity_insert(&user).await.unwrap();
+    let twin = UserIdentityRow { id: object(), name: "READER".to_owned(), ..user.clone() };
+    assert_eq!(site.catalog.user_identity_insert(&twin).await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(site.catalog.user_identity_by_name("SUB", "Default", "reader").await.unwrap(), Some(user.clone()));
+    assert_eq!(site.catalog.user_identities().await.unwrap(), [user.clone()]);
+    site.catalog.own_identity_keep(row.id, &parts("own")).await.unwrap();
+    site.catalog.own_identity_keep(row.id, &parts("another")).await.unwrap();
+    assert_eq!(site.catalog.own_identity(row.id).await.unwrap(), Some(parts("own")), "the first one kept stays");
+    let shown = ClusterRow {
+        identity_type: IdentityType::UserAssigned,
+        identity: Some(parts("lent")),
+        user_identity: Some(user.id),
+        ..site.catalog.cluster_get(row.id).await.unwrap().unwrap()
+    };
+    site.catalog.cluster_update(&shown).await.unwrap();
+    assert_eq!(site.catalog.cluster_get(row.id).await.unwrap(), Some(shown.clone()));
+    assert!(matches!(site.catalog.user_identity_delete(user.id).await.unwrap_err(), CatalogError::Orphan { .. }));
+    site.catalog.cluster_identity_remove(row.id, 11).await.unwrap();
+    site.catalog.cluster_identity_restore(row.id, 12).await.unwrap();
+    assert_eq!(kind().await, IdentityType::UserAssigned, "what it showed before");
+    site.catalog.cluster_update(&ClusterRow { user_identity: None, identity_type: IdentityType::SystemAssigned, ..shown }).await.unwrap();
+    assert!(site.catalog.user_identity_delete(user.id).await.unwrap());
+    assert!(!site.catalog.user_identity_delete(user.id).await.unwrap());
 }

@@ -1,7 +1,7 @@
 use strongroom_model::{ErrorKind, PrincipalId, TableName};
 
 use super::*;
-use crate::{CatalogError, PrincipalRow, SchemaRow, Scope, SecretRow, SegmentRow};
+use crate::{CatalogError, PrincipalRow, SchemaRow, Scope, SecretRow, SegmentRow, StandbyRow};
 
 #[tokio::test]
 async fn a_new_current_aek_ends_the_reign_of_the_one_before() {
@@ -28,6 +28,56 @@ async fn an_aek_below_the_highest_generation_is_refused() {
     assert_eq!(site.catalog.aek_current(site.epoch.account).await.unwrap().unwrap().generation, 7);
     let orphan = site.catalog.aek_insert(&aek(AccountId::NIL, 1, true)).await.unwrap_err();
     assert_eq!((orphan.kind(), orphan.code()), (ErrorKind::NotFound, "NotFound"));
+}
+
+fn waiting(row: &AekRow, version: &str, created_ms: i64) -> StandbyRow {
+    StandbyRow { aek: row.aek, version: version.to_owned(), account: row.account, record: version.as_bytes().to_vec(), created_ms }
+}
+
+#[tokio::test]
+async fn a_record_that_waits_goes_with_the_one_it_waits_beside() {
+    let site = Site::new().await;
+    let account = site.epoch.account;
+    let (one, two) = (aek(account, 2, true), aek(account, 3, false));
+    for row in [&one, &two] {
+        site.catalog.aek_insert(row).await.unwrap();
+    }
+    let versions = async || site.catalog.standbys(account).await.unwrap().into_iter().map(|row| row.version).collect::<Vec<_>>();
+    assert!(site.catalog.standby_put(&waiting(&one, "v2", 1), 2).await.unwrap());
+    assert!(site.catalog.standby_put(&waiting(&one, "v3", 2), 2).await.unwrap());
+    assert!(site.catalog.standby_put(&waiting(&two, "v3", 3), 3).await.unwrap());
+    assert!(!site.catalog.standby_put(&waiting(&two, "v4", 4), 2).await.unwrap(), "made beside a record that is not live");
+    assert_eq!(versions().await, ["v2", "v3", "v3"]);
+    site.catalog.aek_rewrap(&AekRow { generation: 4, ..one.clone() }).await.unwrap();
+    assert_eq!(site.catalog.standbys(account).await.unwrap(), [waiting(&two, "v3", 3)]);
+    site.catalog.aek_supersede(&[AekRow { generation: 5, ..two.clone() }], &aek(account, 6, true)).await.unwrap();
+    assert!(versions().await.is_empty());
+    // Bounded: the oldest gives way.
+    for n in 0..20 {
+        site.catalog.standby_put(&waiting(&one, &format!("w{n:02}"), n), 4).await.unwrap();
+    }
+    assert_eq!(versions().await, (12..20).map(|n| format!("w{n:02}")).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_replaced_record_is_in_no_file_once_it_is_scrubbed() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(&dir.path().join("catalog.db"), World::real()).await.unwrap();
+    let account = AccountId::from_bytes([3; 16]);
+    catalog.account_insert(&AccountRow { id: account, region: "here".to_owned(), cluster: None }).await.unwrap();
+    let record = |text: &str| text.repeat(40).into_bytes();
+    let row = AekRow { record: record("the old record"), ..aek(account, 1, true) };
+    catalog.aek_insert(&row).await.unwrap();
+    catalog.standby_put(&StandbyRow { record: record("one that waits"), ..waiting(&row, "v2", 1) }, 1).await.unwrap();
+    let anywhere = |text: &str| {
+        let files = std::fs::read_dir(dir.path()).unwrap().map(|file| std::fs::read(file.unwrap().path()).unwrap());
+        files.into_iter().any(|bytes| bytes.windows(text.len()).any(|found| found == text.as_bytes()))
+    };
+    assert!(anywhere("the old record") && anywhere("one that waits"));
+    catalog.aek_rewrap(&AekRow { generation: 2, record: record("the new record"), ..row }).await.unwrap();
+    assert!(anywhere("the old record"), "the journal still has it");
+    assert!(catalog.scrub().await.unwrap());
+    assert!(!anywhere("the old record") && !anywhere("one that waits") && anywhere("the new record"));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 
 use super::*;
-use crate::{ageing, clusters, lockbox, operations, resources, snapshot, vaults};
+use crate::{ageing, clusters, lockbox, operations, resources, rewriting, snapshot, vaults};
 
 async fn plan(site: &Site, sql: &str) -> Vec<String> {
     let mut reader = site.catalog.reader().await.unwrap();
@@ -34,6 +34,7 @@ async fn a_snapshot_is_a_range_of_keys_in_the_order_wanted() {
 #[tokio::test]
 async fn what_runs_often_scans_no_table_and_sorts_nothing() {
     for sql in [
+        rewriting::UNDER,
         snapshot::BLOCKS_IN,
         snapshot::ONE_BLOCK,
         snapshot::FLUSHED,

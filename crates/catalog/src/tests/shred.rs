@@ -30,7 +30,7 @@ async fn a_shredded_workspaces_secret_is_in_no_file_any_more() {
     assert!(site.catalog.workspaces().await.unwrap().is_empty());
     assert_eq!(site.catalog.workspaces_kept().await.unwrap().len(), 1);
     assert_eq!(site.catalog.workspace_shred(site.workspace).await.unwrap(), (1, 1));
-    site.catalog.scrub().await.unwrap();
+    assert!(site.catalog.scrub().await.unwrap());
     assert!(!on_disk(dir.path(), &cell), "neither in the file nor in its journal");
     assert_eq!(site.catalog.workspace_shred(site.workspace).await.unwrap(), (0, 0), "twice is no harm");
     site.catalog.workspace_shredded(site.workspace, 3).await.unwrap();

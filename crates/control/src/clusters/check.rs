@@ -1,7 +1,7 @@
 //! What would be refused later, told before: everything that setting a key and linking a workspace insist on.
 
 use serde::Serialize;
-use strongroom_catalog::{ClusterRow, ClusterState, WorkspaceRow};
+use strongroom_catalog::{ClusterRow, ClusterState, IdentityType, WorkspaceRow};
 use strongroom_keys::provider::KeyFacts;
 
 use super::{Clusters, KeyProperties};
@@ -65,6 +65,11 @@ impl Clusters {
         };
         checks.push(Check::good("vault", format!("{uri} is registered as {}", vault.name)));
         checks.push(same_region("vault region", &format!("vault {}", vault.name), &vault.region, row));
+        if let Err(ControlError::Refused(refusal @ (Refusal::TenantMismatch { .. } | Refusal::PrivateLinkNeedsSystem { .. }))) =
+            self.check_vault(row, &kek).await
+        {
+            checks.push(Check::bad("vault use", refusal.to_string()));
+        }
         checks.push(match kek.key_version.as_deref() {
             None => Check::good("version", "follows the newest version of the key"),
             Some(version) => Check::good(
@@ -114,6 +119,9 @@ fn check_state(row: &ClusterRow) -> Check {
 }
 
 fn check_identity(row: &ClusterRow) -> Check {
+    if row.identity_type == IdentityType::None {
+        return Check::bad("identity", Refusal::IdentityNoneIsFinal { cluster: row.name.clone() }.to_string());
+    }
     match &row.identity {
         Some(identity) => Check::good("identity", format!("{} of tenant {}", identity.principal, identity.tenant)),
         None => Check::bad("identity", "the cluster has no identity to show to a vault"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use strongroom_catalog::{ClusterRow, ClusterState, OperationRow, WorkspaceRow};
 
-use super::{Clusters, Place, whole};
+use super::{Clusters, Place, check_region, whole};
 use crate::operations::Change;
 use crate::{ControlError, Refusal};
 
@@ -53,6 +53,7 @@ impl Clusters {
         if cluster.state != ClusterState::Succeeded {
             return Err(Refusal::ClusterNotReady { name: cluster.name, state: cluster.state.to_string() }.into());
         }
+        check_region(&format!("Workspace {}", workspace.name), &workspace.region, &cluster)?;
         let linked = self.catalog.workspaces_linked(cluster.id).await?.len();
         if linked >= self.config.linked_workspaces_max {
             let max = self.config.linked_workspaces_max;

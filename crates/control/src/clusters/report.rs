@@ -3,7 +3,7 @@
 use strongroom_catalog::{ClusterRow, HoldingRow};
 use strongroom_keys::state::KeyState;
 
-use super::Clusters;
+use super::{Clusters, RewriteView};
 use crate::ControlError;
 use crate::desk::KeyStatus;
 
@@ -16,6 +16,8 @@ pub struct KeyReport {
     pub status: KeyStatus,
     /// Whose blocks are under which of its AEKs.
     pub holdings: Vec<Held>,
+    /// The re-key that began last.
+    pub rekey: Option<RewriteView>,
     /// What would be wiser.
     pub advice: Vec<String>,
 }
@@ -47,7 +49,8 @@ impl Clusters {
             }
         }
         let advice = advice(&row, &status);
-        Ok(KeyReport { row, status, holdings, advice })
+        let rekey = self.rekey_of(&row).await?;
+        Ok(KeyReport { row, status, holdings, rekey, advice })
     }
 
     /// Lets a cluster's key out of quarantine: an operator looked into it, and the vault proves all of it now.
@@ -59,8 +62,30 @@ impl Clusters {
     }
 }
 
+/// What to do now and what would be wiser, the most urgent first.
 fn advice(row: &ClusterRow, status: &KeyStatus) -> Vec<String> {
     let mut advice = Vec::new();
+    if status.state == "Revoked"
+        && matches!(status.code.as_deref(), Some("KeyDisabled" | "KeyNotFound"))
+        && let Some(pinned) = row.key.as_ref().and_then(|key| key.version.as_deref())
+    {
+        let mut ready: Vec<&str> = status.aeks.iter().flat_map(|aek| &aek.standby).map(String::as_str).collect();
+        ready.sort_unstable();
+        ready.dedup();
+        let otherwise = match ready.as_slice() {
+            [] => String::new(),
+            ready => format!(", or update the cluster to version {}: `strongroom cluster set-key {}`", ready.join(" or "), row.name),
+        };
+        advice
+            .push(format!("the vault refuses version {pinned}, which the cluster is pinned to: enable version {pinned} again{otherwise}"));
+    }
+    if let Some(kek) = status.kek.as_ref().filter(|kek| kek.expired) {
+        advice.push(format!(
+            "key {} has expired. Data comes and goes as before, but the cluster's key can't be updated: extend its expiry in {}, then \
+             update the cluster with it",
+            kek.key_name, kek.vault_uri
+        ));
+    }
     let Some(key) = &row.key else {
         advice.push(format!("no key of yours is set: `strongroom cluster set-key {}` sets one", row.name));
         return advice;

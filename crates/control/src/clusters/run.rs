@@ -69,17 +69,19 @@ impl Clusters {
         let mut tasks = self.tasks.lock();
         while tasks.try_join_next().is_some() {}
         tasks.spawn(acting(actor(), async move {
-            let outcome = this.run(&change).await;
+            let outcome = this.run(&operation, &change).await;
             if let Err(error) = this.operations.finish(&operation, outcome.as_ref().err()).await {
                 tracing::error!(operation = %operation.id, code = error.code(), "the end of an operation was not written down; a restart will");
             }
         }));
     }
 
-    async fn run(&self, change: &Change) -> Result<(), ControlError> {
+    async fn run(&self, operation: &OperationRow, change: &Change) -> Result<(), ControlError> {
         match change {
             Change::Create { cluster } => self.run_create(*cluster).await,
             Change::Update { cluster, key } => self.run_update(*cluster, key.as_ref()).await,
+            Change::Identity { cluster, to } => self.run_identity(*cluster, to).await,
+            Change::Rekey { .. } | Change::Reencrypt { .. } => self.run_rewrite(operation.id).await,
             Change::Delete { cluster } => self.run_delete(*cluster).await,
             Change::Link { workspace, cluster } => self.run_link(*workspace, *cluster).await,
             Change::Unlink { workspace } => self.run_unlink(*workspace).await,
@@ -88,17 +90,17 @@ impl Clusters {
     }
 
     /// One change of a cluster's key or links at a time.
-    async fn turn(&self, cluster: ObjectId) -> OwnedMutexGuard<()> {
+    pub(super) async fn turn(&self, cluster: ObjectId) -> OwnedMutexGuard<()> {
         let turn = Arc::clone(self.turns.lock().entry(cluster).or_default());
         turn.lock_owned().await
     }
 
-    async fn fresh(&self, cluster: ObjectId) -> Result<ClusterRow, ControlError> {
+    pub(super) async fn fresh(&self, cluster: ObjectId) -> Result<ClusterRow, ControlError> {
         let row = self.catalog.cluster_get(cluster).await?.filter(|row| row.deleted_ms.is_none());
         row.ok_or_else(|| Refusal::ClusterAbsent.into())
     }
 
-    async fn save(&self, mut row: ClusterRow, state: ClusterState) -> Result<ClusterRow, ControlError> {
+    pub(super) async fn save(&self, mut row: ClusterRow, state: ClusterState) -> Result<ClusterRow, ControlError> {
         row.state = state;
         row.modified_ms = self.now_ms();
         self.catalog.cluster_update(&row).await?;
@@ -118,7 +120,15 @@ impl Clusters {
     /// Each step is kept before the next, so that none is done twice.
     async fn provision(&self, mut row: ClusterRow) -> Result<(), ControlError> {
         if row.identity.is_none() {
-            row.identity = Some(self.desk.new_identity(row.id).await?);
+            let own = self.desk.new_identity(row.id).await?;
+            row.identity = match row.user_identity {
+                None => Some(own),
+                Some(user) => {
+                    self.catalog.own_identity_keep(row.id, &own).await?;
+                    let user = self.catalog.user_identity(user).await?.ok_or(ControlError::Damaged { what: "a user-assigned identity" })?;
+                    Some(self.desk.lend_identity(row.id, &user).await?)
+                }
+            };
             row = self.save(row, ClusterState::ProvisioningAccount).await?;
         }
         if row.account.is_none() {

@@ -148,6 +148,19 @@ async fn a_key_that_does_not_work_is_told_at_once_in_the_printed_words() {
     let row = works.clusters.get(&place("contoso")).await.unwrap();
     assert_eq!((row.state, row.key), (ClusterState::Succeeded, None));
 
+    // The key in use expires: sending it again is told so, sending the whole cluster back is no update of the key.
+    works.patched("contoso", with_key("kek", None)).await.unwrap();
+    let expired = || Refusal::KeyNotValid { problem: "KeyExpired".to_owned(), why: "the key has expired".to_owned() };
+    *works.desk.probe_fails.lock() = Some(expired().into());
+    let refused = works.clusters.patch(&place("contoso"), with_key("kek", None)).await.unwrap_err();
+    assert_eq!(refused.detail(), Some(("KeyExpired", "the key has expired")));
+    *works.desk.probe_fails.lock() = Some(expired().into());
+    let whole = ClusterAsk { key: Some(key("kek", None)), sku_capacity: Some(200), ..new_cluster() };
+    works.clusters.put(&place("contoso"), whole).await.unwrap();
+    works.clusters.idle().await;
+    assert_eq!(works.clusters.get(&place("contoso")).await.unwrap().sku_capacity, 200);
+    assert!(works.desk.probe_fails.lock().take().is_some(), "the vault was not asked");
+
     // Good when asked, gone when used: the operation fails and the key stays as it was.
     works.patched("contoso", with_key("kek", None)).await.unwrap();
     *works.desk.change_fails.lock() = Some(Refusal::KeyNotRecoverable.into());

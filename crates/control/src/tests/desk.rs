@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use strongroom_catalog::{AccountRow, AekRow, Catalog, ClusterRow};
+use strongroom_catalog::{AccountRow, AekRow, Catalog, ClusterRow, UserIdentityRow};
 use strongroom_envelope::{Mmk, RecordIds, WrappedAek};
 use strongroom_keys::provider::{KekRef, KeyFacts, Provider};
 use strongroom_model::{AccountId, AekId, KeyClass, ObjectId, WorkspaceId};
@@ -12,7 +12,7 @@ use strongroom_world::World;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::desk::{IdentityParts, KeyDesk, KeyStatus};
+use crate::desk::{IdentityParts, KeyDesk, KeyStatus, RewriteStep};
 use crate::{Accepted, ClusterAsk, Clusters, ControlError, KeyProperties, Place, VaultAsk, Vaults};
 
 #[derive(Debug)]
@@ -26,6 +26,9 @@ pub(super) struct Desk {
     /// Every change takes one; without any it waits.
     pub(super) gate: Semaphore,
     pub(super) calls: Mutex<Vec<String>>,
+    /// What the next steps of rewriting do, the last one first.
+    pub(super) steps: Mutex<Vec<RewriteStep>>,
+    pub(super) state: Mutex<&'static str>,
 }
 
 impl Desk {
@@ -38,6 +41,8 @@ impl Desk {
             change_fails: Mutex::default(),
             gate: Semaphore::new(1_000),
             calls: Mutex::default(),
+            steps: Mutex::default(),
+            state: Mutex::new("None"),
         })
     }
 
@@ -45,6 +50,11 @@ impl Desk {
         self.gate.acquire().await.unwrap().forget();
         self.calls.lock().push(call);
         self.change_fails.lock().take().map_or(Ok(()), Err)
+    }
+
+    async fn step(&self, what: &str) -> Result<RewriteStep, ControlError> {
+        self.change(what.to_owned()).await?;
+        Ok(self.steps.lock().pop().unwrap_or(RewriteStep::Done))
     }
 
     pub(super) fn hold(&self) {
@@ -116,6 +126,29 @@ impl KeyDesk for Desk {
         })
     }
 
+    async fn lend_identity(&self, _cluster: ObjectId, user: &UserIdentityRow) -> Result<IdentityParts, ControlError> {
+        Ok(user.identity.clone())
+    }
+
+    async fn probe_identity(&self, cluster: &ClusterRow) -> Result<(), ControlError> {
+        self.calls.lock().push(format!("try {}", cluster.identity.as_ref().unwrap().principal));
+        self.probe_fails.lock().take().map_or(Ok(()), Err)
+    }
+
+    async fn show_identity(&self, cluster: &ClusterRow) -> Result<(), ControlError> {
+        self.change(format!("show {}", cluster.identity.as_ref().unwrap().principal)).await
+    }
+
+    async fn remove_identity(&self, _cluster: &ClusterRow) -> Result<(), ControlError> {
+        self.calls.lock().push("remove".to_owned());
+        Ok(())
+    }
+
+    async fn restore_identity(&self, _cluster: &ClusterRow) -> Result<(), ControlError> {
+        self.calls.lock().push("restore".to_owned());
+        Ok(())
+    }
+
     async fn probe(&self, _cluster: &ClusterRow, kek: &KekRef) -> Result<KeyFacts, ControlError> {
         self.probe_fails.lock().take().map_or_else(|| Ok(facts(kek)), Err)
     }
@@ -144,9 +177,21 @@ impl KeyDesk for Desk {
         self.change(format!("release {}", cluster.name)).await
     }
 
+    async fn begin_epoch(&self, _cluster: &ClusterRow, _old: &[AekId]) -> Result<(), ControlError> {
+        self.change("epoch".to_owned()).await
+    }
+
+    async fn rekey_step(&self, _cluster: &ClusterRow, _old: &[AekId]) -> Result<RewriteStep, ControlError> {
+        self.step("rekey").await
+    }
+
+    async fn reencrypt_step(&self, _cluster: &ClusterRow, _workspace: WorkspaceId) -> Result<RewriteStep, ControlError> {
+        self.step("reencrypt").await
+    }
+
     async fn status(&self, _cluster: &ClusterRow) -> Result<KeyStatus, ControlError> {
         Ok(KeyStatus {
-            state: "None".to_owned(),
+            state: (*self.state.lock()).to_owned(),
             since_ms: None,
             code: None,
             last_good_ms: None,
@@ -211,8 +256,17 @@ impl Works {
         Self { site, desk, clusters, vaults }
     }
 
+    /// The same clusters in a service of that tenant.
+    pub(super) fn of_tenant(&self, tenant: &str) -> Arc<Clusters> {
+        Self::with(&self.site, &self.desk, tenant)
+    }
+
     fn on(site: &Site, desk: &Arc<Desk>) -> Arc<Clusters> {
-        let config = ControlConfig { clusters_max: 3, ..ControlConfig::default() };
+        Self::with(site, desk, "")
+    }
+
+    fn with(site: &Site, desk: &Arc<Desk>, tenant: &str) -> Arc<Clusters> {
+        let config = ControlConfig { clusters_max: 3, tenant_id: tenant.to_owned(), ..ControlConfig::default() };
         let workspaces = Arc::new(Workspaces::new(site.world.clone(), site.catalog.clone(), site.account, config.clone()));
         Clusters::new(site.world.clone(), site.catalog.clone(), Arc::clone(desk) as Arc<dyn KeyDesk>, workspaces, config)
     }

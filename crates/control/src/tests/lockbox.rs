@@ -71,6 +71,7 @@ async fn link(site: &Site, row: WorkspaceRow) -> WorkspaceRow {
         state: ClusterState::Succeeded,
         identity_type: IdentityType::SystemAssigned,
         identity: None,
+        user_identity: None,
         sku_name: "CapacityReservation".to_owned(),
         sku_capacity: 100,
         billing: Billing::Cluster,

@@ -5,19 +5,19 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use strongroom_catalog::{ClusterRow, IdentityRow};
+use strongroom_catalog::{ClusterRow, UserIdentityRow};
 use strongroom_envelope::WrappedAek;
 use strongroom_keys::Standing;
 use strongroom_keys::identity::ClusterIdentity;
 use strongroom_keys::provider::{KekRef, KeyFacts, KeyVault};
 use strongroom_keys::state::{KeyState, Moment};
-use strongroom_model::{AccountId, Epoch, ObjectId, WorkspaceId};
+use strongroom_model::{AccountId, AekId, Epoch, ObjectId, WorkspaceId};
 
-use super::{Watch, Watched, identity};
+use super::{Watch, Watched, identity, opened};
 use crate::ControlError;
 use crate::Refusal;
 use crate::audit::{Event, acting, actor, name};
-use crate::desk::{AekStatus, IdentityParts, KekStatus, KeyDesk, KeyStatus};
+use crate::desk::{AekStatus, IdentityParts, KekStatus, KeyDesk, KeyStatus, RewriteStep};
 
 /// The desk over a watch.
 #[derive(Clone, Debug)]
@@ -33,17 +33,42 @@ impl KeyDesk for Desk {
         let deps = &self.0.deps;
         let rng = deps.world.rng.as_ref();
         let identity = ClusterIdentity::generate(rng).map_err(|_| ControlError::Damaged { what: "the generator of identities" })?;
-        let cell = deps.keys.mmk().seal_cell(rng, cluster, &identity.to_secret_bytes());
-        Ok(IdentityRow {
-            principal: identity.principal().to_string(),
-            tenant: identity.tenant().to_string(),
-            public_key_pem: identity.public_key_pem().map_err(|_| ControlError::Damaged { what: "the generator of identities" })?,
-            cell,
-        })
+        let identity = match deps.tenant {
+            Some(tenant) => identity.in_tenant(tenant),
+            None => identity,
+        };
+        self.0.sealed(cluster, &identity)
+    }
+
+    async fn lend_identity(&self, cluster: ObjectId, user: &UserIdentityRow) -> Result<IdentityParts, ControlError> {
+        self.0.sealed(cluster, &opened(&self.0.deps.keys, user.id, &user.identity)?)
+    }
+
+    async fn probe_identity(&self, cluster: &ClusterRow) -> Result<(), ControlError> {
+        self.0.try_identity(cluster).await.map(drop)
+    }
+
+    async fn show_identity(&self, cluster: &ClusterRow) -> Result<(), ControlError> {
+        self.0.show_identity(cluster).await
+    }
+
+    async fn remove_identity(&self, cluster: &ClusterRow) -> Result<(), ControlError> {
+        self.0.remove_identity(cluster).await;
+        Ok(())
+    }
+
+    async fn restore_identity(&self, cluster: &ClusterRow) -> Result<(), ControlError> {
+        self.0.restore_identity(cluster).await
     }
 
     async fn probe(&self, cluster: &ClusterRow, kek: &KekRef) -> Result<KeyFacts, ControlError> {
-        self.0.deps.vaults.validate(kek, identity(&self.0.deps.keys, cluster)?).await
+        let facts = self.0.deps.vaults.validate(kek, identity(&self.0.deps.keys, cluster)?).await?;
+        if let Some(watched) = self.0.of(cluster.id)
+            && watched.vault.read().0 == *kek
+        {
+            *watched.facts.lock() = Some(facts.clone());
+        }
+        Ok(facts)
     }
 
     async fn set_key(&self, cluster: &ClusterRow, kek: KekRef) -> Result<KeyFacts, ControlError> {
@@ -87,6 +112,21 @@ impl KeyDesk for Desk {
         let released = tokio::spawn(acting(actor(), async move { watch.release(&cluster).await }));
         released.await.unwrap_or(Err(ControlError::Damaged { what: "the task that releases a key" }))
     }
+
+    async fn begin_epoch(&self, cluster: &ClusterRow, old: &[AekId]) -> Result<(), ControlError> {
+        // A task of its own: nobody who stops waiting leaves it half done.
+        let (watch, cluster, old) = (Arc::clone(&self.0), cluster.clone(), old.to_vec());
+        let begun = tokio::spawn(acting(actor(), async move { watch.begin_epoch(&cluster, &old).await }));
+        begun.await.unwrap_or(Err(ControlError::Damaged { what: "the task that begins an epoch" }))
+    }
+
+    async fn rekey_step(&self, cluster: &ClusterRow, old: &[AekId]) -> Result<RewriteStep, ControlError> {
+        self.0.rekey_step(cluster, old).await
+    }
+
+    async fn reencrypt_step(&self, cluster: &ClusterRow, workspace: WorkspaceId) -> Result<RewriteStep, ControlError> {
+        self.0.reencrypt_step(cluster, workspace).await
+    }
 }
 
 impl Watch {
@@ -125,6 +165,8 @@ impl Watch {
                 watched.version.lock().clone_from(&facts.used);
                 watched.ledger.set(&facts.used);
                 *watched.facts.lock() = Some(facts.clone());
+                // A version that is newer than the one set now is looked for at the next poll.
+                *watched.learned.lock() = None;
             } else if first && self.deps.keys.customer_records(account).await?.is_empty() {
                 // Nothing is under the key: the cluster is as it was before.
                 self.watched.write().remove(&cluster.id);
@@ -140,13 +182,18 @@ impl Watch {
         }
         watched.wake.notify_one();
         if begun {
-            // The new epoch reigns; done once no request can still take the old one.
-            for workspace in self.deps.catalog.workspaces_linked(cluster.id).await? {
-                drop(self.deps.still.still(workspace.id).await);
-                self.deps.still.flush(workspace.id);
-            }
+            self.cross(cluster).await?;
         }
         Ok(facts)
+    }
+
+    /// A new epoch reigns: done once no request can still take the old one.
+    pub(super) async fn cross(&self, cluster: &ClusterRow) -> Result<(), ControlError> {
+        for workspace in self.deps.catalog.workspaces_linked(cluster.id).await? {
+            drop(self.deps.still.still(workspace.id).await);
+            self.deps.still.flush(workspace.id);
+        }
+        Ok(())
     }
 
     /// Wraps what the account has under a key, and starts an epoch if it is another key than before. Whether it did.
@@ -166,7 +213,8 @@ impl Watch {
         }
         let (_, from) = watched.vault.read().clone();
         if records.iter().any(|record| record.key_uri == uri) {
-            keys.rewrap(account, from.as_ref(), client.as_ref(), &uri, &facts.used).await.map_err(key_refused)?;
+            let rewrapped = keys.rewrap(account, from.as_ref(), client.as_ref(), &uri, &facts.used).await;
+            rewrapped.map_err(|error| version_refused(error, &records, &facts.used))?;
             return Ok(false);
         }
         keys.supersede(account, watched.cluster, from.as_ref(), client.as_ref(), lease).await.map_err(key_refused)?;
@@ -174,7 +222,7 @@ impl Watch {
     }
 
     /// Reads anew which epochs the account has under the customer's key.
-    async fn recount(&self, watched: &Watched) -> Result<(), ControlError> {
+    pub(super) async fn recount(&self, watched: &Watched) -> Result<(), ControlError> {
         let records = self.deps.keys.customer_records(watched.account).await?;
         *watched.epochs.lock() = records.iter().map(|record| Epoch { account: watched.account, aek: record.ids.aek }).collect();
         Ok(())
@@ -195,6 +243,8 @@ impl Watch {
     async fn status(&self, cluster: &ClusterRow) -> Result<KeyStatus, ControlError> {
         let Some(account) = cluster.account else { return Ok(KeyStatus::default()) };
         let rows = self.deps.catalog.aeks(account).await?;
+        let waiting = self.deps.keys.standbys(account).await?;
+        let standby = |aek| waiting.iter().filter(|(of, _)| *of == aek).map(|(_, version)| version.clone()).collect();
         let mut aeks: Vec<AekStatus> = rows
             .iter()
             .map(|row| {
@@ -207,6 +257,7 @@ impl Watch {
                     created_ms: row.created_ms,
                     wrapped_by: record.key_uri,
                     wrapped_version: record.key_version,
+                    standby: standby(row.aek),
                 })
             })
             .collect::<Result<_, ControlError>>()?;
@@ -217,6 +268,7 @@ impl Watch {
         };
         let now = Moment::now(&self.deps.world);
         let (kek, _) = watched.vault.read().clone();
+        let facts = watched.facts.lock().clone();
         let machine = watched.machine.lock();
         let lease_left =
             machine.lease_until().filter(|_| machine.state() != KeyState::Revoked).map(|until| until.since(now.boot).as_secs());
@@ -230,7 +282,8 @@ impl Watch {
                 vault_uri: kek.vault_uri.to_string(),
                 key_name: kek.key_name.clone(),
                 pinned_version: kek.key_version.clone(),
-                facts: watched.facts.lock().clone(),
+                expired: facts.as_ref().is_some_and(|facts| facts.expires_ms.is_some_and(|at| at <= now.wall.unix_ms())),
+                facts,
             }),
             aeks,
             infrastructure_key,
@@ -245,12 +298,28 @@ fn evidence(watched: &Watched) -> Vec<(String, u64)> {
     watched.evidence.lock().iter().map(|(step, took)| ((*step).to_owned(), micros(took))).collect()
 }
 
-fn not_valid(problem: &str, why: &str) -> ControlError {
+pub(super) fn not_valid(problem: &str, why: &str) -> ControlError {
     Refusal::KeyNotValid { problem: problem.to_owned(), why: why.to_owned() }.into()
 }
 
+/// The new version is in order, and what the old one wrapped did not open: what would help is told.
+fn version_refused(error: strongroom_keys::KeyError, records: &[WrappedAek], next: &str) -> ControlError {
+    let strongroom_keys::KeyError::Vault(strongroom_keys::provider::VaultError::Denied { code }) = &error else {
+        return key_refused(error);
+    };
+    let mut old: Vec<&str> = records.iter().map(|record| record.key_version.as_str()).filter(|version| *version != next).collect();
+    old.sort_unstable();
+    old.dedup();
+    let old = old.join(", ");
+    let why = format!(
+        "the cluster's keys are wrapped by version {old}, which the vault refuses ({code}), and none waits under version {next}: enable \
+         version {old} again, update the cluster to version {next}, and disable the old one then"
+    );
+    not_valid("PreviousVersionUnusable", &why)
+}
+
 /// A vault that validated and then did not do what was asked.
-fn key_refused(error: strongroom_keys::KeyError) -> ControlError {
+pub(super) fn key_refused(error: strongroom_keys::KeyError) -> ControlError {
     match error {
         strongroom_keys::KeyError::Vault(error) => not_valid(error.vault_code(), &error.to_string()),
         other => other.into(),

@@ -13,11 +13,13 @@
 //! ```
 
 mod desk;
+mod identity;
 mod ledger;
 mod meters;
 mod ports;
 mod release;
 mod retire;
+mod rewrite;
 mod rotation;
 mod turn;
 
@@ -28,20 +30,20 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
-use strongroom_catalog::{Catalog, ClusterRow};
+use strongroom_catalog::{Catalog, ClusterRow, IdentityRow, IdentityType};
 use strongroom_keys::identity::ClusterIdentity;
 use strongroom_keys::provider::{KekRef, KeyFacts, KeyVault};
 use strongroom_keys::state::{KeyState, Machine, Moment, StateConfig};
-use strongroom_keys::{Gate, KeyRing, Shut, Standing};
+use strongroom_keys::{Gate, KeyError, KeyRing, Shut, Standing};
 use strongroom_model::{AccountId, Epoch, ObjectId};
-use strongroom_world::World;
+use strongroom_world::{BootTime, World};
 use tokio::sync::{Notify, watch};
 
 use crate::audit::Scribe;
 use crate::{ControlError, RESERVED_DAYS};
 pub use desk::Desk;
 pub use ledger::Lost;
-pub use ports::{Cut, Forget, Gone, Recall, Still, Vaults};
+pub use ports::{Cut, Forget, Gone, Recall, Rewrite, Still, Vaults};
 
 /// How long a start waits for logs that are being read back.
 const START_PATIENCE: Duration = Duration::from_secs(10);
@@ -61,6 +63,11 @@ pub struct WatchDeps {
     pub still: Arc<dyn Still>,
     /// Whom what happens to keys is told.
     pub audit: Arc<dyn Scribe>,
+    pub rewrite: Arc<dyn Rewrite>,
+    /// Whether records under newer versions of a pinned key are put beside the live ones.
+    pub standby_wrap: bool,
+    /// The tenant that new identities log in to; `None`: each has one of its own.
+    pub tenant: Option<uuid::Uuid>,
 }
 
 impl fmt::Debug for WatchDeps {
@@ -89,11 +96,15 @@ struct Watched {
     recall_due: AtomicBool,
     /// Whether it has a task of its own yet.
     spawned: AtomicBool,
+    /// The cluster shows no identity: its vault is not asked, and everything of it is shut.
+    nameless: AtomicBool,
     /// A step of forgetting failed: again at the next turn.
     unfinished: AtomicBool,
     /// The version that the last good unwrap used, and what else the vault said of the key when last asked.
     version: Mutex<String>,
     facts: Mutex<Option<KeyFacts>>,
+    /// When that was.
+    learned: Mutex<Option<BootTime>>,
     /// What the last taking away did, step by step.
     evidence: Mutex<Vec<(&'static str, Duration)>>,
     /// Its state is not in the catalog yet.
@@ -231,9 +242,11 @@ impl Watch {
             recalling: AtomicBool::new(false),
             recall_due: AtomicBool::new(false),
             spawned: AtomicBool::new(false),
+            nameless: AtomicBool::new(cluster.identity_type == IdentityType::None),
             unfinished: AtomicBool::new(false),
             version: Mutex::default(),
             facts: Mutex::default(),
+            learned: Mutex::default(),
             evidence: Mutex::default(),
             unwritten: AtomicBool::new(false),
             meters: meters::Meters::default(),
@@ -263,11 +276,16 @@ async fn kek_of(keys: &KeyRing, cluster: &ClusterRow, account: AccountId) -> Res
 }
 
 fn identity(keys: &KeyRing, cluster: &ClusterRow) -> Result<Arc<ClusterIdentity>, ControlError> {
+    let row = cluster.identity.as_ref().ok_or(ControlError::Damaged { what: "a cluster's identity" })?;
+    opened(keys, cluster.id, row).map(Arc::new)
+}
+
+/// The identity that was sealed for a cluster, or for a row of identities.
+fn opened(keys: &KeyRing, sealed_for: ObjectId, row: &IdentityRow) -> Result<ClusterIdentity, ControlError> {
     let damaged = ControlError::Damaged { what: "a cluster's identity" };
-    let Some(row) = &cluster.identity else { return Err(damaged) };
-    let Ok(plain) = keys.mmk().open_cell(cluster.id, &row.cell) else { return Err(damaged) };
+    let Ok(plain) = keys.mmk().open_cell(sealed_for, &row.cell) else { return Err(damaged) };
     let plain = zeroize::Zeroizing::new(plain);
-    ClusterIdentity::from_secret_bytes(&plain).map(Arc::new).map_err(|_| damaged)
+    ClusterIdentity::from_secret_bytes(&plain).map_err(|_| damaged)
 }
 
 /// Asks every cluster's vault once, for a command that reads a stopped server's blocks and ends: no gate, no watch. Clusters whose
@@ -286,10 +304,14 @@ pub async fn fetch_keys(
         let Some(account) = cluster.account else { continue };
         let Some(kek) = kek_of(keys, &cluster, account).await? else { continue };
         let asked = async {
+            if cluster.identity_type == IdentityType::None {
+                let since_ms = cluster.modified_ms;
+                return Err(KeyError::Shut { cluster: cluster.name.clone(), why: Shut::Revoked, since_ms }.into());
+            }
             let before = catalog.key_state_get(cluster.id).await?;
             if let Some(row) = before.filter(|row| row.state == KeyState::Quarantined.as_str()) {
                 let why = Shut::Quarantined;
-                return Err(strongroom_keys::KeyError::Shut { cluster: cluster.name.clone(), why, since_ms: row.since_ms }.into());
+                return Err(KeyError::Shut { cluster: cluster.name.clone(), why, since_ms: row.since_ms }.into());
             }
             let client = vaults.client(&kek, identity(keys, &cluster)?).await?;
             Ok::<_, ControlError>(keys.poll(account, client.as_ref(), 0, lease).await.map(drop)?)

@@ -69,6 +69,31 @@ pub trait Still: fmt::Debug + Send + Sync {
     fn flush(&self, workspace: WorkspaceId);
 }
 
+/// Seals blocks anew under another epoch.
+#[async_trait]
+pub trait Rewrite: fmt::Debug + Send + Sync {
+    /// Gives an epoch every column that another has, for one workspace's tables or for all.
+    ///
+    /// # Errors
+    /// A code.
+    async fn carry(&self, from: Epoch, to: Epoch, workspace: Option<WorkspaceId>) -> Result<(), String>;
+    /// Seals some block of an epoch anew in another, of one workspace or of any; its bytes. `None`: there is none left.
+    ///
+    /// # Errors
+    /// A code; the block is as it was.
+    async fn next(&self, from: Epoch, to: Epoch, workspace: Option<WorkspaceId>) -> Result<Option<u64>, String>;
+    /// Makes blocks of what a workspace has in memory.
+    ///
+    /// # Errors
+    /// A code, if rows had to stay in memory and log.
+    async fn flush(&self, workspace: WorkspaceId) -> Result<(), String>;
+    /// Ends the log of an epoch that takes no more rows. Whether nothing of it is left, in memory or on disk.
+    ///
+    /// # Errors
+    /// A code.
+    async fn retire(&self, epoch: Epoch) -> Result<bool, String>;
+}
+
 /// Makes clients of customers' vaults.
 #[async_trait]
 pub trait Vaults: fmt::Debug + Send + Sync {

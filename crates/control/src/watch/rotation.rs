@@ -1,18 +1,30 @@
-//! Following the customer's key to newer versions, and to other keys.
+//! Following the customer's key to newer versions; for a pinned one, being ready for them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use strongroom_keys::provider::{KekRef, KeyVault};
+use strongroom_keys::provider::{KekRef, KeyFacts, KeyVault};
+use strongroom_keys::state::{KeyState, Moment};
 
-use super::{Watch, Watched};
+use super::{Watch, Watched, identity};
+use crate::ControlError;
+
+/// How often a vault is asked what there is to know of a pinned key, its versions among it.
+const PINNED_EVERY: Duration = Duration::from_mins(1);
+/// And of one that is followed, whose newest version is asked for at every poll: its dates may have changed.
+const FOLLOWED_EVERY: Duration = Duration::from_mins(10);
 
 impl Watch {
-    /// After a good poll: asks for the key's newest version. A key that is not pinned is followed to its newest one, by wrapping the
-    /// AEKs once more; data and guards are not touched.
+    /// After a good poll: a key that is not pinned is followed to its newest version, by wrapping the AEKs once more; for one
+    /// that is pinned, records under a newer version are put beside the live ones. Data and guards are not touched.
     pub(super) async fn follow(&self, watched: &Arc<Watched>, kek: &KekRef, vault: &dyn KeyVault) {
-        if kek.key_version.is_some() {
-            return;
+        match &kek.key_version {
+            None => self.follow_newest(watched, kek, vault).await,
+            Some(pinned) => self.be_ready(watched, kek, pinned, vault).await,
         }
+    }
+
+    async fn follow_newest(&self, watched: &Arc<Watched>, kek: &KekRef, vault: &dyn KeyVault) {
         let newest = match vault.newest().await {
             Ok(newest) => newest,
             Err(error) => {
@@ -21,8 +33,8 @@ impl Watch {
             }
         };
         let known = watched.facts.lock().as_ref().is_some_and(|facts| facts.newest == newest);
-        if !known && let Ok(facts) = vault.facts().await {
-            *watched.facts.lock() = Some(facts);
+        if !known || self.is_due(watched, FOLLOWED_EVERY) {
+            self.learn(watched, vault).await;
         }
         match self.deps.keys.rewrap(watched.account, vault, vault, &kek.key_uri(), &newest).await {
             Ok(0) => {}
@@ -32,5 +44,56 @@ impl Watch {
                 "the key's newer version is not in use yet, the one before still is"
             ),
         }
+    }
+
+    /// A pinned key stays with its version until the cluster is updated. A record of each AEK under the newest one waits for that:
+    /// once the pinned version is disabled nobody could make it any more.
+    async fn be_ready(&self, watched: &Arc<Watched>, kek: &KekRef, pinned: &str, vault: &dyn KeyVault) {
+        if watched.machine.lock().state() != KeyState::Active || !self.is_due(watched, PINNED_EVERY) {
+            return;
+        }
+        let Some(facts) = self.learn(watched, vault).await else { return };
+        let newest = facts.newest;
+        let disabled = facts.versions_listed && !facts.other_enabled.contains(&newest);
+        if !self.deps.standby_wrap || newest == pinned || disabled {
+            return;
+        }
+        let made = async {
+            let row = self.deps.catalog.cluster_get(watched.cluster).await?;
+            let row = row.ok_or(ControlError::Damaged { what: "a watched cluster" })?;
+            let next = KekRef { key_version: Some(newest.clone()), ..kek.clone() };
+            let to = self.deps.vaults.client(&next, identity(&self.deps.keys, &row)?).await?;
+            Ok::<_, ControlError>(self.deps.keys.stand_by(watched.account, vault, to.as_ref(), &newest).await?)
+        };
+        match made.await {
+            Ok(0) => {}
+            Ok(keys) => {
+                tracing::info!(cluster = %watched.cluster, version = newest, keys, "the key's newer version may be moved to at any time")
+            }
+            // Disabled, say, or not yet valid: it cannot be moved to either.
+            Err(error) => {
+                tracing::debug!(cluster = %watched.cluster, version = newest, code = error.code(), "the key's newer version cannot be used")
+            }
+        }
+    }
+
+    /// Asks the vault what there is to know of the key.
+    async fn learn(&self, watched: &Watched, vault: &dyn KeyVault) -> Option<KeyFacts> {
+        *watched.learned.lock() = Some(Moment::now(&self.deps.world).boot);
+        match vault.facts().await {
+            Ok(facts) => {
+                *watched.facts.lock() = Some(facts.clone());
+                Some(facts)
+            }
+            Err(error) => {
+                tracing::debug!(cluster = %watched.cluster, code = error.vault_code(), "the vault did not tell about the key");
+                None
+            }
+        }
+    }
+
+    fn is_due(&self, watched: &Watched, every: Duration) -> bool {
+        let now = self.deps.world.clock.boot();
+        watched.learned.lock().is_none_or(|at| now.since(at) >= every)
     }
 }

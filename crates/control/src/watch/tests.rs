@@ -16,7 +16,7 @@ use strongroom_world::sim::SimWorld;
 
 use super::*;
 use crate::audit::{Event, name};
-use crate::desk::KeyDesk;
+use crate::desk::{KeyDesk, RewriteStep};
 
 mod answers;
 mod figures;
@@ -36,6 +36,10 @@ struct Rooms {
     recall_failures: Arc<AtomicU64>,
     /// Forgetting that fails before it succeeds.
     forget_failures: Arc<AtomicU64>,
+    /// One more than the blocks that are to be rewritten.
+    blocks: Arc<Mutex<u64>>,
+    /// Tries to end a log before it works.
+    log_left: Arc<AtomicU64>,
 }
 
 impl Rooms {
@@ -96,16 +100,35 @@ impl Still for Rooms {
     fn flush(&self, _: WorkspaceId) {}
 }
 
+#[async_trait]
+impl Rewrite for Rooms {
+    async fn carry(&self, _: Epoch, _: Epoch, _: Option<WorkspaceId>) -> Result<(), String> {
+        Ok(())
+    }
+    async fn next(&self, _: Epoch, _: Epoch, _: Option<WorkspaceId>) -> Result<Option<u64>, String> {
+        let mut left = self.blocks.lock();
+        *left = left.saturating_sub(1);
+        Ok((*left > 0).then_some(1_000))
+    }
+    async fn flush(&self, _: WorkspaceId) -> Result<(), String> {
+        Ok(())
+    }
+    async fn retire(&self, _: Epoch) -> Result<bool, String> {
+        self.note("retire");
+        Ok(!once(&self.log_left))
+    }
+}
+
 #[derive(Debug)]
 struct OneVault(MemoryVault);
 
 #[async_trait]
 impl Vaults for OneVault {
-    async fn validate(&self, _: &KekRef, _: Arc<ClusterIdentity>) -> Result<KeyFacts, ControlError> {
-        Ok(self.0.facts().await.map_err(KeyError::from)?)
+    async fn validate(&self, kek: &KekRef, _: Arc<ClusterIdentity>) -> Result<KeyFacts, ControlError> {
+        Ok(self.0.pinned(kek.key_version.as_deref()).facts().await.map_err(KeyError::from)?)
     }
-    async fn client(&self, _: &KekRef, _: Arc<ClusterIdentity>) -> Result<Arc<dyn KeyVault>, ControlError> {
-        Ok(Arc::new(self.0.clone()))
+    async fn client(&self, kek: &KekRef, _: Arc<ClusterIdentity>) -> Result<Arc<dyn KeyVault>, ControlError> {
+        Ok(Arc::new(self.0.pinned(kek.key_version.as_deref())))
     }
 }
 
@@ -133,6 +156,15 @@ const STATES: StateConfig = StateConfig {
 impl House {
     /// A cluster whose key is set and Active.
     async fn new(seed: u64) -> Self {
+        Self::with(seed, true).await
+    }
+
+    /// No record is made of a pinned key's newer versions.
+    async fn without_standby(seed: u64) -> Self {
+        Self::with(seed, false).await
+    }
+
+    async fn with(seed: u64, standby_wrap: bool) -> Self {
         let sim = SimWorld::new(seed);
         let world = sim.world();
         let catalog = Catalog::memory(world.clone()).await.unwrap();
@@ -141,7 +173,7 @@ impl House {
         world.rng.fill(&mut root);
         let vault = MemoryVault::new(world.clone(), KekRef::new("https://vault.example/", "kek", None).unwrap());
         let rooms = Rooms::default();
-        let (keys, watch) = open(&sim, &catalog, &objects, root, &vault, &rooms).await;
+        let (keys, watch) = open_with(&sim, &catalog, &objects, root, &vault, &rooms, standby_wrap).await;
         let desk = Desk(Arc::clone(&watch));
         let id = ObjectId::from_bytes([5; 16]);
         let mut cluster = ClusterRow {
@@ -153,6 +185,7 @@ impl House {
             account: None,
             state: ClusterState::Succeeded,
             identity_type: IdentityType::SystemAssigned,
+            user_identity: None,
             identity: Some(desk.new_identity(id).await.unwrap()),
             sku_name: "CapacityReservation".to_owned(),
             sku_capacity: 100,
@@ -261,6 +294,18 @@ async fn open(
     vault: &MemoryVault,
     rooms: &Rooms,
 ) -> (Arc<KeyRing>, Arc<Watch>) {
+    open_with(sim, catalog, objects, root, vault, rooms, true).await
+}
+
+async fn open_with(
+    sim: &SimWorld,
+    catalog: &Catalog,
+    objects: &Arc<InMemory>,
+    root: [u8; 32],
+    vault: &MemoryVault,
+    rooms: &Rooms,
+    standby_wrap: bool,
+) -> (Arc<KeyRing>, Arc<Watch>) {
     let world = sim.world();
     let keys = KeyRing::open(world.clone(), catalog.clone(), Arc::clone(objects) as _, Arc::new(Mmk::from_bytes(root))).await.unwrap();
     let step = |name| Arc::new(Step(name, rooms.clone())) as Arc<dyn Forget>;
@@ -274,6 +319,9 @@ async fn open(
         recall: Arc::new(rooms.clone()),
         still: Arc::new(rooms.clone()),
         audit: Arc::new(rooms.clone()),
+        rewrite: Arc::new(rooms.clone()),
+        standby_wrap,
+        tenant: None,
     };
     let watch = Watch::new(deps, STATES);
     (keys, watch)
@@ -391,6 +439,166 @@ async fn a_versionless_key_is_followed_within_two_polls_and_no_data_is_touched()
     assert_eq!(records.iter().map(|record| record.key_version.as_str()).collect::<Vec<_>>(), ["v2"]);
     assert_eq!(house.keys.write_epoch(account).await.unwrap(), epoch, "a new version is no new epoch");
     assert_eq!(house.rooms.take(), Vec::<String>::new());
+}
+
+fn kek(version: &str) -> KekRef {
+    KekRef::new("https://vault.example/", "kek", Some(version)).unwrap()
+}
+
+#[tokio::test]
+async fn a_pinned_version_that_is_disabled_revokes_and_the_next_one_brings_the_data_back_with_it_still_disabled() {
+    let house = House::new(51).await;
+    let (account, desk) = (house.cluster.account.unwrap(), Desk(Arc::clone(&house.watch)));
+    desk.set_key(&house.cluster, kek("v1")).await.unwrap();
+    house.vault.rotate();
+    house.pass(Duration::from_secs(100)).await;
+    let versions = async || {
+        let records = house.keys.customer_records(account).await.unwrap();
+        records.iter().map(|record| record.key_version.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(versions().await, ["v1"], "pinned: the version in use stays");
+    assert_eq!(house.keys.standbys(account).await.unwrap().len(), 1, "and one waits");
+    house.vault.disable("v1", true);
+    house.until(KeyState::Revoked, Duration::from_secs(15)).await;
+    house.pass(Duration::from_mins(5)).await;
+    assert_eq!((house.state(), versions().await), (KeyState::Revoked, vec!["v1".to_owned()]), "what waits lets nobody in");
+    house.rooms.take();
+    desk.set_key(&house.cluster, kek("v2")).await.unwrap();
+    house.until(KeyState::Active, Duration::from_mins(1)).await;
+    assert_eq!((house.rooms.take(), versions().await), (vec!["recall 1".to_owned()], vec!["v2".to_owned()]));
+    assert!(house.keys.standbys(account).await.unwrap().is_empty());
+    assert_eq!(house.pass_code().await, None);
+}
+
+#[tokio::test]
+async fn without_waiting_records_the_update_names_the_version_to_enable_again() {
+    let house = House::without_standby(52).await;
+    let (account, desk) = (house.cluster.account.unwrap(), Desk(Arc::clone(&house.watch)));
+    desk.set_key(&house.cluster, kek("v1")).await.unwrap();
+    house.vault.rotate();
+    house.pass(Duration::from_secs(100)).await;
+    assert!(house.keys.standbys(account).await.unwrap().is_empty());
+    house.vault.disable("v1", true);
+    house.until(KeyState::Revoked, Duration::from_secs(15)).await;
+    let refused = desk.set_key(&house.cluster, kek("v2")).await.unwrap_err();
+    let (problem, why) = refused.detail().unwrap();
+    assert_eq!((refused.code(), problem), ("KeyValidationFailed", "PreviousVersionUnusable"));
+    assert!(why.contains("enable version v1 again") && why.contains("version v2"), "{why}");
+    house.vault.disable("v1", false);
+    house.until(KeyState::Active, Duration::from_secs(15)).await;
+    desk.set_key(&house.cluster, kek("v2")).await.unwrap();
+    house.vault.disable("v1", true);
+    house.pass(Duration::from_secs(60)).await;
+    assert_eq!(house.state(), KeyState::Active);
+}
+
+#[tokio::test]
+async fn a_pinned_keys_versions_are_asked_for_at_most_once_a_minute_and_only_while_it_is_active() {
+    let house = House::new(53).await;
+    Desk(Arc::clone(&house.watch)).set_key(&house.cluster, kek("v1")).await.unwrap();
+    house.pass(Duration::from_secs(15)).await;
+    let asked = || house.vault.calls().into_iter().filter(|(_, call)| *call == Call::Facts).count();
+    let before = asked();
+    house.pass(Duration::from_mins(10)).await;
+    let minutes = asked() - before;
+    assert!((8..=10).contains(&minutes), "{minutes} in ten minutes");
+    house.vault.disable("v1", true);
+    house.until(KeyState::Revoked, Duration::from_secs(15)).await;
+    let before = asked();
+    house.pass(Duration::from_mins(10)).await;
+    assert_eq!(asked(), before);
+}
+
+#[tokio::test]
+async fn an_identity_that_is_taken_away_revokes_at_once_and_nobody_is_asked_until_it_is_back() {
+    let house = House::new(54).await;
+    let desk = Desk(Arc::clone(&house.watch));
+    house.watch.spawn(house.watch.of(house.cluster.id).unwrap());
+    house.pass(Duration::from_secs(30)).await;
+    house.rooms.take();
+    house.catalog.cluster_identity_remove(house.cluster.id, 5).await.unwrap();
+    desk.remove_identity(&house.cluster).await.unwrap();
+    assert_eq!((house.state(), house.pass_code().await), (KeyState::Revoked, Some("CustomerKeyRevoked")));
+    assert_eq!(house.rooms.take().first().map(String::as_str), Some("cut CustomerKeyRevoked"));
+    let row = house.catalog.key_state_get(house.cluster.id).await.unwrap().unwrap();
+    assert_eq!((row.state.as_str(), row.code.as_deref()), ("Revoked", Some("IdentityNone")));
+    house.pass(Duration::from_secs(15)).await;
+    let asked = house.unwraps().len();
+    house.pass(Duration::from_mins(10)).await;
+    assert_eq!((house.unwraps().len(), house.state()), (asked, KeyState::Revoked), "the vault would say yes, and is not asked");
+
+    // A start does not ask either.
+    let rooms = Rooms::default();
+    let (keys, watch) = open(&house.sim, &house.catalog, &house.objects, house.root, &house.vault, &rooms).await;
+    watch.start().await.unwrap();
+    assert_eq!(watch.of(house.cluster.id).unwrap().machine.lock().state(), KeyState::Revoked);
+    assert_eq!(keys.pass(house.cluster.account.unwrap()).await.unwrap_err().code(), "CustomerKeyRevoked");
+    let missing = fetch_keys(&house.catalog, &keys, &OneVault(house.vault.clone()), STATES.lease).await.unwrap();
+    assert_eq!(missing.iter().map(|(name, error)| (name.as_str(), error.code())).collect::<Vec<_>>(), [("shop", "CustomerKeyRevoked")]);
+    watch.stop();
+    assert_eq!(house.unwraps().len(), asked);
+
+    house.catalog.cluster_identity_restore(house.cluster.id, 6).await.unwrap();
+    desk.restore_identity(&house.cluster).await.unwrap();
+    house.until(KeyState::Active, Duration::from_secs(15)).await;
+    assert_eq!(house.pass_code().await, None);
+}
+
+#[tokio::test]
+async fn another_identity_is_tried_first_and_shown_without_a_gap() {
+    let house = House::new(55).await;
+    let desk = Desk(Arc::clone(&house.watch));
+    let guard = house.keys.customer_guards(house.cluster.account.unwrap()).remove(0);
+    let another = ClusterRow { identity: Some(desk.new_identity(house.cluster.id).await.unwrap()), ..house.cluster.clone() };
+    house.vault.set(Mood::Denies("AccessDenied"));
+    let refused = desk.show_identity(&another).await.unwrap_err();
+    assert_eq!((refused.code(), refused.detail().unwrap().0), ("KeyValidationFailed", "PermissionMissing(unwrapKey)"));
+    house.vault.set(Mood::Well);
+    desk.show_identity(&another).await.unwrap();
+    assert_eq!((house.state(), house.pass_code().await), (KeyState::Active, None));
+    assert!(guard.check(house.sim.world().clock.boot()).is_ok());
+    assert_eq!(house.rooms.take(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_rekey_takes_a_new_epoch_once_and_destroys_the_old_record_when_nothing_is_left_of_it() {
+    let house = House::new(56).await;
+    let (account, desk) = (house.cluster.account.unwrap(), Desk(Arc::clone(&house.watch)));
+    let old = house.keys.write_epoch(account).await.unwrap();
+    let guard = house.keys.epoch_guard(old).await.unwrap();
+    *house.rooms.blocks.lock() = 3;
+    house.rooms.log_left.store(1, Ordering::Relaxed);
+    assert_eq!(desk.rekey_step(&house.cluster, &[old.aek]).await.unwrap_err().kind(), ErrorKind::Conflict, "it reigns");
+    for _ in 0..2 {
+        desk.begin_epoch(&house.cluster, &[old.aek]).await.unwrap();
+    }
+    let new = house.keys.write_epoch(account).await.unwrap();
+    assert_ne!(new, old);
+    assert_eq!(house.keys.customer_records(account).await.unwrap().len(), 2, "one more, however often it is asked");
+    let step = async || desk.rekey_step(&house.cluster, &[old.aek]).await;
+    assert_eq!([step().await.unwrap(), step().await.unwrap()], [RewriteStep::Wrote(1_000); 2]);
+    // The key away in the middle: nothing is done, and it goes on afterwards.
+    house.vault.set(Mood::Denies("KeyDisabled"));
+    house.watch.spawn(house.watch.of(house.cluster.id).unwrap());
+    house.until(KeyState::Revoked, Duration::from_secs(15)).await;
+    assert_eq!(step().await.unwrap_err().code(), "CustomerKeyRevoked");
+    assert_eq!(desk.begin_epoch(&house.cluster, &[new.aek]).await.unwrap_err().kind(), ErrorKind::Conflict, "no epoch without the key");
+    house.vault.set(Mood::Well);
+    house.until(KeyState::Active, Duration::from_secs(15)).await;
+    assert_eq!(step().await.unwrap(), RewriteStep::Waits("rows in the log"));
+    assert!(house.keys.epoch_guard(old).await.is_ok());
+    house.rooms.take();
+    assert_eq!(step().await.unwrap(), RewriteStep::Done);
+    assert_eq!(house.rooms.take(), ["retire", "forget caches of 1", "forget memtables of 1", "forget hot cache of 1"]);
+    assert!(house.catalog.aek(old.aek).await.unwrap().is_none());
+    assert!(house.keys.epoch_guard(old).await.is_err() && guard.check(house.sim.world().clock.boot()).is_err());
+    assert!(house.keys.epoch_guard(new).await.is_ok());
+    assert_eq!(step().await.unwrap(), RewriteStep::Done, "again: nothing to do");
+    // Polls and a start know of the new one alone.
+    house.pass(Duration::from_secs(30)).await;
+    assert_eq!(house.state(), KeyState::Active);
+    let (keys, _) = open(&house.sim, &house.catalog, &house.objects, house.root, &house.vault, &house.rooms).await;
+    assert_eq!(keys.customer_records(account).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -24,6 +24,15 @@ impl Watch {
     async fn run(self: &Arc<Self>, watched: &Arc<Watched>, mut stop: watch::Receiver<bool>) {
         let clock = &self.deps.world.clock;
         loop {
+            if watched.nameless.load(Ordering::Acquire) {
+                tokio::select! {
+                    _ = stop.wait_for(|stop| *stop) => return,
+                    () = watched.wake.notified() => {}
+                    () = clock.sleep(self.config.poll_interval) => {}
+                }
+                self.settle(watched).await;
+                continue;
+            }
             let (call, tick) = {
                 let mut machine = watched.machine.lock();
                 (machine.next_call(self.deps.world.rng.as_ref()), machine.next_tick())
@@ -47,6 +56,10 @@ impl Watch {
     /// Asks the vault once and acts on the answer; with `follow`, also after newer versions of the key.
     pub(super) async fn turn(self: &Arc<Self>, watched: &Arc<Watched>, follow: bool) {
         let _alone = watched.busy.lock().await;
+        if watched.nameless.load(Ordering::Acquire) {
+            self.revoke(watched).await;
+            return;
+        }
         let (kek, vault) = watched.vault.read().clone();
         if watched.machine.lock().wants_fresh() {
             vault.fresh().await;
@@ -71,6 +84,12 @@ impl Watch {
             Some(Err(error)) => (Answer::Transient(error.code()), None),
             None => (Answer::Transient("Timeout"), None),
         };
+        if watched.nameless.load(Ordering::Acquire) {
+            // It was asked with an identity that the cluster shows no more.
+            self.revoke(watched).await;
+            self.deps.keys.kill(watched.account);
+            return;
+        }
         let answered = Moment::now(&self.deps.world);
         watched.meters.answer(watched.cluster, &answer, asked, answered);
         self.note_answer(watched, &answer, polled.as_ref().and_then(|polled| polled.as_ref().ok()).map_or("", |polled| &polled.version));
@@ -110,12 +129,19 @@ impl Watch {
         metrics::counter!("control_key_state_changes_total", "to" => to.as_str()).increment(1);
         match to {
             KeyState::Suspect => {
-                // A gate that is shut stays so; an open one lets nobody on before this is cleared up.
-                if watched.gate.standing() == Standing::Open {
+                // A gate that is shut stays so; an open one lets nobody on before this is cleared up. Under the machine's lock, as
+                // below: an identity may be taken away at any moment.
+                let machine = watched.machine.lock();
+                if machine.state() == KeyState::Suspect && watched.gate.standing() == Standing::Open {
                     watched.gate.set(Standing::Held);
                 }
             }
-            KeyState::Active | KeyState::Degraded => watched.gate.set(Standing::Open),
+            KeyState::Active | KeyState::Degraded => {
+                let machine = watched.machine.lock();
+                if machine.state().shut().is_none() {
+                    watched.gate.set(Standing::Open);
+                }
+            }
             KeyState::Restoring => crash_point("unwrapped"),
             KeyState::Provisioning => {}
             KeyState::Unavailable | KeyState::Held | KeyState::Revoked | KeyState::Quarantined => {

@@ -1,6 +1,6 @@
 //! A vault in memory, for tests: wraps truly, answers as it is told, remembers when it was asked.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +49,8 @@ pub enum Call {
 #[derive(Clone)]
 pub struct MemoryVault {
     inner: Arc<Inner>,
+    /// The version that this client stays with.
+    pinned: Option<String>,
 }
 
 struct Inner {
@@ -60,6 +62,7 @@ struct Inner {
     script: Mutex<VecDeque<(Call, Mood)>>,
     newest: Mutex<u32>,
     expires_ms: Mutex<Option<i64>>,
+    disabled: Mutex<BTreeSet<String>>,
     calls: Mutex<Vec<(BootTime, Call)>>,
 }
 
@@ -68,6 +71,7 @@ impl MemoryVault {
     #[must_use]
     pub fn new(world: World, kek: KekRef) -> Self {
         let key = Mmk::generate(world.rng.as_ref());
+        let pinned = kek.key_version.clone();
         let inner = Inner {
             world,
             kek,
@@ -76,9 +80,26 @@ impl MemoryVault {
             script: Mutex::default(),
             newest: Mutex::new(1),
             expires_ms: Mutex::default(),
+            disabled: Mutex::default(),
             calls: Mutex::default(),
         };
-        Self { inner: Arc::new(inner) }
+        Self { inner: Arc::new(inner), pinned }
+    }
+
+    /// The same vault, asked by a client of a key that stays with a version, or follows the newest.
+    #[must_use]
+    pub fn pinned(&self, version: Option<&str>) -> Self {
+        Self { inner: Arc::clone(&self.inner), pinned: version.map(str::to_owned) }
+    }
+
+    /// One version of the key, `v1` and so on, is disabled or enabled again.
+    pub fn disable(&self, version: &str, disabled: bool) {
+        let mut all = self.inner.disabled.lock();
+        if disabled {
+            all.insert(version.to_owned())
+        } else {
+            all.remove(version)
+        };
     }
 
     /// From now on it answers so.
@@ -135,8 +156,7 @@ impl MemoryVault {
     }
 
     fn version(&self) -> String {
-        let pinned = self.inner.kek.key_version.clone();
-        pinned.unwrap_or_else(|| format!("v{}", self.inner.newest.lock()))
+        self.pinned.clone().unwrap_or_else(|| format!("v{}", self.inner.newest.lock()))
     }
 }
 
@@ -166,6 +186,9 @@ impl KeyVault for MemoryVault {
     async fn unwrap_key(&self, wrapped: &WrappedAek) -> Result<Aek, VaultError> {
         let truly = self.answer(Call::Unwrap).await?;
         let aek = wrapped.ids.aek;
+        if self.inner.disabled.lock().contains(&wrapped.key_version) {
+            return Err(VaultError::Denied { code: "KeyDisabled" });
+        }
         if wrapped.key_uri != self.inner.kek.key_uri() {
             return Err(VaultError::OtherKey { aek });
         }
@@ -180,18 +203,20 @@ impl KeyVault for MemoryVault {
     }
     async fn facts(&self) -> Result<KeyFacts, VaultError> {
         self.answer(Call::Facts).await?;
-        let newest = format!("v{}", self.inner.newest.lock());
+        let (newest, disabled) = (*self.inner.newest.lock(), self.inner.disabled.lock().clone());
+        let used = self.version();
+        let other = (1..=newest).map(|version| format!("v{version}")).filter(|version| *version != used && !disabled.contains(version));
         Ok(KeyFacts {
-            used: self.version(),
-            newest,
+            other_enabled: other.collect(),
+            newest: format!("v{newest}"),
             key_type: "RSA".to_owned(),
             rsa_bits: 2_048,
             unfit: None,
-            enabled: true,
+            enabled: !disabled.contains(&used),
+            used,
             not_before_ms: None,
             expires_ms: *self.inner.expires_ms.lock(),
             recovery_level: "Recoverable".to_owned(),
-            other_enabled: Vec::new(),
             versions_listed: true,
         })
     }

@@ -180,10 +180,12 @@ impl KeyRing {
     }
 
     /// Wraps every customer AEK of an account that is not under `version` of the key at `uri` once more with `to`, which keeps
-    /// that key; each is proved by an unwrap before its old record goes. No data is touched, no guard changes. How many.
+    /// that key; each is proved by an unwrap before its old record goes. An AEK comes from its live record by `from`, or, if one
+    /// waits for this version, from that by `to`: then `from` need not work any more. No data is touched, no guard changes. How many.
     ///
     /// # Errors
-    /// [`KeyError::Vault`] as either vault answered: AEKs done so far stay done, the others keep their record.
+    /// [`KeyError::Vault`] as either vault answered: if an AEK could not be had, nothing changed; if one could not be wrapped, AEKs
+    /// done so far stay done and the others keep their record.
     pub async fn rewrap(
         &self,
         account: AccountId,
@@ -192,20 +194,34 @@ impl KeyRing {
         uri: &str,
         version: &str,
     ) -> Result<usize, KeyError> {
-        let mut done = 0;
-        for row in self.catalog.aeks(account).await?.into_iter().filter(|row| row.class == KeyClass::Cmk) {
+        let mut had = Vec::new();
+        for row in self.customer_rows(account).await? {
             let old = self.admit(&row)?;
             if old.key_uri == uri && old.key_version == version {
                 continue;
             }
-            let aek = from.unwrap_key(&old).await?;
+            let aek = match self.from_standby(&old, to, version).await {
+                Ok(Some(aek)) => aek,
+                Ok(None) => from.unwrap_key(&old).await?,
+                Err(error) => {
+                    tracing::warn!(aek = %row.aek, code = error.code(), "a waiting key record did not open, the live one is used");
+                    from.unwrap_key(&old).await?
+                }
+            };
+            had.push((row, aek));
+        }
+        let done = had.len();
+        for (row, aek) in had {
             let generation = self.next_generation(account).await?;
-            let record = wrapped(&aek, RecordIds { generation, ..old.ids }, to).await?;
+            let ids = RecordIds { generation, ..self.admit(&row)?.ids };
+            let record = wrapped(&aek, ids, to).await?;
             fail::fail_point!("rotate.verify");
             self.catalog.aek_rewrap(&AekRow { generation, record: record.to_bytes(), ..row }).await?;
             fail::fail_point!("rotate.swap");
             self.kept_record(&record).await;
-            done += 1;
+        }
+        if done > 0 {
+            self.erased(account).await;
         }
         Ok(done)
     }
@@ -225,7 +241,7 @@ impl KeyRing {
     ) -> Result<Epoch, KeyError> {
         let mut generation = self.next_generation(account).await?;
         let (mut rows, mut records) = (Vec::new(), Vec::new());
-        for row in self.catalog.aeks(account).await?.into_iter().filter(|row| row.class == KeyClass::Cmk) {
+        for row in self.customer_rows(account).await? {
             let old = self.admit(&row)?;
             let aek = from.unwrap_key(&old).await?;
             let record = wrapped(&aek, RecordIds { generation, ..old.ids }, to).await?;
@@ -256,7 +272,40 @@ impl KeyRing {
         for record in records.iter().chain([&next]) {
             self.kept_record(record).await;
         }
+        self.erased(account).await;
         Ok(epoch)
+    }
+
+    /// Ends an epoch of a customer's key that nothing names any more: its record goes for good, beside the data first, so that a stop
+    /// in between is taken up again, and with it everything that was ever sealed under it.
+    ///
+    /// # Errors
+    /// [`KeyError::Catalog`] if it reigns or a block names it; [`KeyError::Objects`].
+    pub async fn end_epoch(&self, epoch: Epoch) -> Result<(), KeyError> {
+        let left = self.catalog.leftovers(epoch.aek).await?;
+        if left != strongroom_catalog::Leftovers::default() || self.reigns(epoch).await {
+            return Err(strongroom_catalog::CatalogError::Conflict { what: "the end of an epoch", why: "it is in use" }.into());
+        }
+        self.copies.erase(epoch.account, epoch.aek).await?;
+        fail::fail_point!("rekey.end");
+        self.catalog.aek_end(epoch).await?;
+        if let Some(guard) = self.guards.write().remove(&epoch) {
+            guard.kill();
+        }
+        self.erased(epoch.account).await;
+        tracing::info!(aek = %epoch.aek, account = %epoch.account, "key destroyed");
+        Ok(())
+    }
+
+    /// After records were replaced: nothing of the old ones is left, beside the data or in the catalog's files.
+    pub(super) async fn erased(&self, account: AccountId) {
+        fail::fail_point!("rotate.erase");
+        self.settle_standbys(account).await;
+        match self.catalog.scrub().await {
+            Ok(true) => {}
+            Ok(false) => tracing::warn!(%account, "replaced key records stay in the catalog's journal until nobody reads an old state"),
+            Err(error) => tracing::warn!(%account, code = error.code(), "replaced key records stay in the catalog's journal for now"),
+        }
     }
 
     /// Whether an epoch is what the catalog says reigns: for a commit of which only the answer was lost.
@@ -285,7 +334,7 @@ impl KeyRing {
 }
 
 /// Wraps an AEK and proves that the vault gives it back.
-async fn wrapped(aek: &Aek, ids: RecordIds, vault: &dyn KeyVault) -> Result<WrappedAek, KeyError> {
+pub(super) async fn wrapped(aek: &Aek, ids: RecordIds, vault: &dyn KeyVault) -> Result<WrappedAek, KeyError> {
     let record = vault.wrap_key(aek, &ids).await?;
     drop(vault.unwrap_key(&record).await?);
     Ok(record)

@@ -31,6 +31,6 @@ impl KeyRing {
     /// # Errors
     /// [`KeyError::Objects`]; what is left is found by the next try.
     pub async fn erase_copies(&self, account: AccountId) -> Result<(), KeyError> {
-        self.copies.erase(account).await
+        self.copies.erase_account(account).await
     }
 }

@@ -391,7 +391,122 @@ mod customers {
         assert_eq!(other.buffer_key(it.account).await.unwrap(), (epoch, key));
     }
 
+    #[tokio::test]
+    async fn a_waiting_record_opens_nothing_until_the_key_is_moved_to_its_version_and_then_saves_the_data() {
+        let it = Customer::new(25, true).await;
+        let uri = "https://vault.example/keys/kek";
+        let (one, two) = (it.vault.pinned(Some("v1")), it.vault.pinned(Some("v2")));
+        let first = it.ring.begin_customer_epoch(it.account, CLUSTER, &one, LEASE).await.unwrap();
+        it.vault.rotate();
+        assert_eq!(it.ring.stand_by(it.account, &one, &two, "v2").await.unwrap(), 1);
+        assert_eq!(it.ring.stand_by(it.account, &one, &two, "v2").await.unwrap(), 0, "once is enough");
+        // A younger AEK, and a generation above the record that waits.
+        let second = it.ring.begin_customer_epoch(it.account, CLUSTER, &one, LEASE).await.unwrap();
+        assert_eq!(it.ring.stand_by(it.account, &one, &two, "v2").await.unwrap(), 1);
+        assert_eq!(it.waiting().await.len(), 2, "copies beside the data");
+        it.vault.disable("v1", true);
+        // A poll and a start go by the live records alone.
+        assert!(it.ring.poll(it.account, &two, 0, LEASE).await.is_err());
+        let again = it.site.open().await;
+        assert!(again.poll(it.account, &one, 0, LEASE).await.is_err());
+        assert_eq!(again.rewrap(it.account, &one, &two, uri, "v2").await.unwrap(), 2);
+        let records = again.customer_records(it.account).await.unwrap();
+        assert!(records.iter().all(|record| record.key_version == "v2"), "{records:?}");
+        assert_eq!(again.poll(it.account, &two, 0, LEASE).await.unwrap().returned.len(), 2);
+        assert!(again.epoch_guard(first).await.is_ok() && again.epoch_guard(second).await.is_ok());
+        assert!(it.waiting().await.is_empty() && it.ring.standbys(it.account).await.unwrap().is_empty());
+        drop(it.site.open().await);
+    }
+
+    #[tokio::test]
+    async fn without_a_waiting_record_nothing_changes_until_the_old_version_is_back() {
+        let it = Customer::new(26, true).await;
+        let uri = "https://vault.example/keys/kek";
+        let (one, two) = (it.vault.pinned(Some("v1")), it.vault.pinned(Some("v2")));
+        for _ in 0..2 {
+            it.ring.begin_customer_epoch(it.account, CLUSTER, &one, LEASE).await.unwrap();
+        }
+        it.vault.rotate();
+        it.ring.stand_by(it.account, &one, &two, "v2").await.unwrap();
+        it.ring.begin_customer_epoch(it.account, CLUSTER, &one, LEASE).await.unwrap();
+        it.vault.disable("v1", true);
+        let before = it.ring.customer_records(it.account).await.unwrap();
+        let refused = it.ring.rewrap(it.account, &one, &two, uri, "v2").await.unwrap_err();
+        assert!(matches!(refused, KeyError::Vault(VaultError::Denied { code: "KeyDisabled" })), "{refused}");
+        assert_eq!(it.ring.customer_records(it.account).await.unwrap(), before, "all or nothing");
+        it.vault.disable("v1", false);
+        assert_eq!(it.ring.rewrap(it.account, &one, &two, uri, "v2").await.unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_waiting_record_of_another_place_or_that_does_not_open_is_not_believed() {
+        let it = Customer::new(27, true).await;
+        let uri = "https://vault.example/keys/kek";
+        let (one, two) = (it.vault.pinned(Some("v1")), it.vault.pinned(Some("v2")));
+        let epoch = it.ring.begin_customer_epoch(it.account, CLUSTER, &one, LEASE).await.unwrap();
+        it.ring.begin_customer_epoch(it.account, CLUSTER, &one, LEASE).await.unwrap();
+        it.vault.rotate();
+        it.ring.stand_by(it.account, &one, &two, "v2").await.unwrap();
+        // The other AEK's record in this one's place.
+        let mut rows = it.site.catalog.standbys(it.account).await.unwrap();
+        let other = rows.iter().find(|row| row.aek != epoch.aek).unwrap().record.clone();
+        let mut own = rows.remove(rows.iter().position(|row| row.aek == epoch.aek).unwrap());
+        own.record = other;
+        let live = it.ring.customer_records(it.account).await.unwrap();
+        let generation = live.iter().find(|record| record.ids.aek == epoch.aek).unwrap().ids.generation;
+        assert!(it.site.catalog.standby_put(&own, generation).await.unwrap());
+        it.vault.disable("v1", true);
+        assert!(it.ring.rewrap(it.account, &one, &two, uri, "v2").await.is_err(), "what waits is not this AEK");
+        it.vault.disable("v1", false);
+        assert_eq!(it.ring.rewrap(it.account, &one, &two, uri, "v2").await.unwrap(), 2, "the live record is");
+        assert_eq!(it.ring.poll(it.account, &two, 0, LEASE).await.unwrap().version, "v2");
+    }
+
+    #[tokio::test]
+    async fn another_vault_erases_what_waited() {
+        let it = Customer::new(28, true).await;
+        let (one, two) = (it.vault.pinned(Some("v1")), it.vault.pinned(Some("v2")));
+        it.ring.begin_customer_epoch(it.account, CLUSTER, &one, LEASE).await.unwrap();
+        it.vault.rotate();
+        it.ring.stand_by(it.account, &one, &two, "v2").await.unwrap();
+        let other = MemoryVault::new(it.site.world.clone(), KekRef::new("https://other.example/", "kek", None).unwrap());
+        it.ring.supersede(it.account, CLUSTER, &one, &other, LEASE).await.unwrap();
+        assert!(it.waiting().await.is_empty() && it.ring.standbys(it.account).await.unwrap().is_empty());
+        // A copy that a stop left behind goes at the next start.
+        let stray = object_store::path::Path::from(format!("keys/{}/standby/stray.v2", it.account));
+        it.site.objects.put(&stray, b"old".to_vec().into()).await.unwrap();
+        drop(it.site.open().await);
+        assert!(it.waiting().await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_epoch_that_nothing_names_ends_for_good_and_one_in_use_does_not() {
+        let it = Customer::new(29, true).await;
+        let old = it.ring.begin_customer_epoch(it.account, CLUSTER, &it.vault, LEASE).await.unwrap();
+        let guard = it.ring.epoch_guard(old).await.unwrap();
+        assert_eq!(it.ring.end_epoch(old).await.unwrap_err().kind(), ErrorKind::Conflict, "it reigns");
+        let new = it.ring.begin_customer_epoch(it.account, CLUSTER, &it.vault, LEASE).await.unwrap();
+        // A stop after the copy went: the next start makes it again, and the end is asked for again.
+        it.site.objects.delete(&copy_path(old.account, old.aek)).await.unwrap();
+        drop(it.site.open().await);
+        assert!(!it.copy(old).await.is_empty());
+        it.ring.end_epoch(old).await.unwrap();
+        assert!(it.site.objects.get(&copy_path(old.account, old.aek)).await.is_err());
+        assert!(it.site.catalog.aek(old.aek).await.unwrap().is_none());
+        assert!(guard.check(it.site.world.clock.boot()).is_err() && it.ring.epoch_guard(old).await.is_err());
+        assert!(it.ring.epoch_guard(new).await.is_ok());
+        let again = it.site.open().await;
+        assert_eq!(again.poll(it.account, &it.vault, 0, LEASE).await.unwrap().returned.len(), 1);
+        again.end_epoch(old).await.unwrap();
+    }
+
     impl Customer {
+        async fn waiting(&self) -> Vec<object_store::path::Path> {
+            let dir = object_store::path::Path::from(format!("keys/{}/standby", self.account));
+            let listed = self.site.objects.list_with_delimiter(Some(&dir)).await.unwrap();
+            listed.objects.into_iter().map(|meta| meta.location).collect()
+        }
+
         async fn copy(&self, epoch: Epoch) -> Vec<u8> {
             self.site.copy(epoch).await
         }

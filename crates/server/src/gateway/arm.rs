@@ -5,6 +5,7 @@
 //! Rules are not here: they are `strongroom_control::Clusters`.
 
 mod clusters;
+mod identities;
 mod links;
 mod page;
 mod vaults;
@@ -35,6 +36,7 @@ pub(super) use clusters::cluster_json;
 
 const INSIGHTS: &str = "Microsoft.OperationalInsights";
 const KEY_VAULT: &str = "Microsoft.KeyVault";
+const MANAGED_IDENTITY: &str = "Microsoft.ManagedIdentity";
 const ASYNC_OPERATION: HeaderName = HeaderName::from_static("azure-asyncoperation");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
 const CORRELATION_ID: HeaderName = HeaderName::from_static("x-ms-correlation-request-id");
@@ -50,6 +52,7 @@ pub(super) fn routes() -> Router<App> {
     let all = |rest: &str| format!("/subscriptions/{{subscription}}/providers/{rest}");
     let insights = |rest: &str| format!("{INSIGHTS}/{rest}");
     let vaults = |rest: &str| format!("{KEY_VAULT}/vaults{rest}");
+    let identities = |rest: &str| format!("{MANAGED_IDENTITY}/userAssignedIdentities{rest}");
     Router::new()
         .route(&all(&insights("clusters")), get(clusters::list))
         .route(&group(&insights("clusters")), get(clusters::list))
@@ -66,6 +69,9 @@ pub(super) fn routes() -> Router<App> {
         .route(&all(&vaults("")), get(vaults::list))
         .route(&group(&vaults("")), get(vaults::list))
         .route(&group(&vaults("/{name}")), get(vaults::show).put(vaults::put).delete(vaults::delete))
+        .route(&all(&identities("")), get(identities::list))
+        .route(&group(&identities("")), get(identities::list))
+        .route(&group(&identities("/{name}")), get(identities::show).put(identities::put).delete(identities::delete))
         .layer(middleware::from_fn(request_ids))
 }
 
@@ -76,12 +82,14 @@ const WORDS: &[&str] = &[
     "providers",
     INSIGHTS,
     KEY_VAULT,
+    MANAGED_IDENTITY,
     "clusters",
     "workspaces",
     "linkedServices",
     "locations",
     "operationStatuses",
     "vaults",
+    "userAssignedIdentities",
 ];
 
 /// Gives a path the spelling of the routes: one leading slash, fixed words in their own case. Names stay as they came.
@@ -236,6 +244,9 @@ async fn operation(
         "status": row.status.as_str(),
         "startTime": time(row.start_ms),
     });
+    if let Some(percent) = app.site.clusters.progress(&row).await.map_err(|error| control_error(&error))? {
+        body["percentComplete"] = percent.into();
+    }
     if let Some(end_ms) = row.end_ms {
         body["endTime"] = time(end_ms).into();
     }

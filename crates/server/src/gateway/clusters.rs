@@ -74,8 +74,76 @@ async fn standing(app: &App, row: ClusterRow) -> Result<Json<Value>, ApiError> {
             })
         })
         .collect();
+    body["rekey"] = json!(report.rekey);
     body["advice"] = report.advice.into();
     Ok(Json(body))
+}
+
+/// The pace of a rewriting, and whether it is to pause.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+struct PaceBody {
+    rate_mb_s: Option<u32>,
+    paused: Option<bool>,
+}
+
+fn pace(body: &Bytes) -> Result<PaceBody, ApiError> {
+    if body.is_empty() {
+        return Ok(PaceBody::default());
+    }
+    serde_json::from_slice(body).map_err(|error| ApiError::new(ErrorKind::Invalid, "InvalidRequestContent", error))
+}
+
+fn never(what: &str) -> ApiError {
+    ApiError::new(ErrorKind::NotFound, "NotFound", format!("there was no {what} in the last 7 days"))
+}
+
+/// Begins a re-key.
+pub(crate) async fn rekey(State(app): State<App>, who: Who, Path(cluster): Path<String>, body: Bytes) -> Result<Json<Value>, ApiError> {
+    who.allow(&app, action::CLUSTERS_WRITE)?;
+    let body = pace(&body)?;
+    if body.paused.is_some() {
+        return Err(ApiError::new(ErrorKind::Invalid, "InvalidParameter", "a re-key cannot be paused: give it a rate").target("paused"));
+    }
+    let row = app.site.clusters.named(&cluster).await.map_err(|error| control_error(&error))?;
+    let view = app.site.clusters.rekey(row, body.rate_mb_s).await.map_err(|error| control_error(&error))?;
+    Ok(Json(json!(view)))
+}
+
+/// How the last re-key stands.
+pub(crate) async fn rekey_status(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Result<Json<Value>, ApiError> {
+    who.allow(&app, action::CLUSTERS_READ)?;
+    let row = app.site.clusters.named(&cluster).await.map_err(|error| control_error(&error))?;
+    let view = app.site.clusters.rekey_of(&row).await.map_err(|error| control_error(&error))?;
+    Ok(Json(json!(view.ok_or_else(|| never("re-key of this cluster"))?)))
+}
+
+/// Begins, paces, pauses or goes on with the re-encryption of a workspace's old blocks.
+pub(crate) async fn reencrypt(State(app): State<App>, who: Who, Path(name): Path<String>, body: Bytes) -> Result<Json<Value>, ApiError> {
+    let row = app.site.workspaces.resolve(&who.0, &name, action::LINKS_WRITE).await.map_err(|error| control_error(&error))?;
+    let body = pace(&body)?;
+    let view = app.site.clusters.reencrypt(row, body.rate_mb_s, body.paused).await.map_err(|error| control_error(&error))?;
+    Ok(Json(json!(view)))
+}
+
+/// How the last re-encryption stands.
+pub(crate) async fn reencrypt_status(State(app): State<App>, who: Who, Path(name): Path<String>) -> Result<Json<Value>, ApiError> {
+    let row = app.site.workspaces.resolve(&who.0, &name, action::WORKSPACES_READ).await.map_err(|error| control_error(&error))?;
+    let view = app.site.clusters.reencrypt_of(&row).await.map_err(|error| control_error(&error))?;
+    Ok(Json(json!(view.ok_or_else(|| never("re-encryption of this workspace"))?)))
+}
+
+/// Ends `identity: None`: an operator's action, for the customer cannot.
+pub(crate) async fn restore_identity(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Result<Json<Value>, ApiError> {
+    who.allow(&app, action::IDENTITY_RESTORE)?;
+    let row = app.site.clusters.named(&cluster).await.map_err(|error| control_error(&error))?;
+    let restored = app.site.clusters.restore_identity(row.clone()).await.map_err(|error| control_error(&error))?;
+    if restored {
+        tracing::warn!(cluster = %row.id, by = %who.0.principal, "an operator gave a cluster its identity back");
+    }
+    let row = app.site.clusters.named(&cluster).await.map_err(|error| control_error(&error))?;
+    let view = app.site.clusters.view(row).await.map_err(|error| control_error(&error))?;
+    Ok(Json(json!({"restored": restored, "cluster": arm::cluster_json(&view)})))
 }
 
 /// What is to be looked at; an absent key is the cluster's own.

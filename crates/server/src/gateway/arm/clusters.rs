@@ -7,6 +7,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use strongroom_catalog::IdentityType;
 use strongroom_control::{Accepted, ClusterAsk, ClusterView, ControlError, KeyProperties, Place, Refusal, action};
 use strongroom_model::ErrorKind;
 
@@ -91,12 +92,15 @@ pub(super) async fn delete(
 
 const DELETED: &str = "Linked workspaces are unlinked and go on under the provider's key. Data under the customer's key stays sealed; it is readable while the key works and the cluster's name is reserved (14 days).";
 
+const REVOKED: &str = "The cluster shows no identity: access to its data is revoked, and only the operator of this service can restore it. To revoke access so that you can give it back yourself, disable the key in the vault instead.";
+
 async fn answer(app: &App, headers: &HeaderMap, taken: Result<Accepted, ControlError>, notice: Option<&str>) -> Result<Response, ApiError> {
     let taken = taken.map_err(|error| control_error(&error))?;
     let subscription = taken.cluster.subscription.clone();
     let view = app.site.clusters.view(taken.cluster).await.map_err(|error| control_error(&error))?;
     let mut body = cluster_json(&view);
-    if let Some(notice) = notice {
+    let none = view.row.identity_type == IdentityType::None;
+    if let Some(notice) = notice.or(none.then_some(REVOKED)) {
         body["properties"]["notice"] = notice.into();
     }
     Ok(accepted(app, headers, &subscription, body, taken.operation.as_ref()))
@@ -130,10 +134,21 @@ pub(crate) fn cluster_json(view: &ClusterView) -> Value {
         "associatedWorkspaces": linked,
         "keyState": view.key.state,
     });
-    if let Some(own) = &row.identity {
-        identity["principalId"] = own.principal.as_str().into();
-        identity["tenantId"] = own.tenant.as_str().into();
-        properties["identityPublicKey"] = own.public_key_pem.as_str().into();
+    match (&row.identity, row.identity_type) {
+        (Some(own), IdentityType::SystemAssigned) => {
+            identity["principalId"] = own.principal.as_str().into();
+            identity["tenantId"] = own.tenant.as_str().into();
+            properties["identityPublicKey"] = own.public_key_pem.as_str().into();
+        }
+        (Some(shown), IdentityType::UserAssigned) => {
+            let path = view.user_identity.as_ref().map(Place::identity_path).unwrap_or_default();
+            identity["userAssignedIdentities"] = json!({path: {"principalId": shown.principal, "clientId": shown.principal}});
+            properties["identityPublicKey"] = shown.public_key_pem.as_str().into();
+            if let Some(own) = &view.own_identity {
+                properties["ownIdentity"] = json!({"principalId": own.principal, "tenantId": own.tenant, "publicKey": own.public_key_pem});
+            }
+        }
+        _ => {}
     }
     if let Some(key) = &row.key {
         let mut told = json!({"keyVaultUri": key.vault_uri, "keyName": key.name, "keyVersion": key.version.as_deref().unwrap_or_default()});
@@ -159,12 +174,26 @@ fn read(body: &Bytes) -> Result<ClusterAsk, ApiError> {
     let body = object(body)?;
     let sku = member(&body, "sku")?;
     let properties = member(&body, "properties")?;
-    let identity = member(&body, "identity")?.and_then(|identity| identity.get("type")).and_then(Value::as_str).unwrap_or_default();
+    let identity = member(&body, "identity")?;
+    let kind = identity.and_then(|identity| identity.get("type")).and_then(Value::as_str).unwrap_or_default();
     let ask = ClusterAsk {
         region: text(&body, "location")?.map(str::to_owned),
-        identity: match identity {
+        identity: match kind {
             "" => None,
+            both if both.contains(',') => return Err(refused(Refusal::SingleIdentity)),
             known => Some(known.parse().map_err(|()| bad("identity.type", "None, SystemAssigned or UserAssigned"))?),
+        },
+        user_identities: match identity.and_then(|identity| identity.get("userAssignedIdentities")) {
+            None => None,
+            Some(Value::Null) => Some(Vec::new()),
+            Some(Value::Object(map)) => {
+                // Null takes one away, in a client that changes the list; of one identity there is nothing to take away so.
+                if map.values().any(Value::is_null) {
+                    return Err(refused(Refusal::SingleIdentity));
+                }
+                Some(map.keys().cloned().collect())
+            }
+            Some(_) => return Err(refused(Refusal::Body)),
         },
         sku_name: sku.map(|sku| text(sku, "name")).transpose()?.flatten().map(str::to_owned),
         sku_capacity: match sku.and_then(|sku| sku.get("capacity")) {
@@ -241,7 +270,7 @@ fn bad(target: &str, allowed: &str) -> ApiError {
 
 #[cfg(test)]
 mod tests {
-    use strongroom_catalog::{Billing, IdentityType};
+    use strongroom_catalog::Billing;
 
     use super::*;
 
@@ -268,6 +297,24 @@ mod tests {
         {
             assert_eq!(asked(nothing), Ok(ClusterAsk::default()), "{nothing}");
         }
+    }
+
+    #[test]
+    fn an_identity_that_is_not_named_is_told_from_one_that_is_said_to_be_none() {
+        let users = |identity: &str| asked(&format!(r#"{{"identity":{identity}}}"#)).map(|ask| (ask.identity, ask.user_identities));
+        let id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/u";
+        let user = Some(IdentityType::UserAssigned);
+        assert_eq!(users(r#"{"type":"UserAssigned"}"#), Ok((user, None)));
+        for none in ["null", "{}"] {
+            let body = format!(r#"{{"type":"UserAssigned","userAssignedIdentities":{none}}}"#);
+            assert_eq!(users(&body), Ok((user, Some(Vec::new()))), "{none}");
+        }
+        let one = format!(r#"{{"type":"userassigned","userAssignedIdentities":{{"{id}":{{"principalId":"p","clientId":"c"}}}}}}"#);
+        assert_eq!(users(&one), Ok((user, Some(vec![id.to_owned()]))));
+        for bad in [r#"{"type":"SystemAssigned, UserAssigned"}"#, r#"{"userAssignedIdentities":{"x":null}}"#] {
+            assert_eq!(users(bad), Err("SingleIdentityRequired"), "{bad}");
+        }
+        assert_eq!(users(r#"{"userAssignedIdentities":["x"]}"#), Err("InvalidRequestBody"));
     }
 
     #[test]

@@ -397,3 +397,49 @@ async fn lists_of_clusters_come_in_pages_to_those_who_may_see_them() {
         assert_eq!(refused.status, StatusCode::FORBIDDEN, "{}", refused.body);
     }
 }
+
+#[tokio::test]
+async fn identities_are_made_shown_by_clusters_and_given_back_by_an_operator_alone() {
+    let door = Door::open().await;
+    let kind = "Microsoft.ManagedIdentity/userAssignedIdentities";
+    let made = door.call(Method::PUT, &format!("{kind}/reader"), &json!({"location": "local", "tags": {"a": "b"}})).await;
+    assert_eq!((made.status, &made.body["type"], &made.body["tags"]["a"]), (StatusCode::CREATED, &json!(kind), &json!("b")));
+    let path = made.body["id"].as_str().unwrap().to_owned();
+    assert!(made.body["properties"]["publicKey"].as_str().unwrap().starts_with("-----BEGIN PUBLIC KEY-----"), "{}", made.body);
+    assert_eq!(door.call(Method::GET, "microsoft.managedidentity/USERASSIGNEDIDENTITIES/READER", &Value::Null).await.body, made.body);
+    assert_eq!(door.call(Method::GET, kind, &Value::Null).await.body["value"], json!([made.body]));
+    assert_eq!(door.call(Method::PUT, &format!("{kind}/other"), &Value::Null).await.error().1, "InvalidRequestBody");
+
+    let body = json!({"identity": {"type": "UserAssigned", "userAssignedIdentities": {path.clone(): {}}}});
+    let begun = door.insights(Method::PUT, "clusters/contoso", &body).await;
+    door.done(&begun).await;
+    let cluster = door.insights(Method::GET, "clusters/contoso", &Value::Null).await.body;
+    let shown = json!({"principalId": made.body["properties"]["principalId"], "clientId": made.body["properties"]["clientId"]});
+    assert_eq!(cluster["identity"], json!({"type": "UserAssigned", "userAssignedIdentities": {path.clone(): shown}}), "{cluster}");
+    assert!(cluster["properties"]["ownIdentity"]["principalId"].is_string(), "to be granted before it is shown: {cluster}");
+    // As az sends it back whole: nothing changes.
+    assert!(door.insights(Method::PUT, "clusters/contoso", &cluster).await.headers.get("azure-asyncoperation").is_none());
+    assert_eq!(door.call(Method::DELETE, &format!("{kind}/reader"), &Value::Null).await.error().1, "IdentityInUse");
+
+    let none = door.insights(Method::PATCH, "clusters/contoso", &json!({"identity": {"userAssignedIdentities": null}})).await;
+    assert_eq!((none.status, &none.body["identity"]), (StatusCode::OK, &json!({"type": "None"})), "{}", none.body);
+    assert!(none.body["properties"]["notice"].as_str().unwrap().contains("disable the key"), "{}", none.body);
+    let back = door.insights(Method::PATCH, "clusters/contoso", &json!({"identity": {"type": "SystemAssigned"}})).await;
+    assert_eq!((back.error().0, back.error().1), (StatusCode::FORBIDDEN, "IdentityNoneIsFinal"));
+    for (role, status) in [("Contributor", StatusCode::FORBIDDEN), ("Reader", StatusCode::FORBIDDEN), ("Operator", StatusCode::OK)] {
+        let bearer = format!("Bearer {}", door.token(role).await);
+        let asked = door.send(Method::POST, "/v1/clusters/contoso/restore-identity", &[("authorization", &bearer)], "").await;
+        assert_eq!(asked.status, status, "{role}: {}", asked.body);
+    }
+    let cluster = door.insights(Method::GET, "clusters/contoso", &Value::Null).await.body;
+    assert_eq!(cluster["identity"]["type"], "UserAssigned");
+    let admin = format!("Bearer {ADMIN}");
+    for (method, path, status) in [
+        (Method::GET, "/v1/clusters/contoso/rekey", StatusCode::NOT_FOUND),
+        (Method::POST, "/v1/clusters/contoso/rekey", StatusCode::CONFLICT),
+        (Method::POST, "/v1/workspaces/default/reencrypt", StatusCode::NOT_FOUND),
+    ] {
+        let answer = door.send(method, path, &[("authorization", &admin)], "").await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.body);
+    }
+}

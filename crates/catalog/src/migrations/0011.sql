@@ -1,0 +1,2 @@
+-- What an AEK still holds, without a scan: blocks in whatever state.
+CREATE INDEX blocks_aek ON blocks (aek);

@@ -1,0 +1,69 @@
+//! Where resources lie: subscription, resource group, name; and their paths in Azure's form.
+
+use strongroom_catalog::{ClusterRow, WorkspaceRow};
+
+const PROVIDER: &str = "Microsoft.OperationalInsights";
+
+/// Where a resource lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The subscription.
+    pub subscription: String,
+    /// The resource group.
+    pub resource_group: String,
+    /// The name in it.
+    pub name: String,
+}
+
+impl Place {
+    /// The path of a cluster there.
+    #[must_use]
+    pub fn cluster_path(&self) -> String {
+        self.path("clusters")
+    }
+
+    /// The path of a workspace there.
+    #[must_use]
+    pub fn workspace_path(&self) -> String {
+        self.path("workspaces")
+    }
+
+    fn path(&self, kind: &str) -> String {
+        let Self { subscription, resource_group, name } = self;
+        format!("/subscriptions/{subscription}/resourceGroups/{resource_group}/providers/Microsoft.OperationalInsights/{kind}/{name}")
+    }
+
+    /// Where a cluster lies.
+    #[must_use]
+    pub fn of_cluster(row: &ClusterRow) -> Self {
+        Self { subscription: row.subscription.clone(), resource_group: row.resource_group.clone(), name: row.name.clone() }
+    }
+
+    /// Where a workspace lies.
+    #[must_use]
+    pub fn of_workspace(row: &WorkspaceRow) -> Self {
+        Self { subscription: row.subscription.clone(), resource_group: row.resource_group.clone(), name: row.name.to_string() }
+    }
+
+    /// Reads the path of a cluster; case of the fixed parts does not count.
+    #[must_use]
+    pub fn read_cluster_path(path: &str) -> Option<Self> {
+        Self::read(path, PROVIDER, "clusters")
+    }
+
+    /// Reads the path of a resource of that kind of that provider.
+    pub(crate) fn read(path: &str, of: &str, wanted: &str) -> Option<Self> {
+        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+        let &[s, subscription, g, resource_group, p, provider, kind, name] = parts.as_slice() else {
+            return None;
+        };
+        let fixed = [(s, "subscriptions"), (g, "resourceGroups"), (p, "providers"), (provider, of), (kind, wanted)];
+        let known = fixed.iter().all(|(found, wanted)| found.eq_ignore_ascii_case(wanted));
+        let whole = [subscription, resource_group, name].iter().all(|part| !part.is_empty());
+        (known && whole).then(|| Self {
+            subscription: subscription.to_owned(),
+            resource_group: resource_group.to_owned(),
+            name: name.to_owned(),
+        })
+    }
+}

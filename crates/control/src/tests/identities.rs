@@ -1,0 +1,163 @@
+use strongroom_catalog::{ClusterRow, ClusterState, IdentityType, VaultRefRow};
+use strongroom_model::ErrorKind;
+
+use super::desk::{Works, key, place, refused, with_key};
+use super::*;
+use crate::{ClusterAsk, Place, Refusal, UserIdentities, UserIdentityAsk};
+
+fn show(kind: Option<IdentityType>, users: Option<&[&str]>) -> ClusterAsk {
+    let user_identities = users.map(|users| users.iter().map(|&path| path.to_owned()).collect());
+    ClusterAsk { identity: kind, user_identities, ..ClusterAsk::default() }
+}
+
+/// A user-assigned identity and its path.
+async fn user(works: &Works, name: &str) -> (String, String) {
+    let identities = UserIdentities::new(works.site.world.clone(), works.site.catalog.clone(), Arc::clone(&works.desk) as _);
+    let ask = UserIdentityAsk { region: "here".to_owned(), ..UserIdentityAsk::default() };
+    let row = identities.put(&place(name), ask.clone()).await.unwrap();
+    assert_eq!(identities.put(&place(&name.to_uppercase()), ask).await.unwrap(), row, "made once");
+    (Place::of_identity(&row).identity_path(), row.identity.principal)
+}
+
+fn shown(row: &ClusterRow) -> (IdentityType, &str) {
+    (row.identity_type, row.identity.as_ref().unwrap().principal.as_str())
+}
+
+#[tokio::test]
+async fn a_cluster_shows_another_identity_once_that_works_and_else_the_one_it_had() {
+    let works = Works::new().await;
+    let own = works.cluster("contoso").await;
+    works.patched("contoso", with_key("kek", None)).await.unwrap();
+    let (path, principal) = user(&works, "reader").await;
+    let ask = show(Some(IdentityType::UserAssigned), Some(&[&path]));
+    // Not granted: told at once, nothing changed.
+    let why = || Refusal::KeyNotValid { problem: "PermissionMissing(unwrapKey)".to_owned(), why: "not granted".to_owned() };
+    *works.desk.probe_fails.lock() = Some(why().into());
+    assert_eq!(works.clusters.patch(&place("contoso"), ask.clone()).await.unwrap_err().code(), "KeyValidationFailed");
+    let row = works.clusters.get(&place("contoso")).await.unwrap();
+    assert_eq!((row.state, shown(&row)), (ClusterState::Succeeded, shown(&own)));
+    // Taken away between the look and the change.
+    *works.desk.change_fails.lock() = Some(why().into());
+    let accepted = works.clusters.patch(&place("contoso"), ask.clone()).await.unwrap();
+    assert_eq!(works.end(&accepted).await, Err("KeyValidationFailed".to_owned()));
+    assert_eq!(shown(&works.clusters.get(&place("contoso")).await.unwrap()), shown(&own));
+
+    let row = works.patched("contoso", ask.clone()).await.unwrap();
+    assert_eq!(shown(&row), (IdentityType::UserAssigned, principal.as_str()));
+    let view = works.clusters.view(row.clone()).await.unwrap();
+    assert_eq!(view.user_identity.unwrap().identity_path(), path);
+    assert_eq!(view.own_identity.unwrap().principal, own.identity.as_ref().unwrap().principal);
+    // The same again, in whatever case and with another slash; and what az sends back whole.
+    let upper = format!("{}/", path.to_uppercase());
+    for same in [show(None, Some(&[&upper])), show(Some(IdentityType::UserAssigned), None), ClusterAsk::default(), ask] {
+        assert!(works.clusters.patch(&place("contoso"), same).await.unwrap().operation.is_none());
+    }
+    let row = works.patched("contoso", show(Some(IdentityType::SystemAssigned), None)).await.unwrap();
+    assert_eq!((shown(&row), row.user_identity), (shown(&own), None), "its own, the very same");
+}
+
+#[tokio::test]
+async fn a_cluster_has_one_identity_and_changes_it_by_itself() {
+    let works = Works::new().await;
+    works.cluster("contoso").await;
+    let (path, _) = user(&works, "reader").await;
+    let (other, _) = user(&works, "other").await;
+    let (own, users) = (Some(IdentityType::SystemAssigned), Some(IdentityType::UserAssigned));
+    for bad in [
+        show(users, Some(&[&path, &other])),
+        show(users, None),
+        show(users, Some(&[])),
+        show(own, Some(&[&path])),
+        show(None, Some(&[&path])),
+    ] {
+        assert_eq!(refused(works.clusters.patch(&place("contoso"), bad.clone()).await).0, "SingleIdentityRequired", "{bad:?}");
+    }
+    let absent =
+        show(users, Some(&["/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/nobody"]));
+    assert_eq!(refused(works.clusters.patch(&place("contoso"), absent).await).0, "IdentityNotFound");
+    let both = ClusterAsk { key: Some(key("kek", None)), ..show(users, Some(&[&path])) };
+    assert_eq!(refused(works.clusters.patch(&place("contoso"), both).await).0, "IdentityAndKeyInOneUpdate");
+
+    // Made with a user-assigned one: its own is there all the same, to be granted before it is shown.
+    works.clusters.put(&place("second"), show(users, Some(&[&path]))).await.unwrap();
+    works.clusters.idle().await;
+    let row = works.clusters.get(&place("second")).await.unwrap();
+    assert_eq!(row.identity_type, IdentityType::UserAssigned);
+    assert!(works.clusters.view(row).await.unwrap().own_identity.is_some());
+    let identities = UserIdentities::new(works.site.world.clone(), works.site.catalog.clone(), Arc::clone(&works.desk) as _);
+    assert_eq!(identities.delete(&place("reader")).await.unwrap_err().code(), "IdentityInUse");
+    assert!(identities.delete(&place("other")).await.unwrap() && !identities.delete(&place("other")).await.unwrap());
+}
+
+#[tokio::test]
+async fn none_acts_at_once_is_final_for_the_customer_and_ended_by_the_operator() {
+    let works = Works::new().await;
+    let own = works.cluster("contoso").await;
+    works.patched("contoso", with_key("kek", None)).await.unwrap();
+    let (path, principal) = user(&works, "reader").await;
+    let none = show(Some(IdentityType::None), None);
+    let accepted = works.clusters.patch(&place("contoso"), ClusterAsk { sku_capacity: Some(300), ..none.clone() }).await.unwrap();
+    assert_eq!(accepted.cluster.identity_type, IdentityType::None);
+    assert!(works.desk.calls.lock().contains(&"remove".to_owned()), "before it answers");
+    works.clusters.idle().await;
+    assert_eq!(works.clusters.get(&place("contoso")).await.unwrap().sku_capacity, 300, "what was sent along is done, too");
+    // Every way back, a new key too, is the operator's.
+    let way_back =
+        [show(Some(IdentityType::SystemAssigned), None), show(Some(IdentityType::UserAssigned), Some(&[&path])), with_key("other", None)];
+    for ask in way_back {
+        let error = works.clusters.patch(&place("contoso"), ask).await.unwrap_err();
+        assert_eq!((error.code(), error.kind()), ("IdentityNoneIsFinal", ErrorKind::Forbidden));
+        assert!(error.to_string().contains("operator"), "{error}");
+    }
+    assert!(works.clusters.patch(&place("contoso"), none).await.unwrap().operation.is_none());
+    works.patched("contoso", ClusterAsk { sku_capacity: Some(400), ..ClusterAsk::default() }).await.unwrap();
+    let row = works.clusters.get(&place("contoso")).await.unwrap();
+    assert_eq!(row.identity_type, IdentityType::None, "another change does not end it");
+    assert!(works.clusters.restore_identity(row).await.unwrap());
+    let row = works.clusters.get(&place("contoso")).await.unwrap();
+    assert_eq!(shown(&row), shown(&own));
+    assert!(!works.clusters.restore_identity(row).await.unwrap());
+
+    // The other form: the map of a user-assigned cluster said to be empty.
+    let row = works.patched("contoso", show(Some(IdentityType::UserAssigned), Some(&[&path]))).await.unwrap();
+    assert_eq!(shown(&row), (IdentityType::UserAssigned, principal.as_str()));
+    let accepted = works.clusters.patch(&place("contoso"), show(Some(IdentityType::UserAssigned), Some(&[]))).await.unwrap();
+    assert_eq!(accepted.cluster.identity_type, IdentityType::None);
+    works.clusters.restore_identity(accepted.cluster).await.unwrap();
+    assert_eq!(shown(&works.clusters.get(&place("contoso")).await.unwrap()), (IdentityType::UserAssigned, principal.as_str()));
+}
+
+#[tokio::test]
+async fn vault_cluster_and_workspace_lie_in_one_region_and_one_tenant() {
+    let works = Works::new().await;
+    let tenant = "0192f0c4-0000-7000-8000-0000000000aa";
+    let cluster = works.cluster("contoso").await;
+    let place_of = async |vault: VaultRefRow| works.site.catalog.vault_ref_put(&vault).await.unwrap();
+    let known = works.site.catalog.vault_ref_by_uri(super::desk::VAULT).await.unwrap().unwrap();
+    place_of(VaultRefRow { region: "elsewhere".to_owned(), ..known.clone() }).await;
+    let (code, text) = refused(works.clusters.patch(&place("contoso"), with_key("kek", None)).await);
+    assert_eq!(code, "RegionMismatch");
+    assert!(text.contains("elsewhere") && text.contains("cluster contoso in here"), "{text}");
+    // A private link and a user-assigned identity do not go together, whichever comes first.
+    place_of(VaultRefRow { private_link: true, ..known.clone() }).await;
+    let (path, _) = user(&works, "reader").await;
+    let users = show(Some(IdentityType::UserAssigned), Some(&[&path]));
+    works.patched("contoso", users.clone()).await.unwrap();
+    assert_eq!(refused(works.clusters.patch(&place("contoso"), with_key("kek", None)).await).0, "PrivateLinkNeedsSystemAssigned");
+    works.patched("contoso", show(Some(IdentityType::SystemAssigned), None)).await.unwrap();
+    works.patched("contoso", with_key("kek", None)).await.unwrap();
+    assert_eq!(refused(works.clusters.patch(&place("contoso"), users).await).0, "PrivateLinkNeedsSystemAssigned");
+
+    works.site.workspaces.ensure_defaults().await.unwrap();
+    let mut workspace = works.site.catalog.workspaces().await.unwrap().remove(0);
+    workspace.region = "elsewhere".to_owned();
+    let (code, text) = refused(works.clusters.link(workspace.clone(), &Place::of_cluster(&cluster).cluster_path()).await);
+    assert_eq!(code, "RegionMismatch");
+    assert!(text.starts_with("Workspace default is in region elsewhere"), "{text}");
+
+    let ours = works.of_tenant(tenant);
+    assert_eq!(refused(ours.patch(&place("contoso"), with_key("other", None)).await).0, "TenantMismatch");
+    place_of(VaultRefRow { tenant: tenant.to_uppercase(), ..known }).await;
+    ours.patch(&place("contoso"), with_key("other", None)).await.unwrap();
+    ours.idle().await;
+}
