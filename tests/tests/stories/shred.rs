@@ -1,5 +1,7 @@
 //! The end of data on the real binary.
 
+use std::path::PathBuf;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 use strongroom_tests::lock::files;
@@ -7,8 +9,15 @@ use strongroom_tests::{Site, Start};
 
 use super::lock::{rows, until};
 
-fn objects(site: &Site) -> usize {
-    files(&site.data_dir().join("objects")).iter().filter(|(path, _)| !path.to_string_lossy().contains("/keys/")).count()
+/// The stored objects of a workspace: its id is in their path.
+fn objects(site: &Site, workspace: &str) -> Vec<PathBuf> {
+    let all = files(&site.data_dir().join("objects")).into_iter().map(|(path, _)| path);
+    all.filter(|path| path.to_string_lossy().contains(workspace)).collect()
+}
+
+fn id_of(site: &Site, workspace: &str) -> String {
+    let row: Value = site.request(Method::GET, &format!("/v1/workspaces/{workspace}")).send().unwrap().json().unwrap();
+    row["id"].as_str().unwrap().to_owned()
 }
 
 fn post(site: &Site, path: &str, body: &Value) -> (u16, Value) {
@@ -41,11 +50,12 @@ fn a_workspace_comes_back_until_it_is_shredded_and_then_copies_of_its_objects_ar
     assert_eq!(site.ask("shop", "App | count").1["tables"][0]["rows"], json!([[110]]));
 
     let copies: Vec<_> = files(&site.data_dir());
-    let before = objects(&site);
+    let shop = id_of(&site, "shop");
+    assert!(!objects(&site, &shop).is_empty());
     let gone: Value = delete(&site, "?force=true").json().unwrap();
     assert_eq!(gone["shredded"], true, "{gone}");
     assert_eq!(post(&site, "/v1/workspaces/shop/recover", &Value::Null).0, 404);
-    until("the sweep takes its objects", || objects(&site) < before);
+    until("the sweep takes its objects", || objects(&site, &shop).is_empty());
     assert_eq!(site.ask("bank", "App | count").1["tables"][0]["rows"], json!([[110]]), "the other one has lost nothing");
 
     // Everything that lay beside the catalog is put back as it was, and the server started on it.
@@ -109,6 +119,8 @@ fn dies_shredding_rows_at(point: &str) {
     assert_eq!(site.send("default", "App", rows(0, 100)).0, 200);
     site.flush_of("default");
     assert_eq!(site.send("default", "App", rows(100, 10)).0, 200);
+    let old = objects(&site, &id_of(&site, "default"));
+    assert!(!old.is_empty());
     site.terminate();
     site.options().environment.push(("STRONGROOM_CRASH_AT".to_owned(), point.to_owned()));
     site.restart();
@@ -118,7 +130,7 @@ fn dies_shredding_rows_at(point: &str) {
     site.options().environment.retain(|(name, _)| name != "STRONGROOM_CRASH_AT");
     site.restart();
     until("the start takes it up", || site.ask("default", "App | count").1["tables"][0]["rows"] == json!([[0]]));
-    until("its objects go", || objects(&site) == 0);
+    until("its objects go", || old.iter().all(|path| !path.exists()));
     assert_eq!(site.send("default", "App", rows(0, 5)).0, 200);
     assert_eq!(site.ask("default", "App | count").1["tables"][0]["rows"], json!([[5]]));
 }
@@ -137,6 +149,7 @@ fn dies_shredding_a_workspace_at(point: &str) {
     site.create_workspace("shop");
     assert_eq!(site.send("shop", "App", rows(0, 100)).0, 200);
     site.flush_of("shop");
+    let shop = id_of(&site, "shop");
     site.terminate();
     site.options().environment.push(("STRONGROOM_CRASH_AT".to_owned(), point.to_owned()));
     site.restart();
@@ -148,7 +161,7 @@ fn dies_shredding_a_workspace_at(point: &str) {
         let deleted: Value = site.request(Method::GET, "/v1/deleted-workspaces").send().unwrap().json().unwrap();
         deleted["value"] == json!([])
     });
-    until("its objects go", || objects(&site) == 0);
+    until("its objects go", || objects(&site, &shop).is_empty());
     site.create_workspace("shop");
 }
 
