@@ -104,7 +104,9 @@ impl Forget for Memtables {
         let (buffer, epochs, lost) = (Arc::clone(&self.0), gone.epochs.clone(), Arc::clone(&gone.lost));
         let dropped = tokio::task::spawn_blocking(move || {
             lost.rows.fetch_add(rows_of(&buffer, &epochs), Ordering::Relaxed);
-            epochs.into_iter().for_each(|epoch| buffer.forget(epoch));
+            for epoch in epochs {
+                buffer.forget(epoch);
+            }
         });
         dropped.await.map_err(|_| "it panicked".to_owned())
     }

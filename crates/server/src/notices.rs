@@ -182,9 +182,9 @@ mod tests {
                 loop {
                     let n = stream.read(&mut buffer).unwrap();
                     text.push_str(std::str::from_utf8(&buffer[..n]).unwrap());
-                    let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+                    let Some((top, body)) = text.split_once("\r\n\r\n") else { continue };
                     let length =
-                        head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse::<usize>().ok());
+                        top.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse::<usize>().ok());
                     if body.len() >= length.unwrap_or(0) {
                         break;
                     }
@@ -216,9 +216,10 @@ mod tests {
         hook.call(&notice).await.unwrap();
         assert_eq!(hook.call(&notice).await.unwrap_err(), "HTTP 500");
         let heard = tokio::task::spawn_blocking(|| heard.join().unwrap()).await.unwrap();
-        let (head, body) = heard[0].split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("POST /hook ") && body == notice.to_string(), "{head}");
-        let line = head.lines().find_map(|line| line.strip_prefix("x-strongroom-signature: ")).unwrap();
+        let (top, body) = heard[0].split_once("\r\n\r\n").unwrap();
+        let sent = notice.to_string();
+        assert!(top.starts_with("POST /hook ") && body == sent, "{top}");
+        let line = top.lines().find_map(|line| line.strip_prefix("x-strongroom-signature: ")).unwrap();
         let (at, signature) = line.strip_prefix("t=").unwrap().split_once(",v1=").unwrap();
         // As a receiver checks it.
         let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();

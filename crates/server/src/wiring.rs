@@ -111,13 +111,7 @@ impl Site {
         let catalog = Catalog::open(&layout.catalog(), world.clone()).await.map_err(ServeError::start("catalog"))?;
         let objects: Arc<dyn object_store::ObjectStore> =
             LocalObjects::open(world.clone(), layout.objects()).map_err(ServeError::start("object store"))?;
-        // Before the keys: it remembers which of their records were kept.
-        let audit = Audit::open(world.clone(), catalog.clone(), Arc::clone(&mmk), layout.audit(), config.audit.clone())
-            .await
-            .map_err(ServeError::start("audit chain"))?;
-        let keys = KeyRing::open_with(world.clone(), catalog.clone(), Arc::clone(&objects), Arc::clone(&mmk), Arc::clone(&audit) as _)
-            .await
-            .map_err(ServeError::start("keys"))?;
+        let (audit, keys) = chain_and_keys(&config, &world, &catalog, &mmk, &objects).await?;
         let writer = catalog.acquire_writer().await.map_err(ServeError::start("catalog"))?;
         let cache = HotCache::open(world.clone(), layout.cache(), Arc::clone(&mmk), catalog.node(), config.cache.clone())
             .await
@@ -229,6 +223,21 @@ impl Site {
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
     }
+}
+
+/// The audit chain and, after it, the keys: the chain remembers which of their records were kept.
+async fn chain_and_keys(
+    config: &Config,
+    world: &World,
+    catalog: &Catalog,
+    mmk: &Arc<Mmk>,
+    objects: &Arc<dyn object_store::ObjectStore>,
+) -> Result<(Arc<Audit>, Arc<KeyRing>), ServeError> {
+    let dir = Layout::new(&config.data_dir).audit();
+    let audit = Audit::open(world.clone(), catalog.clone(), Arc::clone(mmk), dir, config.audit.clone()).await;
+    let audit = audit.map_err(ServeError::start("audit chain"))?;
+    let keys = KeyRing::open_with(world.clone(), catalog.clone(), Arc::clone(objects), Arc::clone(mmk), Arc::clone(&audit) as _).await;
+    Ok((audit, keys.map_err(ServeError::start("keys"))?))
 }
 
 async fn recover(

@@ -163,7 +163,7 @@ fn write_down(
         workspace,
         text,
         language: if language == Language::Sql { "sql" } else { "kql" },
-        code: answer.map_or_else(|error| error.code(), |_| "ok"),
+        code: answer.map_or_else(QueryError::code, |_| "ok"),
         took: begun.elapsed(),
         rows: stats.map(|stats| stats.rows()),
         bytes: stats.map(|stats| stats.bytes_read()),
