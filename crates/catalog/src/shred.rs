@@ -266,7 +266,7 @@ impl Catalog {
                     }
                     go_live(&mut tx, table, row.epoch.aek, next, now_ms, seq, SHRED).await?;
                 }
-            } else if !again && !(next.is_none() && row.state == BlockState::Tombstone) {
+            } else if !(again || next.is_none() && row.state == BlockState::Tombstone) {
                 return Err(CatalogError::Conflict { what: SHRED, why: "a block is no longer live" });
             }
             buried.push(row);

@@ -18,7 +18,7 @@ use strongroom_catalog::{Billing, Catalog, ClusterRow, ClusterState, IdentityTyp
 use strongroom_control::ControlError;
 use strongroom_control::audit::{Event, Scribe};
 use strongroom_control::desk::KeyDesk;
-use strongroom_control::watch::{Cut, Desk, Recall, Still, Vaults, Watch, WatchDeps};
+use strongroom_control::watch::{Cut, Desk, Recall, Rewrite, Still, Vaults, Watch, WatchDeps};
 use strongroom_envelope::{CellPlace, KeyGuard, Mmk, open_cell, seal_cell};
 use strongroom_keys::identity::ClusterIdentity;
 use strongroom_keys::outbound::{Outbound, OutboundConfig};
@@ -26,7 +26,7 @@ use strongroom_keys::provider::azure::AzureKeyVault;
 use strongroom_keys::provider::{KekRef, KeyFacts, KeyVault};
 use strongroom_keys::state::StateConfig;
 use strongroom_keys::{KeyError, KeyRing, Purpose};
-use strongroom_model::{AccountId, ObjectId, PrincipalId, TableId, WorkspaceId};
+use strongroom_model::{AccountId, Epoch, ObjectId, PrincipalId, TableId, WorkspaceId};
 use strongroom_tests::lock::{BOUND, VaultSite};
 use strongroom_world::World;
 use tempfile::TempDir;
@@ -169,6 +169,22 @@ impl Recall for Nothing {
 }
 
 #[async_trait]
+impl Rewrite for Nothing {
+    async fn carry(&self, _: Epoch, _: Epoch, _: Option<WorkspaceId>) -> Result<(), String> {
+        Ok(())
+    }
+    async fn next(&self, _: Epoch, _: Epoch, _: Option<WorkspaceId>) -> Result<Option<u64>, String> {
+        Ok(None)
+    }
+    async fn flush(&self, _: WorkspaceId) -> Result<(), String> {
+        Ok(())
+    }
+    async fn retire(&self, _: Epoch) -> Result<bool, String> {
+        Ok(true)
+    }
+}
+
+#[async_trait]
 impl Still for Nothing {
     async fn still(&self, _: WorkspaceId) -> Box<dyn std::any::Any + Send> {
         Box::new(())
@@ -210,6 +226,9 @@ impl Node {
             recall: Arc::new(Nothing),
             still: Arc::new(Nothing),
             audit: Arc::new(Nothing),
+            rewrite: Arc::new(Nothing),
+            standby_wrap: true,
+            tenant: None,
         };
         let brisk = StateConfig { poll_interval: Duration::from_secs(8), confirm_after: Duration::from_secs(1), ..StateConfig::default() };
         Self { world, watch: Watch::new(deps, brisk), keys, seen }
@@ -272,6 +291,7 @@ async fn locked_cluster(at: usize, node: &Node, catalog: &Catalog, vault: &Vault
         state: ClusterState::Succeeded,
         identity_type: IdentityType::SystemAssigned,
         identity: Some(identity),
+        user_identity: None,
         sku_name: "CapacityReservation".to_owned(),
         sku_capacity: 100,
         billing: Billing::Cluster,

@@ -105,7 +105,7 @@ fn a_segment_cut_back_before_its_time_is_damage() {
     }
     buffer.forget(epoch(2));
     let (path, bytes) = site.segments().swap_remove(1);
-    let at = |offset: usize| u32::from_le_bytes(bytes[offset..offset + 4].try_into().unwrap()) as u64 + 40;
+    let at = |offset: usize| u64::from(u32::from_le_bytes(bytes[offset..offset + 4].try_into().unwrap())) + 40;
     site.sim.fs().open(&path).unwrap().set_len(152 + at(152)).unwrap();
     assert_eq!(buffer.restore(&guard(2), &site.flushed).unwrap_err().kind(), ErrorKind::Corrupt);
     site.sim.clock().advance(31 * DAY);

@@ -111,9 +111,12 @@ impl House {
                 Arc::new(Memtables(Arc::clone(&buffer))),
                 Arc::new(Cached(Arc::clone(&blocks))),
             ],
+            rewrite: Arc::new(Rewrites { intake: Arc::clone(&intake), buffer: Arc::clone(&buffer) }),
             recall: Arc::new(Log { buffer, catalog: catalog.clone(), intake: Arc::clone(&intake), reload }),
             still: Arc::new(Writes(Arc::clone(&intake))),
             audit: Arc::new(Unheard),
+            standby_wrap: true,
+            tenant: None,
         };
         let watch = Watch::new(deps, StateConfig::default());
         let (cluster, workspace) = linked(&catalog, &Desk(Arc::clone(&watch)), kek).await;
@@ -219,6 +222,7 @@ async fn linked(catalog: &Catalog, desk: &Desk, kek: KekRef) -> (ClusterRow, Wor
         created_ms: 0,
         modified_ms: 0,
         deleted_ms: None,
+        user_identity: None,
     };
     let account = desk.open_account(id, "local", true).await.unwrap();
     cluster.account = Some(account);
