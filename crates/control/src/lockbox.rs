@@ -172,7 +172,7 @@ impl Lockbox {
     /// # Errors
     /// B3; [`ControlError::Forbidden`]; one that is settled; one's own.
     pub async fn decide(&self, caller: &Caller, id: &str, approve: bool) -> Result<LockboxRow, ControlError> {
-        self.subscription(caller)?;
+        subscription(caller)?;
         let mut row = self.find(caller, id).await?;
         if row.requester == caller.principal {
             return Err(Refusal::LockboxOwnRequest.into());
@@ -203,7 +203,7 @@ impl Lockbox {
     pub async fn end(&self, caller: &Caller, id: &str) -> Result<LockboxRow, ControlError> {
         let own = async || Ok::<_, ControlError>(self.find(caller, id).await?.requester == caller.principal);
         if !(caller.role.allows(action::LOCKBOX_REQUEST) && own().await?) {
-            self.subscription(caller)?;
+            subscription(caller)?;
         }
         let mut row = self.find(caller, id).await?;
         let settled = |row: &LockboxRow| {
@@ -224,14 +224,6 @@ impl Lockbox {
         }
         self.audit.record(told(name::LOCKBOX_ENDED, &row).by(caller.principal)).await?;
         Ok(row)
-    }
-
-    fn subscription(&self, caller: &Caller) -> Result<(), ControlError> {
-        caller.check(action::LOCKBOX_APPROVE)?;
-        match caller.scope {
-            Scope::All => Ok(()),
-            Scope::Workspace(_) => Err(Refusal::LockboxNeedsSubscription { role: caller.role.name.clone() }.into()),
-        }
     }
 
     /// Writes down, and tells, which requests are over by now. Nobody is let in by one that it has not come to yet.
@@ -387,5 +379,13 @@ const fn word(state: LockboxState) -> &'static str {
         LockboxState::Rejected => "rejected",
         LockboxState::Ended => "ended",
         LockboxState::Expired => "expired",
+    }
+}
+
+fn subscription(caller: &Caller) -> Result<(), ControlError> {
+    caller.check(action::LOCKBOX_APPROVE)?;
+    match caller.scope {
+        Scope::All => Ok(()),
+        Scope::Workspace(_) => Err(Refusal::LockboxNeedsSubscription { role: caller.role.name.clone() }.into()),
     }
 }

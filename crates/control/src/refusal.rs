@@ -164,7 +164,6 @@ impl Refusal {
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::ClusterAbsent | Self::WorkspaceAbsent | Self::NotLinked => ErrorKind::NotFound,
-            Self::IdentityNoneIsFinal { .. } => ErrorKind::Forbidden,
             Self::NameReserved { .. }
             | Self::IdentityInUse { .. }
             | Self::DeleteWhileBusy
@@ -175,7 +174,7 @@ impl Refusal {
             | Self::LockboxSettled { .. }
             | Self::LockboxAsked { .. }
             | Self::Interrupted => ErrorKind::Conflict,
-            Self::LockboxNeedsSubscription { .. } | Self::LockboxOwnRequest => ErrorKind::Forbidden,
+            Self::IdentityNoneIsFinal { .. } | Self::LockboxNeedsSubscription { .. } | Self::LockboxOwnRequest => ErrorKind::Forbidden,
             _ => ErrorKind::Invalid,
         }
     }

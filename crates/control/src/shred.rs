@@ -221,7 +221,7 @@ impl Shredder {
         let operation = begun.ok_or(ControlError::Conflict { why: "rows of the table are being shredded already" })?;
         let (this, by) = (Arc::clone(self), caller.principal);
         whole(async move {
-            let asked = this.told(&row, range).by(by).code("Begun");
+            let asked = told(&row, range).by(by).code("Begun");
             let outcome = match this.deps.audit.record(asked).await {
                 Ok(_) => this.take(&row, range).await,
                 Err(error) => Err(error.into()),
@@ -238,19 +238,11 @@ impl Shredder {
         // What is cached of the old objects: in memory their statistics and footers, on disk sealed copies under a key of their own.
         deps.dispose.forget(&self.epochs_of(row.workspace).await?);
         deps.blocks.cache().forget_workspace(row.workspace).await?;
-        let event = self.told(row, range).code("Done");
+        let event = told(row, range).code("Done");
         let counts = [("deleted", gone.deleted), ("rewritten", gone.rewritten), ("rows", gone.rows), ("bytes", gone.bytes)];
         let event = counts.into_iter().fold(event, |event, (what, count)| event.with(what, count));
         deps.audit.record(event.with("objectsLeft", gone.objects_left).with("segmentsLeft", gone.segments_left)).await?;
         Ok(gone)
-    }
-
-    fn told(&self, row: &TableRow, range: TimeRange) -> Event {
-        Event::new(name::TABLE_SHREDDED)
-            .workspace(row.workspace)
-            .with("table", row.id.to_string())
-            .with("from", range.start)
-            .with("to", range.end)
     }
 
     /// Takes up shreddings of tables that a stop left unfinished.
@@ -404,6 +396,14 @@ pub struct Said {
     /// The sentence.
     pub message: String,
 }
+fn told(row: &TableRow, range: TimeRange) -> Event {
+    Event::new(name::TABLE_SHREDDED)
+        .workspace(row.workspace)
+        .with("table", row.id.to_string())
+        .with("from", range.start)
+        .with("to", range.end)
+}
+
 /// What was deleted is in neither the catalog's file nor its journal when this returns.
 async fn scrub(catalog: &Catalog) -> Result<(), ControlError> {
     if catalog.scrub().await? {

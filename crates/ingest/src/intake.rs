@@ -569,7 +569,9 @@ impl Decoding {
 /// Bounds that refuse nothing; those that shape a table's columns stay.
 fn without_bounds(limits: &mut RequestLimits) {
     let bounds = [&mut limits.record_bytes_max, &mut limits.cells_max, &mut limits.windows_max, &mut limits.rejected_records_max];
-    bounds.into_iter().for_each(|bound| *bound = usize::MAX);
+    for bound in bounds {
+        *bound = usize::MAX;
+    }
 }
 
 /// Whether it says that a key is away, and so that nothing was logged.

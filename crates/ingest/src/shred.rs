@@ -24,7 +24,7 @@ impl Intake {
     /// # Errors
     /// [`IngestError`]; before the commit nothing is changed, after it only files are left, which the sweep takes.
     pub async fn shred(&self, workspace: WorkspaceId, table: TableId, range: TimeRange) -> Result<ShredReport, IngestError> {
-        self.into_blocks(workspace, table, range).await?;
+        self.make_blocks(workspace, table, range).await?;
         let mut report = ShredReport::default();
         let old = {
             let _turn = self.compacting.lock().await;
@@ -45,7 +45,7 @@ impl Intake {
     }
 
     /// Rows in memory become blocks. Rows in a log that cannot be read now are an error: they would come back with its key.
-    async fn into_blocks(&self, workspace: WorkspaceId, table: TableId, range: TimeRange) -> Result<(), IngestError> {
+    async fn make_blocks(&self, workspace: WorkspaceId, table: TableId, range: TimeRange) -> Result<(), IngestError> {
         for memtable in self.deps.buffer.pressure().tables.iter().filter(|memtable| memtable.table == table) {
             for _ in 0..memtable.freezes {
                 self.flush_memtable(memtable.table, memtable.epoch).await?;

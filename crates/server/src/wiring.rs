@@ -96,6 +96,7 @@ impl Site {
 
     /// Opens everything; replays the log. Returns the site and, on the first start, the admin token to print once.
     /// `allowed` are addresses that may be called although they are private, besides those of the configuration.
+    #[expect(clippy::too_many_lines, reason = "the house from the ground up, in one order")]
     pub(crate) async fn open(
         config: Config,
         lock: lock::DirLock,

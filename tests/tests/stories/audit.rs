@@ -73,8 +73,8 @@ fn a_revocation_stands_in_the_chain_with_its_evidence_and_comes_to_the_customers
     let life = audit(&site, &format!("cluster={}", cluster.name));
     let told: Vec<&str> =
         events(&life).into_iter().filter(|event| !matches!(*event, "key.unwraps" | "key.wrapped" | "key.denied")).collect();
-    let states: Vec<&str> = life.iter().filter_map(|record| record["details"]["to"].as_str()).collect();
-    assert_eq!(states[states.len() - 4..], ["Suspect", "Revoked", "Restoring", "Active"], "{states:?}");
+    let entered: Vec<&str> = life.iter().filter_map(|record| record["details"]["to"].as_str()).collect();
+    assert_eq!(entered[entered.len() - 4..], ["Suspect", "Revoked", "Restoring", "Active"], "{entered:?}");
     for event in ["cluster.created", "key.set", "workspace.linked", "key.taken_away"] {
         assert!(told.contains(&event), "{event} in {told:?}");
     }

@@ -51,9 +51,9 @@ fn the_identity_changes_under_load_without_a_failed_request_and_not_at_all_witho
             while !stop.load(Ordering::Acquire) {
                 let (status, body) = site.send("default", "App", rows(n, 1));
                 if status == 200 {
-                    n += 1
+                    n += 1;
                 } else {
-                    failed.lock().unwrap().push(body)
+                    failed.lock().unwrap().push(body);
                 }
                 let (status, body) = site.ask("default", "App | count");
                 if status != 200 {

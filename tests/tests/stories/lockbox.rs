@@ -149,12 +149,12 @@ fn auxiliary_tables_are_not_covered_and_regions_without_lockbox_are_named() {
     assert_eq!(operator.ask("shop", "Archive | count").1, "LockboxApprovalRequired");
 
     site.create_workspace("far");
-    let path = format!("{}/Microsoft.OperationalInsights/clusters/far-cluster", site.provider());
+    let place = format!("{}/Microsoft.OperationalInsights/clusters/far-cluster", site.provider());
     let body =
         json!({"location": "China East", "identity": {"type": "SystemAssigned"}, "sku": {"name": "CapacityReservation", "capacity": 100}});
-    site.change(Method::PUT, &path, Some(body)).unwrap();
+    site.change(Method::PUT, &place, Some(body)).unwrap();
     let link = format!("{}/Microsoft.OperationalInsights/workspaces/far/linkedServices/cluster", site.provider());
-    site.change(Method::PUT, &link, Some(json!({"properties": {"writeAccessResourceId": path}}))).unwrap();
+    site.change(Method::PUT, &link, Some(json!({"properties": {"writeAccessResourceId": place}}))).unwrap();
     let (status, code, body) = operator.request("far");
     assert_eq!((status, code.as_str()), (400, "LockboxNotAvailable"), "{body}");
     assert!(body["error"]["message"].as_str().unwrap().contains("chinaeast"), "{body}");

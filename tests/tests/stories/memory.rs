@@ -44,7 +44,7 @@ fn keys(site: &Site, vault: &VaultSite) -> Vec<(String, Vec<u8>)> {
 }
 
 fn told(found: &[Find]) -> String {
-    found.iter().map(|find| format!("\n{find}")).collect()
+    found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 #[test]

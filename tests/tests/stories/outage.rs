@@ -187,7 +187,7 @@ fn agents_that_retry_lose_nothing_over_a_revocation() {
     let curls: Vec<Child> = (0..4)
         .map(|part| {
             // One after the other, as a shipper with a queue does; each retried by curl's own rules.
-            let script: String = (0..BATCHES / 4)
+            let script: Vec<String> = (0..BATCHES / 4)
                 .map(|n| {
                     let from = 2_000 + (part * (BATCHES / 4) + n) * 10;
                     let body = rows(from, 10).replace('\n', "\\n");
@@ -201,7 +201,7 @@ fn agents_that_retry_lose_nothing_over_a_revocation() {
                     )
                 })
                 .collect();
-            Command::new("sh").args(["-c", &script]).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+            Command::new("sh").args(["-c", &script.concat()]).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
         })
         .collect();
     std::thread::sleep(Duration::from_secs(revoked));

@@ -41,13 +41,13 @@ pub(super) fn turn(row: &ClusterRow, ask: &ClusterAsk, shown: Option<&str>) -> R
     match (row.identity_type, ask.identity, users) {
         (IdentityType::None, None | Some(IdentityType::None), _) => Ok(Turn::Stay),
         (IdentityType::None, ..) => Err(Refusal::IdentityNoneIsFinal { cluster: row.name.clone() }),
-        (_, Some(IdentityType::None), _) => Ok(Turn::Remove),
-        // The map taken away, in so many words: no identity is left.
-        (IdentityType::UserAssigned, None | Some(IdentityType::UserAssigned), Some([])) => Ok(Turn::Remove),
+        // Or the map taken away, in so many words: no identity is left.
+        (_, Some(IdentityType::None), _) | (IdentityType::UserAssigned, None | Some(IdentityType::UserAssigned), Some([])) => {
+            Ok(Turn::Remove)
+        }
         (_, Some(IdentityType::SystemAssigned), Some([_, ..])) => Err(Refusal::SingleIdentity),
         (_, Some(IdentityType::SystemAssigned), _) => Ok(if user_assigned { Turn::Show(None) } else { Turn::Stay }),
-        (_, None, None | Some([])) => Ok(Turn::Stay),
-        (IdentityType::UserAssigned, _, None) => Ok(Turn::Stay),
+        (_, None, None | Some([])) | (IdentityType::UserAssigned, _, None) => Ok(Turn::Stay),
         (IdentityType::UserAssigned, _, Some([one])) if same(one) => Ok(Turn::Stay),
         (IdentityType::UserAssigned, _, Some([one])) | (_, Some(IdentityType::UserAssigned), Some([one])) => {
             Ok(Turn::Show(Some(one.clone())))

@@ -8,12 +8,12 @@ use crate::{ControlError, VaultAsk};
 
 const URI: &str = "https://bao.example:8200";
 
-fn secret(text: &str) -> Option<Secret> {
-    Some(Secret::from(text.to_owned()))
+fn secret(text: &str) -> Secret {
+    Secret::from(text.to_owned())
 }
 
 fn transit(access: Option<&str>) -> VaultAsk {
-    VaultAsk { provider: Provider::Transit, access: access.and_then(secret), ..vault(URI) }
+    VaultAsk { provider: Provider::Transit, access: access.map(secret), ..vault(URI) }
 }
 
 #[tokio::test]
@@ -45,16 +45,16 @@ async fn a_login_is_kept_sealed_and_only_for_the_vault_it_was_given_for() {
 async fn a_login_that_does_not_fit_its_vault_is_refused_without_a_word_of_it() {
     let works = Works::new().await;
     for (ask, what) in [
-        (VaultAsk { access: secret(r#"{"pin":"hush"}"#), ..transit(None) }, "properties.access"),
-        (VaultAsk { access: secret("hush"), ..vault(URI) }, "properties.access"),
-        (VaultAsk { provider: Provider::Pkcs11, access: secret(r#"{"pin":"hush"}"#), ..vault(URI) }, "properties.vaultUri"),
+        (VaultAsk { access: Some(secret(r#"{"pin":"hush"}"#)), ..transit(None) }, "properties.access"),
+        (VaultAsk { access: Some(secret("hush")), ..vault(URI) }, "properties.access"),
+        (VaultAsk { provider: Provider::Pkcs11, access: Some(secret(r#"{"pin":"hush"}"#)), ..vault(URI) }, "properties.vaultUri"),
         (VaultAsk { provider: Provider::Azure, ..vault("pkcs11://hsm") }, "properties.vaultUri"),
     ] {
         let refused = works.vaults.put(&place("v"), ask).await.unwrap_err();
         assert!(matches!(refused, ControlError::Invalid { what: found, .. } if found == what), "{refused:?}");
         assert!(!format!("{refused:?} {refused}").contains("hush"));
     }
-    let token = VaultAsk { provider: Provider::Pkcs11, access: secret(r#"{"pin":"hush"}"#), ..vault("pkcs11://hsm") };
+    let token = VaultAsk { provider: Provider::Pkcs11, access: Some(secret(r#"{"pin":"hush"}"#)), ..vault("pkcs11://hsm") };
     assert!(!format!("{token:?}").contains("hush"));
     assert_eq!(works.vaults.put(&place("hsm"), token).await.unwrap().uri, "pkcs11://hsm");
 }

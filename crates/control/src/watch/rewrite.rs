@@ -135,6 +135,7 @@ impl Watch {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "stands where an error is mapped")]
 fn not_yet(code: String) -> ControlError {
     tracing::debug!(code, "a step of rewriting is to be tried again");
     ControlError::Conflict { why: "a block could not be rewritten yet" }

@@ -68,11 +68,11 @@ impl Watch {
         match made.await {
             Ok(0) => {}
             Ok(keys) => {
-                tracing::info!(cluster = %watched.cluster, version = newest, keys, "the key's newer version may be moved to at any time")
+                tracing::info!(cluster = %watched.cluster, version = newest, keys, "the key's newer version may be moved to at any time");
             }
             // Disabled, say, or not yet valid: it cannot be moved to either.
             Err(error) => {
-                tracing::debug!(cluster = %watched.cluster, version = newest, code = error.code(), "the key's newer version cannot be used")
+                tracing::debug!(cluster = %watched.cluster, version = newest, code = error.code(), "the key's newer version cannot be used");
             }
         }
     }

@@ -488,7 +488,7 @@ async fn without_waiting_records_the_update_names_the_version_to_enable_again() 
     house.until(KeyState::Active, Duration::from_secs(15)).await;
     desk.set_key(&house.cluster, kek("v2")).await.unwrap();
     house.vault.disable("v1", true);
-    house.pass(Duration::from_secs(60)).await;
+    house.pass(Duration::from_mins(1)).await;
     assert_eq!(house.state(), KeyState::Active);
 }
 

@@ -200,7 +200,7 @@ impl KeyRing {
             if old.key_uri == uri && old.key_version == version {
                 continue;
             }
-            let aek = match self.from_standby(&old, to, version).await {
+            let aek = match self.waiting_for(&old, to, version).await {
                 Ok(Some(aek)) => aek,
                 Ok(None) => from.unwrap_key(&old).await?,
                 Err(error) => {

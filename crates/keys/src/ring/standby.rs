@@ -56,7 +56,7 @@ impl KeyRing {
     }
 
     /// The AEK of a record that waits under `version`, if there is one beside this live record and `to` unwraps it.
-    pub(super) async fn from_standby(&self, live: &WrappedAek, to: &dyn KeyVault, version: &str) -> Result<Option<Aek>, KeyError> {
+    pub(super) async fn waiting_for(&self, live: &WrappedAek, to: &dyn KeyVault, version: &str) -> Result<Option<Aek>, KeyError> {
         let waiting = self.catalog.standbys(live.ids.account).await?;
         let Some(row) = waiting.into_iter().find(|row| row.aek == live.ids.aek && row.version == version) else { return Ok(None) };
         let record = WrappedAek::from_bytes(&row.record)?;

@@ -84,7 +84,7 @@ impl Owner {
                 Attribute::Private(true),
                 Attribute::Label(label.as_bytes().to_vec()),
                 Attribute::Id(vec![id]),
-                Attribute::ValueLen(bytes.try_into().unwrap()),
+                Attribute::ValueLen(bytes.into()),
                 Attribute::Sensitive(true),
                 Attribute::Extractable(extractable),
                 Attribute::Encrypt(true),

@@ -216,7 +216,7 @@ async fn no_row_in_memory_or_block_leaves_without_leave_or_after_it_ended() {
     // Whoever may, has filled the caches: columns and statistics take no key any more.
     rig.sql("select count(*) from App").await;
     let approval =
-        strongroom_keys::Approval::new(strongroom_model::ObjectId::NIL, rig.deps.world.clock.boot().after(Duration::from_secs(60)));
+        strongroom_keys::Approval::new(strongroom_model::ObjectId::NIL, rig.deps.world.clock.boot().after(Duration::from_mins(1)));
     rig.deps.keys.obey(std::sync::Arc::new(Lent(std::sync::Arc::clone(&approval))));
     let ask = |principal, text: &str| crate::QueryRequest { principal, ..rig.request(text, crate::Language::Sql) };
     for text in ["select count(*) from App", "select * from App where n < 0", "explain select n from App"] {

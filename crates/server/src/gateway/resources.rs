@@ -51,12 +51,14 @@ pub(crate) struct NewPrincipal {
 #[serde(deny_unknown_fields)]
 pub(crate) struct TablePatch {
     #[serde(default, rename = "retentionInDays", deserialize_with = "given")]
+    #[expect(clippy::option_option, reason = "absent, null and a number are three things")]
     retention_days: Option<Option<u32>>,
     #[serde(default)]
     plan: Option<String>,
 }
 
 /// A member that is there, null or not.
+#[expect(clippy::option_option, reason = "absent, null and a number are three things")]
 fn given<'de, D: serde::Deserializer<'de>>(member: D) -> Result<Option<Option<u32>>, D::Error> {
     Option::deserialize(member).map(Some)
 }

@@ -107,7 +107,8 @@ async fn rows_come_once_and_in_order_however_long_the_key_was_away() {
     let expected: Vec<u64> = (0..=300).filter(|n| n % 3 != 0 || *n == 300).collect();
     assert_eq!(all.sink.numbers(ONE, AUDIT_TABLE), expected);
     assert_eq!(all.sink.numbers(TWO, AUDIT_TABLE), (0..300).step_by(3).collect::<Vec<_>>());
-    assert_eq!((all.sink.numbers(ONE, NOTICES_TABLE), all.sink.calls.lock().len(), all.waiting().await), (vec![300], 1, 0));
+    assert_eq!((all.sink.numbers(ONE, NOTICES_TABLE), all.sink.calls.lock().len()), (vec![300], 1));
+    assert_eq!(all.waiting().await, 0);
     all.round().await;
     assert_eq!(all.sink.rows.lock().len(), 302);
     let mut ids: Vec<String> = all.sink.rows.lock().iter().map(|row| row.2.clone()).collect();
@@ -170,7 +171,8 @@ async fn a_webhook_that_does_not_answer_is_called_again_less_and_less_and_then_n
     for _ in 0..3 {
         all.round().await;
     }
-    assert_eq!((all.sink.calls.lock().len(), all.waiting().await), (1, 0));
+    assert_eq!(all.sink.calls.lock().len(), 1);
+    assert_eq!(all.waiting().await, 0);
     let text = all.sink.calls.lock()[0]["Text"].as_str().unwrap().to_owned();
     assert!(text.contains("expires in 7 days") && text.contains("2026-03-01"), "{text}");
     all.audit.record(Event::new(name::KEY_EXPIRED).cluster(CLUSTER)).await.unwrap();
@@ -232,10 +234,9 @@ async fn a_querys_text_is_kept_as_a_cell_of_its_workspace_and_opens_nowhere_else
     let json = serde_json::to_string(&found).unwrap();
     assert!(json.contains("\"cell\"") && !json.contains("canary"), "{json}");
     all.round().await;
-    let rows = all.sink.rows.lock();
-    assert_eq!(rows.iter().filter(|row| row.3["QueryText"] == text).count(), 2);
+    let carried = all.sink.rows.lock().iter().filter(|row| row.3["QueryText"] == text).count();
+    assert_eq!(carried, 2);
     all.audit.tell_counts(true);
-    drop(rows);
     all.audit.record(Event::new(name::KEY_SET)).await.unwrap();
     let lost = AuditFilter { event: Some(name::LOST.to_owned()), limit: 9, ..AuditFilter::default() };
     assert_eq!(all.audit.reader().read(lost).await.unwrap()[0].event.details["queries"], 3);
