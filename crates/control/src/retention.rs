@@ -3,6 +3,7 @@
 //! how long its rows are kept.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,8 +76,8 @@ impl Retention {
         let Some((sealed, ahead)) = self.sealed.clone() else { return Ok(()) };
         let mut changes: HashMap<Epoch, Vec<(i64, u32)>> = HashMap::new();
         for segment in sealed.segments() {
-            if !changes.contains_key(&segment.epoch) {
-                changes.insert(segment.epoch, self.catalog.retention_changes(segment.epoch.aek).await?);
+            if let Entry::Vacant(unknown) = changes.entry(segment.epoch) {
+                unknown.insert(self.catalog.retention_changes(segment.epoch.aek).await?);
             }
         }
         let now_ms = self.world.clock.wall().unix_ms();
