@@ -207,6 +207,17 @@ impl Intake {
     }
 }
 
+/// Whether it says that a key is away, and so that nothing was logged.
+pub(crate) fn is_away(error: &IngestError) -> bool {
+    matches!(
+        error,
+        IngestError::Key(KeyError::Shut { .. } | KeyError::Guard(_) | KeyError::NotLoaded { .. })
+            | IngestError::Buffer(BufferError::Guard(_) | BufferError::NotReplayed { .. })
+            | IngestError::Open(OpenError::Guard(_))
+            | IngestError::Seal(SealError::Guard(_))
+    )
+}
+
 /// Counts since they were last written down.
 #[derive(Debug, Default)]
 pub(crate) struct Tallies(Mutex<HashMap<(WorkspaceId, TableId), AwayRow>>);

@@ -105,6 +105,16 @@ impl Default for RequestLimits {
     }
 }
 
+impl RequestLimits {
+    /// Lifts every bound that would refuse a body; those that shape a table's columns stay.
+    pub(crate) fn lift(&mut self) {
+        self.record_bytes_max = usize::MAX;
+        self.cells_max = usize::MAX;
+        self.windows_max = usize::MAX;
+        self.rejected_records_max = usize::MAX;
+    }
+}
+
 /// When memtables become blocks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -12,24 +12,22 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
-use strongroom_buffer::{BatchMark, Buffer, BufferError, Record, SealedLog};
+use strongroom_buffer::{BatchMark, Buffer, Record, SealedLog};
 use strongroom_catalog::{Catalog, WriterEpoch};
-use strongroom_envelope::{CellPlace, Header, KeyGuard, OpenError, SealError, open_cell};
-use strongroom_keys::{KeyError, KeyRing, Purpose};
+use strongroom_envelope::{CellPlace, Header, KeyGuard, open_cell};
+use strongroom_keys::{KeyRing, Purpose};
 use strongroom_model::{AccountId, Column, Epoch, ObjectId, TableId, TableName, TableSchema, WhileRevoked, WorkspaceId};
 use strongroom_store::BlockStore;
 use strongroom_world::{BootTime, World};
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock, Semaphore};
 
-use crate::away::{Away, Tallies};
+use crate::away::{Away, Tallies, is_away};
 use crate::decode::{DecodeOptions, Decoded, Reject, decode};
 use crate::dedup::{BatchKey, Batches, Begun, Turn};
 use crate::maintain::Retries;
 use crate::own::own_table;
 use crate::schemas::{Evolved, Schemas, Versioned};
-use crate::{
-    Budget, Encoding, Format, IngestConfig, IngestError, IngestReply, IngestRequest, OnError, RequestLimits, Share, Taken, inflate,
-};
+use crate::{Budget, Encoding, Format, IngestConfig, IngestError, IngestReply, IngestRequest, OnError, Share, Taken, inflate};
 
 /// The table that bad records go to.
 pub const REJECTED_TABLE: &str = "Rejected";
@@ -365,7 +363,7 @@ impl Intake {
     pub(crate) async fn decode(&self, body: &Bytes, base: &Arc<Versioned>, format: &Decoding) -> Result<Decoded, IngestError> {
         let (body, base, format, mut limits) = (body.clone(), base.clone(), format.clone(), self.config.limits.clone());
         if format.checked {
-            without_bounds(&mut limits);
+            limits.lift();
         }
         self.on_decoder(body.len() <= INLINE_BYTES, move || {
             let options = DecodeOptions {
@@ -566,6 +564,7 @@ impl Decoding {
     }
 }
 
+<<<<<<< HEAD
 /// Bounds that refuse nothing; those that shape a table's columns stay.
 fn without_bounds(limits: &mut RequestLimits) {
     let bounds = [&mut limits.record_bytes_max, &mut limits.cells_max, &mut limits.windows_max, &mut limits.rejected_records_max];
@@ -585,6 +584,8 @@ fn is_away(error: &IngestError) -> bool {
     )
 }
 
+=======
+>>>>>>> main
 /// Notes about bad records, one a line.
 pub(crate) fn notes(table: &str, rejects: &[Reject]) -> Result<Vec<u8>, IngestError> {
     let mut body = Vec::new();

@@ -20,7 +20,10 @@ mod lockbox;
 mod memory;
 mod openbao;
 mod outage;
+<<<<<<< HEAD
 mod rewriting;
+=======
+>>>>>>> main
 mod shred;
 mod tamper;
 mod walk;
