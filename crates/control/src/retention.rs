@@ -76,13 +76,8 @@ impl Retention {
         let Some((sealed, ahead)) = self.sealed.clone() else { return Ok(()) };
         let mut changes: HashMap<Epoch, Vec<(i64, u32)>> = HashMap::new();
         for segment in sealed.segments() {
-<<<<<<< HEAD
-            if let Entry::Vacant(vacant) = changes.entry(segment.epoch) {
-                vacant.insert(self.catalog.retention_changes(segment.epoch.aek).await?);
-=======
             if let Entry::Vacant(unknown) = changes.entry(segment.epoch) {
                 unknown.insert(self.catalog.retention_changes(segment.epoch.aek).await?);
->>>>>>> main
             }
         }
         let now_ms = self.world.clock.wall().unix_ms();

@@ -564,28 +564,6 @@ impl Decoding {
     }
 }
 
-<<<<<<< HEAD
-/// Bounds that refuse nothing; those that shape a table's columns stay.
-fn without_bounds(limits: &mut RequestLimits) {
-    let bounds = [&mut limits.record_bytes_max, &mut limits.cells_max, &mut limits.windows_max, &mut limits.rejected_records_max];
-    for bound in bounds {
-        *bound = usize::MAX;
-    }
-}
-
-/// Whether it says that a key is away, and so that nothing was logged.
-fn is_away(error: &IngestError) -> bool {
-    matches!(
-        error,
-        IngestError::Key(KeyError::Shut { .. } | KeyError::Guard(_) | KeyError::NotLoaded { .. })
-            | IngestError::Buffer(BufferError::Guard(_) | BufferError::NotReplayed { .. })
-            | IngestError::Open(OpenError::Guard(_))
-            | IngestError::Seal(SealError::Guard(_))
-    )
-}
-
-=======
->>>>>>> main
 /// Notes about bad records, one a line.
 pub(crate) fn notes(table: &str, rejects: &[Reject]) -> Result<Vec<u8>, IngestError> {
     let mut body = Vec::new();

@@ -20,10 +20,7 @@ mod lockbox;
 mod memory;
 mod openbao;
 mod outage;
-<<<<<<< HEAD
 mod rewriting;
-=======
->>>>>>> main
 mod shred;
 mod tamper;
 mod walk;
