@@ -379,7 +379,7 @@ mod tests {
             (Provider::Transit, r#"{"role":"r","address":"https://hidden"}"#),
             (Provider::AwsKms, r#"{"region":"eu/1","accessKeyId":"A","secretAccessKey":"hidden"}"#),
             (Provider::AwsKms, r#"{"region":"eu-1","accessKeyId":"A","secretAccessKey":""}"#),
-            (Provider::Pkcs11, r#"{"pin":"hidden","module":"/tmp/evil.so"}"#),
+            (Provider::Pkcs11, r#"{"pin":"hidden","module":"/evil.so"}"#),
             (Provider::Pkcs11, "hidden"),
         ] {
             let error = Access::read(provider, Some(text)).expect_err(text);
