@@ -214,7 +214,8 @@ pub struct GatewayConfig {
     pub max_connections: usize,
     /// Open connections from one address.
     pub max_connections_per_address: usize,
-    /// Time for a request's headers, and for an idle connection to send the next request, in milliseconds.
+    /// Time for a request's headers, and for an idle connection to send the next request, in milliseconds. A connection keeps the bytes of
+    /// its last request until it is closed: this bounds how long they outlive a key that was taken away.
     pub header_timeout_ms: u64,
     /// A body must bring this many bytes a second once it is ten seconds old.
     pub body_min_bytes_per_second: u64,
@@ -234,7 +235,7 @@ impl Default for GatewayConfig {
         Self {
             max_connections: 4_096,
             max_connections_per_address: 1_024,
-            header_timeout_ms: 30_000,
+            header_timeout_ms: 10_000,
             body_min_bytes_per_second: 1_024,
             max_body_bytes: 32 << 20,
             drain_ms: 6_000,
