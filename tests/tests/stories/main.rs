@@ -20,6 +20,7 @@ mod lockbox;
 mod memory;
 mod openbao;
 mod outage;
+mod quarantine;
 mod rewriting;
 mod shred;
 mod tamper;
