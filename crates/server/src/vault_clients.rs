@@ -29,7 +29,6 @@ pub(crate) struct VaultClients {
     outbound: Outbound,
     mmk: Arc<Mmk>,
     providers: ProvidersConfig,
-    lease: Duration,
     call_timeout: Duration,
 }
 
@@ -39,15 +38,13 @@ const SETTLING: Duration = Duration::from_mins(5);
 impl VaultClients {
     /// Clients that go out by `outbound`; `mmk` opens how to log in.
     pub(crate) fn new(config: &Config, world: &World, catalog: &Catalog, mmk: Arc<Mmk>, outbound: Outbound) -> Self {
-        let states = config.keys.states();
         Self {
             world: world.clone(),
             catalog: catalog.clone(),
             outbound,
             mmk,
             providers: config.providers.clone(),
-            lease: states.lease,
-            call_timeout: states.call_timeout,
+            call_timeout: config.keys.states().call_timeout,
         }
     }
 
@@ -62,26 +59,26 @@ impl VaultClients {
             Some(pem) => self.outbound.with_roots(pem).map_err(|_| bad("the authorities of a key vault"))?,
             None => self.outbound.fresh(),
         };
-        let (kek, world, lease, timeout) = (kek.clone(), self.world.clone(), self.lease, self.call_timeout);
+        let (kek, world, timeout) = (kek.clone(), self.world.clone(), self.call_timeout);
         Ok(match self.access(&row)? {
             Access::Azure(access) => {
                 let login = AzureLogin::of(access, &self.providers).map_err(not_lent)?;
                 let vault = AzureKeyVault::new(outbound, identity, kek, world).map_err(address)?;
-                Arc::new(vault.with_login(login).with_lease(lease).with_call_timeout(timeout))
+                Arc::new(vault.with_login(login).with_call_timeout(timeout))
             }
             Access::Transit(access) => {
                 let vault = TransitVault::new(outbound, identity, kek, access, world).map_err(address)?;
-                Arc::new(vault.with_lease(lease).with_call_timeout(timeout))
+                Arc::new(vault.with_call_timeout(timeout))
             }
             Access::AwsKms(access) => {
                 let vault = AwsKms::new(outbound, kek, access, world).map_err(address)?;
-                Arc::new(vault.with_lease(lease).with_call_timeout(timeout).with_settling(settling))
+                Arc::new(vault.with_call_timeout(timeout).with_settling(settling))
             }
             Access::Pkcs11(access) => {
                 let token = kek.vault_uri.host_str().and_then(|name| self.providers.pkcs11.get(name));
                 let token = token.ok_or("the operator has not set providers.pkcs11 for a token of this name").map_err(not_lent)?.clone();
                 let vault = Pkcs11Vault::new(token, kek, access, world).map_err(address)?;
-                Arc::new(vault.with_lease(lease).with_call_timeout(timeout))
+                Arc::new(vault.with_call_timeout(timeout))
             }
         })
     }

@@ -50,7 +50,6 @@ pub struct AzureKeyVault {
     identity: Arc<ClusterIdentity>,
     kek: KekRef,
     world: World,
-    lease: Duration,
     call_timeout: Duration,
     token_endpoint: Url,
     login: AzureLogin,
@@ -58,7 +57,7 @@ pub struct AzureKeyVault {
 }
 
 impl AzureKeyVault {
-    /// A client with a lease of 30 minutes and 5 seconds for a call; it logs in at the vault itself.
+    /// A client with 5 seconds for a call; it logs in at the vault itself.
     ///
     /// # Errors
     /// [`KekRefError`](super::KekRefError) for an address that is no key's.
@@ -71,18 +70,11 @@ impl AzureKeyVault {
             identity,
             kek,
             world,
-            lease: Duration::from_mins(30),
             call_timeout: Duration::from_secs(5),
             token_endpoint,
             login: AzureLogin::Cluster,
             tokens: Tokens::default(),
         })
-    }
-
-    /// With another lease: how long an unwrapped AEK may be used.
-    #[must_use]
-    pub fn with_lease(self, lease: Duration) -> Self {
-        Self { lease, ..self }
     }
 
     /// With other time for a call, its login included.
@@ -237,9 +229,6 @@ impl KeyVault for AzureKeyVault {
     }
     fn provider(&self) -> &'static str {
         PROVIDER.as_str()
-    }
-    fn lease(&self) -> Option<Duration> {
-        Some(self.lease)
     }
     async fn wrap_key(&self, aek: &Aek, ids: &RecordIds) -> Result<WrappedAek, VaultError> {
         self.in_time(self.wrap(aek, ids)).await

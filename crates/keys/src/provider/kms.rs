@@ -39,7 +39,6 @@ pub struct AwsKms {
     kek: KekRef,
     world: World,
     access: AwsAccess,
-    lease: Duration,
     call_timeout: Duration,
     settled: BootTime,
 }
@@ -87,21 +86,15 @@ struct Failed {
 }
 
 impl AwsKms {
-    /// A client with a lease of 30 minutes and 5 seconds for a call.
+    /// A client with 5 seconds for a call.
     ///
     /// # Errors
     /// [`KekRefError`](super::KekRefError) for an address that is no key's.
     pub fn new(outbound: Outbound, kek: KekRef, access: AwsAccess, world: World) -> Result<Self, super::KekRefError> {
         kek.check()?;
         let settled = world.clock.boot();
-        let (lease, call_timeout) = (Duration::from_mins(30), Duration::from_secs(5));
-        Ok(Self { outbound, kek, world, access, lease, call_timeout, settled })
-    }
-
-    /// With another lease: how long an unwrapped AEK may be used.
-    #[must_use]
-    pub fn with_lease(self, lease: Duration) -> Self {
-        Self { lease, ..self }
+        let call_timeout = Duration::from_secs(5);
+        Ok(Self { outbound, kek, world, access, call_timeout, settled })
     }
 
     /// With other time for a call.
@@ -242,9 +235,6 @@ impl KeyVault for AwsKms {
     }
     fn provider(&self) -> &'static str {
         PROVIDER.as_str()
-    }
-    fn lease(&self) -> Option<Duration> {
-        Some(self.lease)
     }
     async fn wrap_key(&self, aek: &Aek, ids: &RecordIds) -> Result<WrappedAek, VaultError> {
         self.in_time(self.wrap(aek, ids)).await

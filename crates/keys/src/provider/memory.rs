@@ -174,9 +174,6 @@ impl KeyVault for MemoryVault {
     fn provider(&self) -> &'static str {
         "memory"
     }
-    fn lease(&self) -> Option<Duration> {
-        None
-    }
     async fn wrap_key(&self, aek: &Aek, ids: &RecordIds) -> Result<WrappedAek, VaultError> {
         self.answer(Call::Wrap).await?;
         let wrapped = self.inner.key.wrap_aek(self.inner.world.rng.as_ref(), aek, ids);

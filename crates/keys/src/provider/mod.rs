@@ -25,7 +25,6 @@ mod validate;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -87,8 +86,6 @@ pub trait KeyVault: fmt::Debug + Send + Sync {
     fn class(&self) -> KeyClass;
     /// The name that [`WrappedAek::provider`] carries.
     fn provider(&self) -> &'static str;
-    /// How long an unwrapped AEK may be used before the vault is asked again; `None` for ever.
-    fn lease(&self) -> Option<Duration>;
     /// Wraps `aek` under the newest version of the wrapping key, or the pinned one; `ids` are authenticated along with it. The
     /// record carries the version that the vault answered.
     ///
@@ -143,9 +140,6 @@ impl KeyVault for MmkVault {
     }
     fn provider(&self) -> &'static str {
         "mmk"
-    }
-    fn lease(&self) -> Option<Duration> {
-        None
     }
     async fn wrap_key(&self, aek: &Aek, ids: &RecordIds) -> Result<WrappedAek, VaultError> {
         Ok(self.mmk.wrap_aek(self.world.rng.as_ref(), aek, ids))

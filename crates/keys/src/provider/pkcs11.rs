@@ -50,7 +50,6 @@ pub struct Pkcs11Vault {
     call: Arc<Calls>,
     kek: KekRef,
     world: World,
-    lease: Duration,
     call_timeout: Duration,
 }
 
@@ -80,7 +79,7 @@ enum Failed {
 type Done<T> = Result<T, Failed>;
 
 impl Pkcs11Vault {
-    /// A client with a lease of 30 minutes and 5 seconds for a call.
+    /// A client with 5 seconds for a call.
     ///
     /// # Errors
     /// [`KekRefError`](super::KekRefError) for an address that is no key's.
@@ -88,13 +87,7 @@ impl Pkcs11Vault {
         kek.check()?;
         let call_timeout = Duration::from_secs(5);
         let call = Calls { token, access, label: kek.key_name.clone().into_bytes(), patience: call_timeout };
-        Ok(Self { call: Arc::new(call), kek, world, lease: Duration::from_mins(30), call_timeout })
-    }
-
-    /// With another lease: how long an unwrapped AEK may be used.
-    #[must_use]
-    pub fn with_lease(self, lease: Duration) -> Self {
-        Self { lease, ..self }
+        Ok(Self { call: Arc::new(call), kek, world, call_timeout })
     }
 
     /// With other time for a call, its login included. What waits for its turn longer than 5 seconds gives up its thread.
@@ -400,9 +393,6 @@ impl KeyVault for Pkcs11Vault {
     }
     fn provider(&self) -> &'static str {
         PROVIDER.as_str()
-    }
-    fn lease(&self) -> Option<Duration> {
-        Some(self.lease)
     }
     async fn wrap_key(&self, aek: &Aek, ids: &RecordIds) -> Result<WrappedAek, VaultError> {
         in_time(PROVIDER, &self.kek, self.call_timeout, self.wrap(aek, ids)).await

@@ -47,7 +47,6 @@ pub struct TransitVault {
     kek: KekRef,
     world: World,
     access: TransitAccess,
-    lease: Duration,
     call_timeout: Duration,
     tokens: Tokens,
 }
@@ -114,7 +113,7 @@ struct Errors {
 }
 
 impl TransitVault {
-    /// A client with a lease of 30 minutes and 5 seconds for a call.
+    /// A client with 5 seconds for a call.
     ///
     /// # Errors
     /// [`KekRefError`](super::KekRefError) for an address that is no key's.
@@ -126,14 +125,8 @@ impl TransitVault {
         world: World,
     ) -> Result<Self, super::KekRefError> {
         kek.check()?;
-        let (lease, call_timeout) = (Duration::from_mins(30), Duration::from_secs(5));
-        Ok(Self { outbound, identity, kek, world, access, lease, call_timeout, tokens: Tokens::default() })
-    }
-
-    /// With another lease: how long an unwrapped AEK may be used.
-    #[must_use]
-    pub fn with_lease(self, lease: Duration) -> Self {
-        Self { lease, ..self }
+        let call_timeout = Duration::from_secs(5);
+        Ok(Self { outbound, identity, kek, world, access, call_timeout, tokens: Tokens::default() })
     }
 
     /// With other time for a call, its login included.
@@ -306,9 +299,6 @@ impl KeyVault for TransitVault {
     }
     fn provider(&self) -> &'static str {
         PROVIDER.as_str()
-    }
-    fn lease(&self) -> Option<Duration> {
-        Some(self.lease)
     }
     async fn wrap_key(&self, aek: &Aek, ids: &RecordIds) -> Result<WrappedAek, VaultError> {
         self.in_time(self.wrap(aek, ids)).await

@@ -25,9 +25,6 @@ impl KeyVault for PollsByWrapping {
     fn provider(&self) -> &'static str {
         self.vault.provider()
     }
-    fn lease(&self) -> Option<Duration> {
-        self.vault.lease()
-    }
     async fn wrap_key(&self, aek: &Aek, ids: &RecordIds) -> Result<WrappedAek, VaultError> {
         self.vault.wrap_key(aek, ids).await
     }
