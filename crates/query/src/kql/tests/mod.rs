@@ -1,5 +1,6 @@
 //! KQL over tables in memory: answers worked out by hand, one test a trap.
 
+mod cases;
 mod errors;
 mod fixture;
 mod operators;
