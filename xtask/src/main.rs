@@ -2,6 +2,7 @@
 //!
 //! `ci` is all that `.ci/run` runs and what the README's test command calls. Start at [`stages::run`].
 
+mod kql;
 mod layers;
 mod stages;
 
@@ -12,7 +13,8 @@ fn main() -> ExitCode {
     let result = match arguments.first().map(String::as_str) {
         Some("layers") => layers::check(),
         Some("ci") => stages::run(&arguments[1..]),
-        _ => Err("usage: cargo xtask layers | ci [STAGE…]\nstages: fmt layers clippy tools python build unit stories docs deny".to_owned()),
+        _ => Err("usage: cargo xtask layers | ci [STAGE…]\nstages: fmt tools python layers build unit stories lock kql docs clippy deny"
+            .to_owned()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
