@@ -5,6 +5,7 @@
 
 #[path = "../../crates/keys/tests/providers/bao.rs"]
 pub mod bao;
+pub mod derive;
 pub mod lock;
 pub mod memory;
 

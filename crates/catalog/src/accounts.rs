@@ -87,6 +87,30 @@ impl Catalog {
         commit(tx, AEK).await
     }
 
+    /// Puts the right record of an AEK in the place of a wrong one, whatever generation that claims. What waits beside it goes.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotFound`] if the account has no such AEK of that class.
+    pub async fn aek_mend(&self, row: &AekRow) -> Result<(), CatalogError> {
+        let mut writer = self.writer().await?;
+        let mut tx = writer.begin(AEK).await?;
+        let generation = i64::try_from(row.generation).map_err(|_| CatalogError::Invalid { what: "a generation" })?;
+        let done = sqlx::query("UPDATE aeks SET generation = ?1, record = ?2 WHERE id = ?3 AND account = ?4 AND class = ?5")
+            .bind(generation)
+            .bind(&row.record[..])
+            .bind(&row.aek.as_bytes()[..])
+            .bind(&row.account.as_bytes()[..])
+            .bind(row.class.as_str())
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| refused(AEK, &e))?;
+        if done.rows_affected() == 0 {
+            return Err(CatalogError::NotFound { what: AEK });
+        }
+        standby::dismiss(&mut tx, row.aek).await?;
+        commit(tx, AEK).await
+    }
+
     /// Replaces the records of AEKs and adds one that reigns from now on, all or nothing: another key of the customer took
     /// over.
     ///

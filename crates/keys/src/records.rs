@@ -22,6 +22,11 @@ impl RecordCopies {
         Self { objects }
     }
 
+    /// Where they lie.
+    pub(crate) fn objects(&self) -> &dyn ObjectStore {
+        self.objects.as_ref()
+    }
+
     /// Makes the copy of a record equal to it.
     ///
     /// # Errors
@@ -134,6 +139,13 @@ pub(crate) struct Generations {
 impl Generations {
     pub(crate) fn above(highest: HashMap<AekId, u64>) -> Self {
         Self { highest: Mutex::new(highest) }
+    }
+
+    /// A record of that generation is known of.
+    pub(crate) fn note(&self, aek: AekId, generation: u64) {
+        let mut highest = self.highest.lock();
+        let highest = highest.entry(aek).or_default();
+        *highest = generation.max(*highest);
     }
 
     /// Refuses a record below the highest one seen.

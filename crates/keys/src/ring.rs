@@ -3,7 +3,7 @@
 //! Guards of the customer's epochs are made, renewed and killed by the key watch alone (`customers.rs`): nobody else's request
 //! ever causes a call to a vault, so its pace is the watch's.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -27,6 +27,7 @@ mod customers;
 mod proof;
 mod shred;
 mod standby;
+mod stock;
 
 pub use customers::Polled;
 
@@ -53,6 +54,8 @@ pub struct KeyRing {
     shared: AccountId,
     generations: Generations,
     ledger: Arc<dyn Ledger>,
+    /// Accounts of clusters with a record that is not the right one.
+    distrusted: Mutex<HashSet<AccountId>>,
     /// One per account with a customer's key.
     gates: RwLock<HashMap<AccountId, Arc<Gate>>>,
     /// As many as there are epochs.
@@ -69,11 +72,12 @@ pub struct KeyRing {
 
 impl KeyRing {
     /// Opens the ring; at first start it creates the shared account and its first AEK. Every AEK's record has a copy beside the
-    /// data (`keys/{account}/{aek}`) when this returns, and the shared account's reigning AEK has been unwrapped.
+    /// data (`keys/{account}/{aek}`) when this returns, and the shared account's reigning AEK has been unwrapped. A cluster's
+    /// record that is not the right one shuts that cluster's gate ([`Shut::Quarantined`](crate::Shut)) and nobody else's.
     ///
     /// # Errors
-    /// [`KeyError::Stale`] if a copy beside the data is newer than the catalog's record; [`KeyError::Vault`] if the MMK is not
-    /// the one that wrapped the records; [`KeyError::Catalog`], [`KeyError::Objects`].
+    /// [`KeyError::Stale`] if a copy beside the data is newer than the catalog's record, for the shared account; [`KeyError::Vault`]
+    /// if the MMK is not the one that wrapped the records; [`KeyError::Catalog`], [`KeyError::Objects`].
     pub async fn open(world: World, catalog: Catalog, objects: Arc<dyn ObjectStore>, mmk: Arc<Mmk>) -> Result<Arc<Self>, KeyError> {
         Self::open_with(world, catalog, objects, mmk, Arc::new(NoLedger)).await
     }
@@ -96,6 +100,7 @@ impl KeyRing {
             provider: MmkVault::new(Arc::clone(&mmk), world.clone()),
             generations: Generations::above(known.clone()),
             ledger,
+            distrusted: Mutex::default(),
             gates: RwLock::default(),
             guards: RwLock::default(),
             reigning: Mutex::default(),
@@ -111,15 +116,7 @@ impl KeyRing {
             ring.create_provider_aek(shared, ObjectId::NIL).await?;
         }
         for account in ring.catalog.accounts().await? {
-            for row in ring.catalog.aeks(account.id).await? {
-                let record = ring.admit(&row)?;
-                ring.copies.reconcile(&record).await?;
-                // Kept just before a stop, or before there was a ledger.
-                if known.get(&row.aek).is_none_or(|highest| *highest < row.generation) {
-                    ring.ledger.kept(&record);
-                }
-            }
-            ring.settle_standbys(account.id).await;
+            ring.take_stock(&account, &known).await?;
         }
         // What was replaced just before a stop is erased now.
         ring.catalog.scrub().await?;

@@ -254,6 +254,9 @@ async fn recover(
             Ok(guard) => drop(guards.insert(epoch, guard)),
             // A customer's: its log is read back when its vault has answered.
             Err(KeyError::NotLoaded { .. }) => {}
+            Err(error) if keys.is_distrusted(epoch.account) => {
+                tracing::error!(aek = %epoch.aek, account = %epoch.account, %error, "the log of a quarantined cluster is not read back");
+            }
             Err(error) => return Err(ServeError::start("keys")(error)),
         }
     }

@@ -141,6 +141,10 @@ fn dies_wrapping_at(point: &str) {
 }
 
 #[test]
+fn dies_before_anything_is_wrapped() {
+    dies_wrapping_at("rotate.wrap");
+}
+#[test]
 fn dies_before_the_new_record_is_kept() {
     dies_wrapping_at("rotate.verify");
 }

@@ -30,6 +30,7 @@ use strongroom_model::{AccountId, Epoch, ObjectId, PrincipalId, TableId, Workspa
 use strongroom_tests::lock::{BOUND, VaultSite};
 use strongroom_world::World;
 use tempfile::TempDir;
+use tokio::runtime::Handle;
 
 /// Keys taken away; `STRONGROOM_TEST_REVOCATIONS` by hand.
 const SAMPLES: usize = 20;
@@ -50,9 +51,19 @@ enum Way {
     VersionDisabled,
     /// The login is refused, which may be about us: held, not revoked. Nothing is served all the same.
     IdentityDeleted,
+    /// Identity None, asked of one node: that one acts at once, the others read it in the cluster's row. No vault is asked.
+    IdentityNone,
 }
 
-const WAYS: [Way; 5] = [Way::Disabled, Way::Deleted, Way::GrantRemoved, Way::VersionDisabled, Way::IdentityDeleted];
+const WAYS: [Way; 6] = [Way::Disabled, Way::Deleted, Way::GrantRemoved, Way::VersionDisabled, Way::IdentityDeleted, Way::IdentityNone];
+
+/// Where a customer changes things: in the vault, and at one node's control plane.
+#[derive(Clone)]
+struct Hands {
+    vault: Arc<VaultSite>,
+    catalog: Catalog,
+    node: Arc<Node>,
+}
 
 /// One cluster of the customer's.
 struct Locked {
@@ -71,17 +82,23 @@ impl Locked {
         WAYS[self.at % WAYS.len()]
     }
 
-    fn take_away(&self, vault: &VaultSite) {
+    fn take_away(&self, hands: &Hands) {
+        let vault = &hands.vault;
         match self.way() {
             Way::Disabled => vault.enable(&self.key, "", false),
             Way::Deleted => drop(vault.call(Method::DELETE, &format!("/keys/{}", self.key), None)),
             Way::GrantRemoved => vault.revoke(&self.principal),
             Way::VersionDisabled => vault.enable(&self.key, &self.version, false),
             Way::IdentityDeleted => drop(vault.call(Method::DELETE, &format!("/vault/identities/{}", self.principal), None)),
+            Way::IdentityNone => Handle::current().block_on(async {
+                assert!(hands.catalog.cluster_identity_remove(self.row.id, 1).await.unwrap());
+                Desk(Arc::clone(&hands.node.watch)).remove_identity(&self.row).await.unwrap();
+            }),
         }
     }
 
-    fn give_back(&self, vault: &VaultSite) {
+    fn give_back(&self, hands: &Hands) {
+        let vault = &hands.vault;
         match self.way() {
             Way::Disabled => vault.enable(&self.key, "", true),
             Way::Deleted => drop(vault.call(Method::POST, &format!("/deletedkeys/{}/recover", self.key), None)),
@@ -91,6 +108,10 @@ impl Locked {
                 vault.register(&self.row.name, &self.principal, &self.public_key);
                 vault.grant(&self.principal);
             }
+            Way::IdentityNone => Handle::current().block_on(async {
+                assert!(hands.catalog.cluster_identity_restore(self.row.id, 2).await.unwrap());
+                Desk(Arc::clone(&hands.node.watch)).restore_identity(&self.row).await.unwrap();
+            }),
         }
     }
 
@@ -378,6 +399,7 @@ async fn watched(samples: usize) {
     let everywhere = |look: &dyn Fn(&Locked, &Told) -> bool| {
         nodes.iter().all(|node| all.iter().all(|locked| told(node, locked, &|told| look(locked, told))))
     };
+    let hands = Hands { vault: Arc::clone(&vault), catalog: catalog.clone(), node: Arc::clone(&nodes[0]) };
     let start = Instant::now();
     until("everything is served everywhere", start, || everywhere(&|_, told| told.served.len() > 5)).await;
 
@@ -387,15 +409,17 @@ async fn watched(samples: usize) {
             node.seen.0.lock().unwrap().values_mut().for_each(|told| *told = Told::default());
         }
         let change = async |back: bool| {
-            let (vault, all) = (Arc::clone(&vault), all.clone());
+            let (hands, all) = (hands.clone(), all.clone());
             let changed = tokio::task::spawn_blocking(move || {
                 let change = |locked: &Arc<Locked>| {
+                    // A change at a control plane is made once it is answered, with everything shut on that node.
+                    let began = Instant::now();
                     if back {
-                        locked.give_back(&vault);
+                        locked.give_back(&hands);
                     } else {
-                        locked.take_away(&vault);
+                        locked.take_away(&hands);
                     }
-                    let at = Instant::now();
+                    let at = if locked.way() == Way::IdentityNone { began } else { Instant::now() };
                     // Spread over a poll, as customers' decisions are.
                     std::thread::sleep(Duration::from_millis(150));
                     at

@@ -11,7 +11,7 @@ use strongroom_keys::Standing;
 use strongroom_keys::identity::ClusterIdentity;
 use strongroom_keys::provider::{KekRef, KeyFacts, KeyVault};
 use strongroom_keys::state::{KeyState, Moment};
-use strongroom_model::{AccountId, AekId, Epoch, ObjectId, WorkspaceId};
+use strongroom_model::{AccountId, AekId, ObjectId, WorkspaceId};
 
 use super::{Watch, Watched, identity, opened};
 use crate::ControlError;
@@ -223,8 +223,7 @@ impl Watch {
 
     /// Reads anew which epochs the account has under the customer's key.
     pub(super) async fn recount(&self, watched: &Watched) -> Result<(), ControlError> {
-        let records = self.deps.keys.customer_records(watched.account).await?;
-        *watched.epochs.lock() = records.iter().map(|record| Epoch { account: watched.account, aek: record.ids.aek }).collect();
+        *watched.epochs.lock() = self.deps.keys.customer_epochs(watched.account).await?;
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use strongroom_catalog::{ClusterRow, IdentityRow};
+use strongroom_catalog::{ClusterRow, IdentityRow, IdentityType};
 use strongroom_keys::identity::ClusterIdentity;
 use strongroom_keys::provider::{KekRef, KeyVault, VaultError};
 use strongroom_keys::state::Moment;
@@ -57,14 +57,61 @@ impl Watch {
     pub(super) async fn remove_identity(self: &Arc<Self>, cluster: &ClusterRow) {
         self.deps.audit.note(Event::new(name::CLUSTER_CHANGED).cluster(cluster.id).with("identity", "None"));
         let Some(watched) = self.of(cluster.id) else { return };
+        watched.removals.fetch_add(1, Ordering::AcqRel);
         watched.nameless.store(true, Ordering::Release);
         self.revoke(&watched).await;
         watched.wake.notify_one();
     }
 
+    /// Shuts everything of a cluster that shows no identity. Whoever comes second waits until it is done.
     pub(super) async fn revoke(self: &Arc<Self>, watched: &Arc<Watched>) {
+        let _alone = watched.revoking.lock().await;
         let step = watched.machine.lock().on_identity_removed(Moment::now(&self.deps.world));
         self.act(watched, step).await;
+    }
+
+    /// Looks at whose identity the cluster's row names now: another node may have taken the command. None shuts everything at once;
+    /// one that is back, or another, is what the vault is asked with from this call on. Under `busy`.
+    pub(super) async fn heed_row(self: &Arc<Self>, watched: &Arc<Watched>) {
+        // Both before the row: whoever takes the identity away writes that down first, and a row read before says nothing of it.
+        let (removals, nameless) = (watched.removals.load(Ordering::Acquire), watched.nameless.load(Ordering::Acquire));
+        let row = match self.deps.catalog.cluster_get(watched.cluster).await {
+            Ok(Some(row)) => row,
+            // Its keys are being destroyed: whoever does that ends the watch.
+            Ok(None) => return,
+            Err(error) => {
+                tracing::warn!(cluster = %watched.cluster, code = error.code(), "whose identity the cluster shows could not be looked up");
+                return;
+            }
+        };
+        if row.identity_type == IdentityType::None {
+            watched.nameless.store(true, Ordering::Release);
+            self.revoke(watched).await;
+            return;
+        }
+        if !nameless && *watched.principal.lock() == principal(&row) {
+            return;
+        }
+        if let Err(error) = self.ask_as(watched, &row).await {
+            tracing::warn!(cluster = %watched.cluster, code = error.code(), "the vault cannot be asked with the cluster's identity yet");
+            return;
+        }
+        tracing::info!(cluster = %watched.cluster, "the vault is asked with the identity that the cluster shows now");
+        if nameless {
+            watched.nameless.store(false, Ordering::Release);
+            if watched.removals.load(Ordering::Acquire) != removals {
+                watched.nameless.store(true, Ordering::Release);
+            }
+        }
+    }
+
+    /// From the next call on the vault is asked with the identity that the row names. Under `busy`.
+    async fn ask_as(&self, watched: &Watched, row: &ClusterRow) -> Result<(), ControlError> {
+        let (kek, _) = watched.vault.read().clone();
+        let client = self.deps.vaults.client(&kek, identity(&self.deps.keys, row)?).await?;
+        *watched.vault.write() = (kek, client);
+        *watched.principal.lock() = principal(row);
+        Ok(())
     }
 
     /// The vault is asked again with the identity that the row names; what it says counts.
@@ -72,17 +119,19 @@ impl Watch {
         let event = Event::new(name::CLUSTER_CHANGED).cluster(cluster.id).with("identity", cluster.identity_type.as_str());
         self.deps.audit.note(event.with("restored", true));
         let Some(watched) = self.of(cluster.id) else { return Ok(()) };
-        let (kek, _) = watched.vault.read().clone();
-        let client = self.deps.vaults.client(&kek, identity(&self.deps.keys, cluster)?).await?;
         {
             let _alone = watched.busy.lock().await;
-            debug_assert!(watched.machine.lock().state().shut().is_some(), "an identity that was taken away leaves nothing open");
-            *watched.vault.write() = (kek, client);
+            self.ask_as(&watched, cluster).await?;
             watched.nameless.store(false, Ordering::Release);
         }
         watched.wake.notify_one();
         Ok(())
     }
+}
+
+/// Whose identity a row names; nobody's, if none.
+pub(super) fn principal(cluster: &ClusterRow) -> String {
+    cluster.identity.as_ref().map(|identity| identity.principal.clone()).unwrap_or_default()
 }
 
 /// What a denied try of an identity means to whoever asked for it.

@@ -35,7 +35,7 @@ use strongroom_keys::identity::ClusterIdentity;
 use strongroom_keys::provider::{KekRef, KeyFacts, KeyVault};
 use strongroom_keys::state::{KeyState, Machine, Moment, StateConfig};
 use strongroom_keys::{Gate, KeyError, KeyRing, Shut, Standing};
-use strongroom_model::{AccountId, Epoch, ObjectId};
+use strongroom_model::{AccountId, Epoch, ErrorKind, ObjectId};
 use strongroom_world::{BootTime, World};
 use tokio::sync::{Notify, watch};
 
@@ -98,6 +98,12 @@ struct Watched {
     spawned: AtomicBool,
     /// The cluster shows no identity: its vault is not asked, and everything of it is shut.
     nameless: AtomicBool,
+    /// How often a command of this node took the identity away.
+    removals: AtomicUsize,
+    /// Whose identity the cluster's row named when last looked at: what the vault is asked with.
+    principal: Mutex<String>,
+    /// Held while everything is shut for want of an identity.
+    revoking: tokio::sync::Mutex<()>,
     /// A step of forgetting failed: again at the next turn.
     unfinished: AtomicBool,
     /// The version that the last good unwrap used, and what else the vault said of the key when last asked.
@@ -153,7 +159,13 @@ impl Watch {
         clusters.extend(deleted.into_iter().filter(|cluster| cluster.deleted_ms.is_some_and(|at| at > reserved_ms)));
         for cluster in clusters {
             let Some(account) = cluster.account else { continue };
-            if let Some(kek) = kek_of(&self.deps.keys, &cluster, account).await? {
+            let kek = match kek_of(&self.deps.keys, &cluster, account).await {
+                Ok(kek) => kek,
+                // A record that was put back, or is another's: that cluster stays shut, the others are served.
+                Err(error) if error.kind() == ErrorKind::Corrupt => kek_named(&cluster),
+                Err(error) => return Err(error),
+            };
+            if let Some(kek) = kek {
                 let client = self.deps.vaults.client(&kek, identity(&self.deps.keys, &cluster)?).await;
                 let client = match client {
                     Ok(client) => client,
@@ -215,7 +227,8 @@ impl Watch {
         let now = Moment::now(&self.deps.world);
         // The one thing believed: it only ever forbids.
         let before = self.deps.catalog.key_state_get(cluster.id).await?;
-        let quarantined = before.is_some_and(|row| row.state == KeyState::Quarantined.as_str());
+        let written = before.is_some_and(|row| row.state == KeyState::Quarantined.as_str());
+        let quarantined = written || self.deps.keys.is_distrusted(account);
         let (machine, standing) = if quarantined {
             (Machine::quarantined(self.config, now), Standing::Shut(Shut::Quarantined, now.wall.unix_ms()))
         } else if provisioning {
@@ -223,7 +236,7 @@ impl Watch {
         } else {
             (Machine::new(self.config, now), Standing::Shut(Shut::Unavailable, now.wall.unix_ms()))
         };
-        let records = self.deps.keys.customer_records(account).await?;
+        let epochs = self.deps.keys.customer_epochs(account).await?;
         let gate = self.deps.keys.gate(account, cluster.id, &cluster.name, standing);
         if quarantined {
             // It may have been there already.
@@ -235,7 +248,7 @@ impl Watch {
             gate,
             vault: RwLock::new((kek, client)),
             machine: Mutex::new(machine),
-            epochs: Mutex::new(records.iter().map(|record| Epoch { account, aek: record.ids.aek }).collect()),
+            epochs: Mutex::new(epochs),
             busy: tokio::sync::Mutex::default(),
             turn: AtomicUsize::new(0),
             wake: Notify::new(),
@@ -243,12 +256,15 @@ impl Watch {
             recall_due: AtomicBool::new(false),
             spawned: AtomicBool::new(false),
             nameless: AtomicBool::new(cluster.identity_type == IdentityType::None),
+            removals: AtomicUsize::new(0),
+            principal: Mutex::new(identity::principal(cluster)),
+            revoking: tokio::sync::Mutex::default(),
             unfinished: AtomicBool::new(false),
             version: Mutex::default(),
             facts: Mutex::default(),
             learned: Mutex::default(),
             evidence: Mutex::default(),
-            unwritten: AtomicBool::new(false),
+            unwritten: AtomicBool::new(quarantined && !written),
             meters: meters::Meters::default(),
             ledger: ledger::Ledger::default(),
             stop: watch::Sender::new(false),
@@ -266,13 +282,16 @@ impl Watch {
 async fn kek_of(keys: &KeyRing, cluster: &ClusterRow, account: AccountId) -> Result<Option<KekRef>, ControlError> {
     let records = keys.customer_records(account).await?;
     let Some(newest) = records.iter().max_by_key(|record| record.ids.generation) else { return Ok(None) };
-    if let Some(key) = &cluster.key
-        && let Ok(kek) = KekRef::new(&key.vault_uri, &key.name, key.version.as_deref())
-        && kek.key_uri() == newest.key_uri
-    {
+    if let Some(kek) = kek_named(cluster).filter(|kek| kek.key_uri() == newest.key_uri) {
         return Ok(Some(kek));
     }
     KekRef::from_key_id(&newest.key_uri).map(Some).map_err(|_| ControlError::Damaged { what: "a key record's address" })
+}
+
+/// The key that a cluster's row names.
+fn kek_named(cluster: &ClusterRow) -> Option<KekRef> {
+    let key = cluster.key.as_ref()?;
+    KekRef::new(&key.vault_uri, &key.name, key.version.as_deref()).ok()
 }
 
 fn identity(keys: &KeyRing, cluster: &ClusterRow) -> Result<Arc<ClusterIdentity>, ControlError> {
@@ -302,7 +321,14 @@ pub async fn fetch_keys(
     let mut missing = Vec::new();
     for cluster in catalog.cluster_list().await? {
         let Some(account) = cluster.account else { continue };
-        let Some(kek) = kek_of(keys, &cluster, account).await? else { continue };
+        let kek = match kek_of(keys, &cluster, account).await {
+            Ok(Some(kek)) => kek,
+            Ok(None) => continue,
+            Err(error) => {
+                missing.push((cluster.name, error));
+                continue;
+            }
+        };
         let asked = async {
             if cluster.identity_type == IdentityType::None {
                 let since_ms = cluster.modified_ms;

@@ -32,17 +32,20 @@ impl Watch {
             let (_, vault) = watched.vault.read().clone();
             let proved = async {
                 vault.fresh().await;
-                self.deps.keys.prove(watched.account, vault.as_ref()).await
+                // An older record that was put back gives way to the newest one known, if that still lies beside the data.
+                let mended = self.deps.keys.mend_records(watched.account).await?;
+                Ok((mended, self.deps.keys.prove(watched.account, vault.as_ref()).await?))
             };
             let proved = tokio::select! {
                 proved = proved => proved,
                 () = self.deps.world.clock.sleep(PROOF_MAX) => return Err(ControlError::Conflict { why: "the vault did not answer in time" }),
             };
-            let keys = proved.map_err(refused)?;
+            let (mended, keys) = proved.map_err(refused)?;
+            self.deps.keys.trust(watched.account);
             // The one place where a quarantine ends.
             tracing::warn!(cluster = %watched.cluster, keys, "key released from quarantine by an operator");
             let event = Event::new(name::KEY_RELEASED).cluster(watched.cluster).account(watched.account);
-            self.deps.audit.note(event.with("keys", keys));
+            self.deps.audit.note(event.with("keys", keys).with("mended", mended));
             let step = watched.machine.lock().on_released(Moment::now(&self.deps.world));
             self.act(&watched, step).await;
         }

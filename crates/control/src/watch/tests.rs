@@ -20,6 +20,7 @@ use crate::desk::{KeyDesk, RewriteStep};
 
 mod answers;
 mod figures;
+mod nodes;
 mod places;
 mod planted;
 mod quarantine;

@@ -30,6 +30,10 @@ impl Watch {
                     () = watched.wake.notified() => {}
                     () = clock.sleep(self.config.poll_interval) => {}
                 }
+                {
+                    let _alone = watched.busy.lock().await;
+                    self.heed_row(watched).await;
+                }
                 self.settle(watched).await;
                 continue;
             }
@@ -56,6 +60,7 @@ impl Watch {
     /// Asks the vault once and acts on the answer; with `follow`, also after newer versions of the key.
     pub(super) async fn turn(self: &Arc<Self>, watched: &Arc<Watched>, follow: bool) {
         let _alone = watched.busy.lock().await;
+        self.heed_row(watched).await;
         if watched.nameless.load(Ordering::Acquire) {
             self.revoke(watched).await;
             return;

@@ -214,6 +214,7 @@ impl KeyRing {
         for (row, aek) in had {
             let generation = self.next_generation(account).await?;
             let ids = RecordIds { generation, ..self.admit(&row)?.ids };
+            fail::fail_point!("rotate.wrap");
             let record = wrapped(&aek, ids, to).await?;
             fail::fail_point!("rotate.verify");
             self.catalog.aek_rewrap(&AekRow { generation, record: record.to_bytes(), ..row }).await?;

@@ -1,5 +1,8 @@
 //! A key in quarantine: what puts it there, what does not end it, what does.
 
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
+use strongroom_catalog::ClusterKeyRow;
 use strongroom_keys::provider::Answer;
 
 use super::places::TwoVaults;
@@ -62,9 +65,55 @@ async fn a_record_that_was_put_back_is_quarantined() {
     house.catalog.aek_rewrap(&strongroom_catalog::AekRow { generation: old.generation + 2, ..old }).await.unwrap();
     house.next_poll().await;
     assert_eq!((house.state(), house.pass_code().await), (KeyState::Quarantined, Some("KeyQuarantined")));
-    // The vault would unwrap it; the release sees the same as the poll did.
+    // The vault would unwrap it; the release sees the same as the poll did. The copy that would mend it is away.
+    let epoch = house.keys.write_epoch(house.account()).await.unwrap();
+    let place = Path::from_iter(["keys".to_owned(), epoch.account.to_string(), epoch.aek.to_string()]);
+    let copy = house.objects.get(&place).await.unwrap().bytes().await.unwrap();
+    house.objects.delete(&place).await.unwrap();
     assert_eq!(house.desk().release(&house.cluster).await.unwrap_err().code(), "IntegrityError");
     assert_eq!(house.state(), KeyState::Quarantined);
+    // With it, what is put right is what the vault proves.
+    house.objects.put(&place, copy.into()).await.unwrap();
+    house.desk().release(&house.cluster).await.unwrap();
+    house.until(KeyState::Active, Duration::from_secs(1)).await;
+    assert_eq!((house.versions().await, house.pass_code().await), (vec!["v2".to_owned()], None));
+    assert!(house.rooms.events.lock().iter().any(|event| event.event == name::KEY_RELEASED && event.details["mended"] == 1));
+}
+
+/// A catalog with an old record, found at a start: that cluster is shut and the ring opens for all others.
+#[tokio::test]
+async fn a_record_that_was_put_back_before_a_start_quarantines_its_cluster_alone() {
+    let mut house = House::new(311).await;
+    let old = house.catalog.aek_current(house.account()).await.unwrap().unwrap();
+    house.vault.rotate();
+    house.next_poll().await;
+    house.next_poll().await;
+    assert_eq!(house.versions().await, ["v2"]);
+    let key = ClusterKeyRow { vault_uri: "https://vault.example/".to_owned(), name: "kek".to_owned(), version: None, rsa_bits: None };
+    house.catalog.cluster_update(&ClusterRow { key: Some(key), ..house.cluster.clone() }).await.unwrap();
+    house.catalog.aek_mend(&old).await.unwrap();
+    for _ in 0..2 {
+        house.restart().await;
+        assert_eq!((house.state(), house.pass_code().await), (KeyState::Quarantined, Some("KeyQuarantined")));
+        assert_eq!(house.written().await, "Quarantined");
+        let asked = house.unwraps().len();
+        house.pass(Duration::from_mins(5)).await;
+        assert_eq!((house.unwraps().len(), house.state()), (asked, KeyState::Quarantined), "no vault is asked for it");
+        assert!(house.keys.customer_guards(house.account()).is_empty());
+    }
+    let shared = house.keys.write_epoch(house.keys.shared_account()).await.unwrap();
+    house.keys.epoch_guard(shared).await.unwrap();
+    let missing = fetch_keys(&house.catalog, &house.keys, &OneVault(house.vault.clone()), STATES.lease).await.unwrap();
+    assert_eq!(missing.iter().map(|(name, error)| (name.as_str(), error.code())).collect::<Vec<_>>(), [("shop", "IntegrityError")]);
+    house.vault.set(Mood::Denies("KeyDisabled"));
+    assert_eq!(house.desk().release(&house.cluster).await.unwrap_err().code(), "KeyValidationFailed", "the vault does not prove it");
+    assert_eq!(house.state(), KeyState::Quarantined);
+    house.vault.set(Mood::Well);
+    house.desk().release(&house.cluster).await.unwrap();
+    house.until(KeyState::Active, Duration::from_secs(1)).await;
+    assert_eq!(house.versions().await, ["v2"]);
+    house.restart().await;
+    assert_eq!((house.state(), house.written().await), (KeyState::Active, "Active".to_owned()));
 }
 
 #[tokio::test]
