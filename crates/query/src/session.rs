@@ -19,6 +19,7 @@ use datafusion::physical_plan::coop::CooperativeExec;
 
 use crate::QueryConfig;
 use crate::blk::{BlkStore, OnlyBlocks};
+use crate::kql::KqlPlanner;
 use crate::spill::SpillFiles;
 
 /// What all sessions share.
@@ -89,6 +90,7 @@ fn template(config: &QueryConfig) -> SessionState {
         .with_scalar_functions(SessionStateDefaults::default_scalar_functions())
         .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
         .with_window_functions(SessionStateDefaults::default_window_functions())
+        .with_query_planner(Arc::new(KqlPlanner))
         .with_physical_optimizer_rule(Arc::new(JoinsYield))
         .build()
 }

@@ -10,9 +10,9 @@ mod operator;
 pub use expr::{Argument, BinaryOp, Expr, ExprKind, NamedExpr, SetOp, UnaryOp};
 pub use literal::{DynamicValue, Literal, ScalarType};
 pub use operator::{
-    ColumnPattern, Facet, Find, ForkBranch, Invoke, Join, JoinKind, Lookup, MakeSeries, MvApply, MvColumn, MvExpand, NullOrder, Operator,
-    OperatorKind, Order, Parse, ParseKind, ParseKv, ParsePart, Partition, PartitionBody, Reduce, Render, Reorder, ReorderOrder, Scan,
-    ScanStep, Search, SeriesColumn, SortKey, Summarize, Top, TopHitters, TopNestedLevel, Union, UnionKind, Unread,
+    ColumnPattern, Facet, Find, FindColumn, ForkBranch, Invoke, Join, JoinKind, Lookup, MakeSeries, MvApply, MvColumn, MvExpand, NullOrder,
+    Operator, OperatorKind, Order, Parse, ParseKind, ParseKv, ParsePart, Partition, PartitionBody, Reduce, Render, Reorder, ReorderOrder,
+    Scan, ScanStep, Search, SeriesColumn, SortKey, Summarize, Top, TopHitters, TopNestedLevel, Union, UnionKind, Unread,
 };
 
 use crate::Span;

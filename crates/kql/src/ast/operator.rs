@@ -438,8 +438,17 @@ pub struct Find {
     pub tables: Vec<Pipeline>,
     /// What.
     pub predicate: Box<Expr>,
-    /// `project a, b:long, pack(*)`; empty: `project-smart`.
-    pub project: Vec<Expr>,
+    /// `project a, b:long, pack_all()`; empty: `project-smart`.
+    pub project: Vec<FindColumn>,
+}
+
+/// One column of `find .. project`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FindColumn {
+    /// A column's name, or a call of `pack_all`.
+    pub value: Expr,
+    /// What it is converted to.
+    pub kind: Option<ScalarType>,
 }
 
 /// `evaluate hint.. plugin(..) : (schema)`

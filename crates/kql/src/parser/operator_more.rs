@@ -2,9 +2,9 @@
 
 use super::Parser;
 use crate::ast::{
-    ColumnDecl, Expr, ExprKind, Facet, Find, ForkBranch, Invoke, MakeSeries, MvApply, MvColumn, MvExpand, Name, NamedExpr, Operator,
-    OperatorKind, Parse, ParseKind, ParseKv, ParsePart, Partition, PartitionBody, Pipeline, Reduce, Render, Scan, ScanStep, Search,
-    SeriesColumn, Setting, SourceKind, TopHitters, TopNestedLevel,
+    ColumnDecl, Expr, ExprKind, Facet, Find, FindColumn, ForkBranch, Invoke, MakeSeries, MvApply, MvColumn, MvExpand, Name, NamedExpr,
+    Operator, OperatorKind, Parse, ParseKind, ParseKv, ParsePart, Partition, PartitionBody, Pipeline, Reduce, Render, Scan, ScanStep,
+    Search, SeriesColumn, Setting, SourceKind, TopHitters, TopNestedLevel,
 };
 use crate::diagnostic::Code;
 use crate::lexer::TokenKind;
@@ -284,13 +284,13 @@ impl Parser<'_> {
     }
 
     /// `a, b:long, pack(*)`
-    fn find_columns(&mut self) -> Vec<Expr> {
+    fn find_columns(&mut self) -> Vec<FindColumn> {
         let mut list = Vec::new();
         loop {
-            list.push(self.expr());
-            if self.eat(TokenKind::Colon) {
-                self.scalar_type();
-            }
+            // Not a whole expression: `a : long` would be one.
+            let value = self.axis();
+            let kind = if self.eat(TokenKind::Colon) { self.scalar_type() } else { None };
+            list.push(FindColumn { value, kind });
             if !self.eat(TokenKind::Comma) {
                 return list;
             }

@@ -347,7 +347,13 @@ impl Printer {
         self.tables(&find.tables);
         self.word_expr("where ", &find.predicate);
         if !find.project.is_empty() {
-            self.word_list(" project ", &find.project, Self::expr);
+            self.word_list(" project ", &find.project, |p, column| {
+                p.expr(&column.value);
+                if let Some(kind) = column.kind {
+                    p.say(":");
+                    p.say(kind.as_str());
+                }
+            });
         }
     }
 

@@ -14,6 +14,8 @@ use datafusion::logical_expr::{Expr, JoinType};
 use strongroom_kql::Span;
 use strongroom_model::ColumnType;
 
+use super::nodes::SerialCall;
+
 /// A value: how it is computed, and its KQL type.
 #[derive(Clone, Debug)]
 pub(super) struct Bound {
@@ -141,6 +143,8 @@ pub(super) enum RelNode {
     Union(Vec<Arc<Rel>>),
     /// Left columns, then right columns (for semi and anti joins one side's), under the relation's names by position.
     Join { left: Arc<Rel>, right: Arc<Rel>, kind: JoinType, on: Vec<(Expr, Expr)> },
+    /// The rows in the order they are in, for good; with the results of functions over rows in order as further columns.
+    Serial { input: Arc<Rel>, calls: Vec<SerialCall> },
     /// One row per group of equal keys (any one).
     FirstPerKey { input: Arc<Rel>, keys: Vec<Expr> },
 }
@@ -192,6 +196,31 @@ impl Rel {
     pub(super) fn sort(self, keys: Vec<Key>, span: Span) -> Self {
         let columns = self.columns.clone();
         Self::over(self.depth, RelNode::Sort { input: Arc::new(self), keys }, columns, span)
+    }
+
+    /// `columns` are those of the calls.
+    pub(super) fn serial(self, calls: Vec<SerialCall>, columns: Vec<BoundColumn>, span: Span) -> Self {
+        let columns = self.columns.iter().cloned().chain(columns).collect();
+        Self::over(self.depth, RelNode::Serial { input: Arc::new(self), calls }, columns, span)
+    }
+
+    /// Whether its rows are in an order that functions over rows may rely on.
+    pub(super) fn is_serialized(&self) -> bool {
+        match &self.node {
+            RelNode::Sort { .. } | RelNode::Serial { .. } | RelNode::Values(_) | RelNode::OneRow => true,
+            RelNode::Filter { input, .. } | RelNode::Project { input, .. } | RelNode::Take { input, .. } => input.is_serialized(),
+            // Written in the text, one behind the other.
+            RelNode::Union(inputs) => inputs.iter().all(|input| input.is_written()),
+            _ => false,
+        }
+    }
+
+    fn is_written(&self) -> bool {
+        match &self.node {
+            RelNode::Values(_) | RelNode::OneRow => true,
+            RelNode::Filter { input, .. } | RelNode::Project { input, .. } | RelNode::Take { input, .. } => input.is_written(),
+            _ => false,
+        }
     }
 
     pub(super) fn take(self, count: usize, span: Span) -> Self {

@@ -42,6 +42,11 @@ impl Env {
         std::iter::successors(self.0.as_deref(), |frame| frame.outer.0.as_deref())
     }
 
+    /// Every name there is, the innermost first.
+    pub(super) fn bindings(&self) -> impl Iterator<Item = (&str, &Binding)> {
+        self.frames().map(|frame| (frame.name.as_str(), &frame.binding))
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<&Binding> {
         self.frames().find(|frame| frame.name == name).map(|frame| &frame.binding)
     }

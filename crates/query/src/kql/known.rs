@@ -19,14 +19,7 @@ const FUNCTIONS: &[(&str, Option<&str>)] = &[
     ("hll", Some("use `dcount(..)`")),
     ("hll_merge", Some("use `dcount(..)` over the rows")),
     ("ingestion_time", Some("use `TimeGenerated`")),
-    ("next", None),
     ("percentile_tdigest", Some("use `percentile(..)` over the rows")),
-    ("prev", None),
-    ("row_cumsum", None),
-    ("row_number", None),
-    ("row_rank_dense", None),
-    ("row_rank_min", None),
-    ("row_window_session", None),
     ("tdigest", Some("use `percentile(..)`")),
     ("tdigest_merge", Some("use `percentile(..)` over the rows")),
 ];
@@ -86,7 +79,6 @@ pub(super) fn tabular_alternative(keyword: &str) -> Option<&'static str> {
     Some(match keyword {
         "parse" | "parse-where" | "parse-kv" => "use `extract(regex, group, text)`",
         "make-series" => "use `summarize .. by bin(TimeGenerated, step)`",
-        "search" | "find" => "use `T | where * has \"term\"`",
         "top-nested" => "use `summarize` and `top`",
         "top-hitters" => "use `summarize count() by x | top n by count_`",
         "sample-distinct" => "use `distinct x | take n`",

@@ -14,6 +14,7 @@ mod expr;
 mod gather;
 mod known;
 mod names;
+mod nodes;
 mod plan;
 mod problem;
 mod registry;
@@ -28,6 +29,9 @@ use strongroom_kql::ast;
 use crate::resolve::{BoundContext, Planned, TableResolver};
 use crate::{QueryError, Render};
 
+pub(crate) use nodes::{KqlPlanner, is_ours};
+
+use bind::RowCalls;
 use env::Env;
 use problem::{Outcome, Problem};
 
@@ -65,7 +69,7 @@ pub(crate) async fn plan(_state: &SessionState, text: &str, resolver: &dyn Table
 
 /// Binds and plans a tree without diagnostics over tables that are there.
 pub(crate) fn bind(query: &ast::Query, text: &str, context: &BoundContext) -> Outcome<Planned> {
-    let mut binder = Binder { context, text, env: Env::default(), nodes: 0, inlined: 0, render: None };
+    let mut binder = Binder { context, text, env: Env::default(), nodes: 0, inlined: 0, render: None, rows: None };
     let rel = binder.query(query)?;
     let plan = plan::answer(&rel)?;
     Ok(Planned { plan, render: binder.render })
@@ -83,6 +87,8 @@ pub(crate) struct Binder<'a> {
     inlined: usize,
     /// What the last `render` of the text said.
     render: Option<Render>,
+    /// Where functions over rows in order go, in operators that may have them.
+    rows: Option<RowCalls>,
 }
 
 impl Binder<'_> {

@@ -3,21 +3,25 @@
 //! DataFusion keeps no order that nothing asks for, so `sort` is carried along here as keys in (perhaps hidden) columns and put
 //! into the plan where it counts: under a `take`, inside an aggregate that needs it, and on top of the answer.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_schema::Field;
+use arrow::array::{Int64Array, RecordBatch};
+use arrow_schema::{DataType, Field, Schema};
 use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::{Column, NullEquality, TableReference};
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::error::DataFusionError;
 use datafusion::functions_aggregate::first_last::first_value_udaf;
-use datafusion::logical_expr::expr::Sort;
-use datafusion::logical_expr::{Cast, Expr, ExprSchemable, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Union, binary_expr, lit};
+use datafusion::functions_aggregate::min_max::min;
+use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams, Sort};
+use datafusion::logical_expr::{
+    Cast, Expr, ExprSchemable, Extension, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Union, binary_expr, lit,
+};
 use strongroom_model::ColumnType;
 
 use super::bound::{Aggregate, BoundColumn, Key, Rel, RelNode, column};
 use super::gather;
+use super::nodes::{SerialCall, SerialNode};
 use super::problem::{Outcome, Problem};
 
 type Planned<T> = Result<T, DataFusionError>;
@@ -37,6 +41,9 @@ struct Partial {
     builder: LogicalPlanBuilder,
     /// The order the rows are meant to be in. Its columns are in the plan, perhaps beyond the relation's own.
     order: Vec<OrderColumn>,
+    /// Whether the order leaves nothing open: no two rows are equal in it. So it is with rows written in the text and with rows
+    /// that were serialized; ties of later sorts keep such an order, and groups come in the order of their first rows.
+    exact: bool,
     /// How many hidden columns were made, for their names.
     hidden: usize,
 }
@@ -48,9 +55,16 @@ struct OrderColumn {
     nulls_first: bool,
 }
 
+impl OrderColumn {
+    /// A number that goes up.
+    fn counting(name: String) -> Self {
+        Self { name, ascending: true, nulls_first: true }
+    }
+}
+
 impl Partial {
     fn unordered(builder: LogicalPlanBuilder) -> Self {
-        Self { builder, order: Vec::new(), hidden: 0 }
+        Self { builder, order: Vec::new(), exact: false, hidden: 0 }
     }
 
     fn keys(&self) -> Vec<Sort> {
@@ -79,7 +93,7 @@ fn finished(rel: &Rel, marked: bool) -> Planned<LogicalPlan> {
     }
     let hidden = values.len() > visible;
     // Computed below the sort: what lies above it must not be worth spreading over threads again.
-    let partial = Partial { builder: partial.builder.project(values)?, order: partial.order, hidden: 0 }.sorted(None)?;
+    let partial = Partial { builder: partial.builder.project(values)?, ..partial }.sorted(None)?;
     let builder = if hidden { partial.builder.project(rel.columns.iter().map(|c| marked_column(c, marked)))? } else { partial.builder };
     builder.build()
 }
@@ -123,11 +137,8 @@ fn lower(rel: &Rel) -> Planned<Partial> {
             let values: Vec<Expr> = rel.columns.iter().map(|there| fitted(column(&there.name), there, &builder)).collect();
             Ok(Partial::unordered(builder.project(values)?))
         }
-        RelNode::Values(batch) => {
-            let table = MemTable::try_new(batch.schema(), vec![vec![batch.clone()]])?;
-            Ok(Partial::unordered(LogicalPlanBuilder::scan(TableReference::bare("values"), provider_as_source(Arc::new(table)), None)?))
-        }
-        RelNode::OneRow => Ok(Partial::unordered(LogicalPlanBuilder::empty(true))),
+        RelNode::Values(batch) => values(batch),
+        RelNode::OneRow => Ok(Partial { exact: true, ..Partial::unordered(LogicalPlanBuilder::empty(true)) }),
         RelNode::Filter { input, predicate } => {
             let partial = lower(input)?;
             Ok(Partial { builder: partial.builder.filter(predicate.clone())?, ..partial })
@@ -138,22 +149,66 @@ fn lower(rel: &Rel) -> Planned<Partial> {
             let partial = lower(input)?.sorted(Some(*count))?;
             Ok(Partial { builder: partial.builder.limit(0, Some(*count))?, ..partial })
         }
+        RelNode::Serial { input, calls } => serial(lower(input)?, calls),
         RelNode::Aggregate { input, groups, aggregates } => aggregate(rel, lower(input)?, groups, aggregates),
-        RelNode::Union(inputs) => {
-            let plans = inputs.iter().map(|input| Ok(Arc::new(settled(input)?.build()?))).collect::<Planned<Vec<_>>>()?;
-            match plans.as_slice() {
-                [only] => Ok(Partial::unordered(LogicalPlanBuilder::new_from_arc(Arc::clone(only)))),
-                _ => Ok(Partial::unordered(LogicalPlanBuilder::new(LogicalPlan::Union(Union::try_new(plans)?)))),
-            }
-        }
+        RelNode::Union(inputs) => union(rel, inputs),
         RelNode::Join { left, right, kind, on } => join(rel, left, right, *kind, on),
         RelNode::FirstPerKey { input, keys } => first_per_key(rel, input, keys),
     }
 }
 
+/// Rows written in the text, in the order in which they are written.
+fn values(batch: &RecordBatch) -> Planned<Partial> {
+    let name = hidden_name(0);
+    let mut fields = batch.schema().fields().to_vec();
+    fields.push(Arc::new(Field::new(&name, DataType::Int64, false)));
+    let mut arrays = batch.columns().to_vec();
+    arrays.push(Arc::new((0_i64..).take(batch.num_rows()).collect::<Int64Array>()));
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?;
+    let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?.with_sort_order(vec![vec![Sort::new(column(&name), true, true)]]);
+    let builder = LogicalPlanBuilder::scan(TableReference::bare("values"), provider_as_source(Arc::new(table)), None)?;
+    Ok(Partial { builder, order: vec![OrderColumn::counting(name)], exact: true, hidden: 1 })
+}
+
+/// One input behind the other if each of them is in an order of its own; else in none.
+fn union(rel: &Rel, inputs: &[Arc<Rel>]) -> Planned<Partial> {
+    let partials = inputs.iter().map(|input| lower(input)).collect::<Planned<Vec<_>>>()?;
+    let exact = partials.iter().all(|partial| partial.exact && partial.order.len() <= 1 && partial.order.iter().all(|key| key.ascending));
+    let order = if exact { vec![OrderColumn::counting(hidden_name(0)), OrderColumn::counting(hidden_name(1))] } else { Vec::new() };
+    let mut plans = Vec::with_capacity(partials.len());
+    for (leg, partial) in (0_i64..).zip(partials) {
+        let mut outputs: Vec<Expr> = rel.columns.iter().map(|there| column(&there.name).alias(&there.name)).collect();
+        if let [of_leg, of_row] = order.as_slice() {
+            outputs.push(lit(leg).alias(&of_leg.name));
+            outputs.push(partial.order.first().map_or_else(|| lit(0_i64), |key| column(&key.name)).alias(&of_row.name));
+        }
+        let plain = !exact && partial.builder.schema().fields().len() == rel.columns.len();
+        plans.push(Arc::new(if plain { partial.builder } else { partial.builder.project(outputs)? }.build()?));
+    }
+    let builder = match plans.as_slice() {
+        [only] => LogicalPlanBuilder::new_from_arc(Arc::clone(only)),
+        _ => LogicalPlanBuilder::new(LogicalPlan::Union(Union::try_new(plans)?)),
+    };
+    let hidden = order.len();
+    Ok(Partial { builder, order, exact, hidden })
+}
+
+/// The order becomes the number of a row in it, unless it is one already.
+fn serial(partial: Partial, calls: &[SerialCall]) -> Planned<Partial> {
+    let counted = partial.exact && partial.order.len() == 1;
+    let index = (!counted).then(|| hidden_name(partial.hidden));
+    let keys = partial.keys();
+    let node = SerialNode::new(partial.builder.build()?, keys, calls.to_vec(), index.clone())?;
+    let builder = LogicalPlanBuilder::new(LogicalPlan::Extension(Extension { node: Arc::new(node) }));
+    Ok(match index {
+        Some(index) => Partial { builder, order: vec![OrderColumn::counting(index)], exact: true, hidden: partial.hidden + 1 },
+        None => Partial { builder, ..partial },
+    })
+}
+
 /// Computes columns; those of the order are carried along, hidden if the relation has none like them.
 fn project(rel: &Rel, partial: Partial, values: &[Expr]) -> Planned<Partial> {
-    let Partial { builder, mut order, mut hidden } = partial;
+    let Partial { builder, mut order, mut hidden, exact } = partial;
     let mut outputs = Vec::with_capacity(values.len() + order.len());
     for (there, value) in rel.columns.iter().zip(values) {
         outputs.push(fitted(value.clone(), there, &builder));
@@ -169,7 +224,7 @@ fn project(rel: &Rel, partial: Partial, values: &[Expr]) -> Planned<Partial> {
             key.name = name;
         }
     }
-    Ok(Partial { builder: builder.project(outputs)?, order, hidden })
+    Ok(Partial { builder: builder.project(outputs)?, order, hidden, exact })
 }
 
 /// A value under its column's name and of exactly its Arrow type.
@@ -190,7 +245,7 @@ fn hidden_name(at: usize) -> String {
 
 /// Remembers an order. Keys that are not plain columns are computed into hidden ones.
 fn sort(partial: Partial, columns: &[BoundColumn], keys: &[Key]) -> Planned<Partial> {
-    let Partial { builder, mut hidden, .. } = partial;
+    let Partial { builder, mut hidden, exact, order: before } = partial;
     let mut order = Vec::with_capacity(keys.len());
     let mut extra = Vec::new();
     for key in keys {
@@ -221,13 +276,16 @@ fn sort(partial: Partial, columns: &[BoundColumn], keys: &[Key]) -> Planned<Part
         };
         order.push(OrderColumn { name, ascending: key.ascending, nulls_first: key.nulls_first });
     }
+    let ties = if exact { before } else { Vec::new() };
     let builder = if extra.is_empty() {
         builder
     } else {
         let own = columns.iter().map(|there| column(&there.name).alias(&there.name));
-        builder.project(own.chain(extra))?
+        let kept = ties.iter().filter(|key| !columns.iter().any(|there| there.name == key.name));
+        builder.project(own.chain(extra).chain(kept.map(|key| column(&key.name).alias(&key.name))))?
     };
-    Ok(Partial { builder, order, hidden })
+    order.extend(ties.into_iter().filter(|tie| order.iter().all(|key| key.name != tie.name)).collect::<Vec<_>>());
+    Ok(Partial { builder, order, exact, hidden })
 }
 
 fn aggregate(rel: &Rel, partial: Partial, groups: &[Expr], aggregates: &[Aggregate]) -> Planned<Partial> {
@@ -248,14 +306,39 @@ fn aggregate(rel: &Rel, partial: Partial, groups: &[Expr], aggregates: &[Aggrega
         });
         calls.push(split.map_or_else(|| aggregate.call.clone(), |(gathered, _)| gathered).alias(&there.name));
     }
+    let firsts = if groups.is_empty() { Vec::new() } else { firsts(&partial) };
+    calls.extend(firsts.iter().map(|(call, key)| call.clone().alias(&key.name)));
+    let order: Vec<OrderColumn> = firsts.into_iter().map(|(_, key)| key).collect();
     let groups: Vec<Expr> = groups.iter().zip(group_columns).map(|(group, there)| fitted(group.clone(), there, &partial.builder)).collect();
-    let builder = partial.builder.aggregate(groups, calls)?;
-    if !finished {
-        return Ok(Partial::unordered(builder));
+    let mut builder = partial.builder.aggregate(groups, calls)?;
+    if finished {
+        let groups = group_columns.iter().map(|there| column(&there.name).alias(&there.name));
+        let kept = order.iter().map(|key| column(&key.name).alias(&key.name));
+        builder = builder.project(groups.chain(outputs).chain(kept).collect::<Vec<_>>())?;
     }
-    let groups = group_columns.iter().map(|there| column(&there.name).alias(&there.name));
-    let outputs: Vec<Expr> = groups.chain(outputs).collect();
-    Ok(Partial::unordered(builder.project(outputs)?))
+    let (exact, hidden) = (!order.is_empty(), order.len());
+    Ok(Partial { builder, order, exact, hidden })
+}
+
+/// The place of each group's first row, if rows are in an exact order: the groups are in that order then.
+fn firsts(partial: &Partial) -> Vec<(Expr, OrderColumn)> {
+    if !partial.exact {
+        return Vec::new();
+    }
+    let first = |(at, key): (usize, &OrderColumn)| {
+        let call = match partial.order.as_slice() {
+            [_] if key.ascending => min(column(&key.name)),
+            _ => first_in_order(&key.name, partial.keys()),
+        };
+        (call, OrderColumn { name: hidden_name(at), ..key.clone() })
+    };
+    partial.order.iter().enumerate().map(first).collect()
+}
+
+/// A column's value in the first row.
+fn first_in_order(name: &str, keys: Vec<Sort>) -> Expr {
+    let params = AggregateFunctionParams { args: vec![column(name)], distinct: false, filter: None, order_by: keys, null_treatment: None };
+    Expr::AggregateFunction(AggregateFunction { func: first_value_udaf(), params })
 }
 
 fn join(rel: &Rel, left: &Rel, right: &Rel, kind: JoinType, on: &[(Expr, Expr)]) -> Planned<Partial> {
@@ -286,18 +369,26 @@ fn prepared(rel: &Rel, keys: &[&Expr], side: &str) -> Planned<(LogicalPlanBuilde
 
 /// One row per key: the first that comes.
 fn first_per_key(rel: &Rel, input: &Rel, keys: &[Expr]) -> Planned<Partial> {
-    let names: HashMap<usize, String> = (0..keys.len()).map(|at| (at, format!("\u{1}key{at}"))).collect();
+    let partial = lower(input)?;
+    let order = if partial.exact && !keys.is_empty() { partial.order } else { Vec::new() };
+    let key_name = |at: usize| format!("\u{1}key{at}");
     let own = input.columns.iter().map(|there| column(&there.name).alias(&there.name));
-    let outputs: Vec<Expr> = own.chain(keys.iter().enumerate().map(|(at, key)| key.clone().alias(&names[&at]))).collect();
-    let calls: Vec<Expr> = input
-        .columns
-        .iter()
-        .enumerate()
-        .map(|(at, there)| first_value_udaf().call(vec![column(&there.name)]).alias(format!("\u{1}first{at}")))
-        .collect();
-    let groups: Vec<Expr> = (0..keys.len()).map(|at| column(&names[&at])).collect();
-    let builder = settled(input)?.project(outputs)?.aggregate(groups, calls)?;
-    let outputs: Vec<Expr> =
+    let keys_by_name = keys.iter().enumerate().map(|(at, key)| key.clone().alias(key_name(at)));
+    let hidden = order.iter().filter(|key| !input.columns.iter().any(|there| there.name == key.name));
+    let outputs: Vec<Expr> = own.chain(keys_by_name).chain(hidden.map(|key| column(&key.name).alias(&key.name))).collect();
+    let sorts: Vec<Sort> = order.iter().map(|key| Sort::new(column(&key.name), key.ascending, key.nulls_first)).collect();
+    let first = |name: &str| {
+        if sorts.is_empty() { first_value_udaf().call(vec![column(name)]) } else { first_in_order(name, sorts.clone()) }
+    };
+    let mut calls: Vec<Expr> =
+        input.columns.iter().enumerate().map(|(at, there)| first(&there.name).alias(format!("\u{1}first{at}"))).collect();
+    calls.extend(order.iter().enumerate().map(|(at, key)| first(&key.name).alias(hidden_name(at))));
+    let groups: Vec<Expr> = (0..keys.len()).map(|at| column(&key_name(at))).collect();
+    let builder = partial.builder.project(outputs)?.aggregate(groups, calls)?;
+    let mut outputs: Vec<Expr> =
         rel.columns.iter().enumerate().map(|(at, there)| column(&format!("\u{1}first{at}")).alias(&there.name)).collect();
-    Ok(Partial::unordered(builder.project(outputs)?))
+    outputs.extend((0..order.len()).map(|at| column(&hidden_name(at)).alias(hidden_name(at))));
+    let order: Vec<OrderColumn> = order.into_iter().enumerate().map(|(at, key)| OrderColumn { name: hidden_name(at), ..key }).collect();
+    let (exact, hidden) = (!order.is_empty(), order.len());
+    Ok(Partial { builder: builder.project(outputs)?, order, exact, hidden })
 }

@@ -67,11 +67,24 @@ impl Collector {
             SourceKind::Wildcard(text) => self.wanted.patterns.push(pattern(text, source.span)),
             SourceKind::Parens(pipeline) => self.pipeline(pipeline),
             SourceKind::Union(union) => union.legs.iter().for_each(|leg| self.pipeline(leg)),
+            SourceKind::Search(search) => self.searched(&search.tables, &search.predicate, source.span),
+            SourceKind::Find(find) => self.searched(&find.tables, &find.predicate, source.span),
             SourceKind::Print(values) => self.named(values),
             SourceKind::Datatable { values, .. } => values.iter().for_each(|value| self.value(value)),
             SourceKind::Range { from, to, step, .. } => [from, to, step].into_iter().for_each(|value| self.value(value)),
             _ => {}
         }
+    }
+
+    /// Tables that are searched: those listed, or all.
+    fn searched(&mut self, tables: &[Pipeline], predicate: &Expr, span: Span) {
+        if tables.is_empty() {
+            self.wanted.patterns.push(pattern("*", span));
+        }
+        for table in tables {
+            self.pipeline(table);
+        }
+        self.value(predicate);
     }
 
     fn operator(&mut self, operator: &Operator) {
@@ -93,6 +106,7 @@ impl Collector {
                 self.value(&top.count);
                 top.keys.iter().for_each(|key| self.value(&key.value.value));
             }
+            OperatorKind::Search(search) => self.value(&search.predicate),
             OperatorKind::Join(join) => self.pipeline(&join.right),
             OperatorKind::Lookup(lookup) => self.pipeline(&lookup.right),
             OperatorKind::Union(union) => union.legs.iter().for_each(|leg| self.pipeline(leg)),

@@ -96,7 +96,7 @@ pub(crate) fn check(plan: &LogicalPlan, trust: Trust) -> Result<(), QueryError> 
             too_large = true;
             return Ok(TreeNodeRecursion::Stop);
         }
-        check_node(node)?;
+        check_node(node, trust)?;
         node.apply_expressions(|expr| {
             expr.apply(|expr| {
                 check_expr(expr, trust)?;
@@ -115,7 +115,7 @@ pub(crate) fn check(plan: &LogicalPlan, trust: Trust) -> Result<(), QueryError> 
     }
 }
 
-fn check_node(node: &LogicalPlan) -> Result<()> {
+fn check_node(node: &LogicalPlan, trust: Trust) -> Result<()> {
     match node {
         LogicalPlan::Projection(_)
         | LogicalPlan::Filter(_)
@@ -146,6 +146,7 @@ fn check_node(node: &LogicalPlan) -> Result<()> {
         LogicalPlan::DescribeTable(_) => Err(refuse("DESCRIBE")),
         LogicalPlan::RecursiveQuery(_) => Err(refuse("WITH RECURSIVE")),
         LogicalPlan::Repartition(_) => Err(refuse("REPARTITION")),
+        LogicalPlan::Extension(extension) if trust == Trust::Binder && crate::kql::is_ours(extension.node.as_ref()) => Ok(()),
         LogicalPlan::Extension(extension) => Err(refuse(extension.node.name())),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::{Expr, JoinType};
 use strongroom_kql::Span;
-use strongroom_kql::ast::{self, BinaryOp, ExprKind, JoinKind, SourceKind, UnionKind};
+use strongroom_kql::ast::{self, BinaryOp, ExprKind, JoinKind, UnionKind};
 use strongroom_model::ColumnType;
 
 use super::project::unknown_column;
@@ -104,29 +104,10 @@ impl Binder<'_> {
     pub(super) fn union(&mut self, input: Option<Rel>, union: &ast::Union, span: Span) -> Outcome<Rel> {
         let mut legs: Vec<(String, Rel)> = Vec::new();
         if let Some(input) = input {
-            let name = leg_name(&input, 0);
+            let name = input.name.clone().unwrap_or_else(|| "union_arg0".to_owned());
             legs.push((name, input));
         }
-        for leg in &union.legs {
-            if let SourceKind::Wildcard(text) = &leg.source.kind
-                && leg.operators.is_empty()
-            {
-                match self.matching_tables(text, leg.source.span) {
-                    Ok(matching) => legs.extend(matching),
-                    Err(problem) if union.is_fuzzy && problem.code == "UnknownTable" => {}
-                    Err(problem) => return Err(problem),
-                }
-                continue;
-            }
-            match self.pipeline(leg) {
-                Ok(rel) => {
-                    let name = leg_name(&rel, legs.len());
-                    legs.push((name, rel));
-                }
-                Err(problem) if union.is_fuzzy && problem.code == "UnknownTable" => {}
-                Err(problem) => return Err(problem),
-            }
-        }
+        self.legs(&union.legs, union.is_fuzzy, "union_arg", &mut legs)?;
         if legs.is_empty() {
             return Err(Problem::new(span, "UnknownTable", "none of the union's tables is there"));
         }
@@ -204,11 +185,6 @@ fn common_columns(legs: &[(String, Rel)]) -> Vec<Shared> {
         shared.output.clone_from(&shared.name);
     }
     all
-}
-
-/// A table's own name, or one by position.
-fn leg_name(rel: &Rel, at: usize) -> String {
-    rel.name.clone().unwrap_or_else(|| format!("union_arg{at}"))
 }
 
 /// Left columns, then right ones; a name taken already gets a number. Sides that may be missing lose their empty strings.

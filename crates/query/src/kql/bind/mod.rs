@@ -5,6 +5,8 @@ mod functions;
 mod order;
 mod project;
 mod render;
+mod rows;
+mod search;
 mod source;
 mod statement;
 mod summarize;
@@ -16,6 +18,7 @@ use super::expr::Scope;
 use super::problem::{Outcome, Problem};
 use super::{Binder, DEPTH_MAX, known};
 
+pub(super) use rows::RowCalls;
 pub(super) use summarize::Collector;
 
 impl Binder<'_> {
@@ -25,7 +28,15 @@ impl Binder<'_> {
         self.operators(rel, &pipeline.operators)
     }
 
-    pub(super) fn operators(&mut self, mut rel: Rel, operators: &[Operator]) -> Outcome<Rel> {
+    pub(super) fn operators(&mut self, rel: Rel, operators: &[Operator]) -> Outcome<Rel> {
+        // A sub-query's rows are not those around it.
+        let outer = self.rows.take();
+        let rel = self.through(rel, operators);
+        self.rows = outer;
+        rel
+    }
+
+    fn through(&mut self, mut rel: Rel, operators: &[Operator]) -> Outcome<Rel> {
         for operator in operators {
             self.spend(operator.span)?;
             rel = self.operator(rel, operator)?;
@@ -40,10 +51,17 @@ impl Binder<'_> {
         let span = operator.span;
         match &operator.kind {
             OperatorKind::Where(predicate) => {
-                let predicate = self.predicate(predicate, Scope::of(&rel.columns))?;
-                Ok(rel.filter(predicate, span))
+                let visible = rel.outputs();
+                let (rel, predicate) = self.with_rows(rel, |binder, rel| binder.predicate(predicate, Scope::of(&rel.columns)))?;
+                let hidden = rel.columns.len() > visible.len();
+                let rel = rel.filter(predicate, span);
+                Ok(if hidden { rel.project(visible, span) } else { rel })
             }
-            OperatorKind::Extend(values) | OperatorKind::Serialize(values) => self.extend(rel, values, span),
+            OperatorKind::Extend(values) => self.extend(rel, values, span),
+            OperatorKind::Serialize(values) => {
+                let rel = rel.serialize(vec![], span);
+                if values.is_empty() { Ok(rel) } else { self.extend(rel, values, span) }
+            }
             OperatorKind::Project(values) => self.project(rel, values, span),
             OperatorKind::ProjectAway(patterns) => Self::project_away(rel, patterns, span),
             OperatorKind::ProjectKeep(patterns) => Self::project_keep(rel, patterns, span),
@@ -68,6 +86,7 @@ impl Binder<'_> {
             OperatorKind::Join(join) => self.join(rel, join, span),
             OperatorKind::Lookup(lookup) => self.lookup(rel, lookup, span),
             OperatorKind::Union(union) => self.union(Some(rel), union, span),
+            OperatorKind::Search(search) => self.search(Some(rel), search, span),
             OperatorKind::Invoke(call) => self.invoke(rel, call),
             OperatorKind::Render(render) => {
                 self.render(render)?;

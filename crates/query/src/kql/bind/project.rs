@@ -14,6 +14,11 @@ use crate::kql::problem::{Outcome, Problem};
 impl Binder<'_> {
     /// New columns at the end, existing ones replaced in place; all values see the input.
     pub(super) fn extend(&mut self, rel: Rel, values: &[NamedExpr], span: Span) -> Outcome<Rel> {
+        let (rel, outputs) = self.with_rows(rel, |binder, rel| binder.extended(rel, values))?;
+        Ok(rel.project(outputs, span))
+    }
+
+    fn extended(&mut self, rel: &Rel, values: &[NamedExpr]) -> Outcome<Vec<(String, Bound)>> {
         let mut outputs = rel.outputs();
         let mut namer = Namer::taken(rel.columns.iter().map(|c| c.name.as_str()));
         for value in values {
@@ -28,17 +33,17 @@ impl Binder<'_> {
                             outputs.push((name, bound));
                         }
                     }
-                    None if matches!(value.value.kind, ExprKind::Name(_)) && is_input(&rel, &value.value.kind) => {}
+                    None if matches!(value.value.kind, ExprKind::Name(_)) && is_input(rel, &value.value.kind) => {}
                     None => outputs.push((namer.automatic(automatic(&value.value)), bound)),
                 }
             }
         }
-        Ok(rel.project(outputs, span))
+        Ok(outputs)
     }
 
     /// These columns in this order.
     pub(super) fn project(&mut self, rel: Rel, values: &[NamedExpr], span: Span) -> Outcome<Rel> {
-        let outputs = self.named_values(&rel, values)?;
+        let (rel, outputs) = self.with_rows(rel, |binder, rel| binder.named_values(rel, values))?;
         Ok(rel.project(outputs, span))
     }
 

@@ -28,6 +28,9 @@ impl Binder<'_> {
         {
             return self.aggregate_call(function, arguments, span, scope, collector);
         }
+        if let Some(call) = self.row_call(function, arguments, span, scope)? {
+            return Ok(call);
+        }
         match name {
             "toscalar" => return self.first_cell(arguments, span),
             "column_ifexists" | "columnifexists" => return self.column_if_exists(function, arguments, scope),

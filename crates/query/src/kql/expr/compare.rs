@@ -35,7 +35,7 @@ impl Binder<'_> {
     }
 
     /// Any operator between two bound values.
-    fn apply(&self, op: BinaryOp, op_span: Span, left: Bound, right: Bound, want: Want) -> Outcome<Bound> {
+    pub(in crate::kql) fn apply(&self, op: BinaryOp, op_span: Span, left: Bound, right: Bound, want: Want) -> Outcome<Bound> {
         let expr = match op {
             BinaryOp::Add | BinaryOp::Subtract | BinaryOp::Multiply | BinaryOp::Divide | BinaryOp::Modulo => {
                 return super::arith::arithmetic(op, op_span, left, right);

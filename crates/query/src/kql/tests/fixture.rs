@@ -10,10 +10,11 @@ use arrow::datatypes::{DurationNanosecondType, Float64Type, TimestampNanosecondT
 use arrow_schema::{DataType, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
+use datafusion::execution::SessionStateBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use strongroom_model::ColumnType;
 
-use crate::kql::{bind, problem::Problem};
+use crate::kql::{KqlPlanner, bind, problem::Problem};
 use crate::output::{format_datetime, format_timespan};
 use crate::resolve::{BoundContext, Planned};
 
@@ -112,7 +113,8 @@ pub(super) fn context() -> BoundContext {
 fn session() -> SessionContext {
     let mut config = SessionConfig::new().with_target_partitions(4).with_batch_size(2).with_collect_statistics(false);
     config.options_mut().execution.time_zone = Some("UTC".to_owned());
-    SessionContext::new_with_config(config)
+    let state = SessionStateBuilder::new_with_default_features().with_config(config).with_query_planner(Arc::new(KqlPlanner)).build();
+    SessionContext::new_with_state(state)
 }
 
 fn bound(text: &str) -> Result<Planned, Problem> {

@@ -5,6 +5,8 @@ mod errors;
 mod fixture;
 mod operators;
 mod plans;
+mod rows;
+mod search;
 mod values;
 
 use fixture::{check, explain, problem};

@@ -12,7 +12,7 @@ use strongroom_model::ColumnType;
 use super::statement::{Either, foreign, is_foreign};
 use crate::kql::Binder;
 use crate::kql::bound::{BoundColumn, Rel, RelNode};
-use crate::kql::env::Binding;
+use crate::kql::env::{Binding, Function};
 use crate::kql::expr::Scope;
 use crate::kql::problem::{Outcome, Problem};
 use crate::kql::{known, tables};
@@ -29,8 +29,8 @@ impl Binder<'_> {
             SourceKind::Range { name, from, to, step } => self.range(name, from, to, step, span),
             SourceKind::Union(union) => self.union(None, union, span),
             SourceKind::ExternalData { .. } => Err(unsupported(span, "externaldata")),
-            SourceKind::Search(_) => Err(unsupported(span, "search")),
-            SourceKind::Find(_) => Err(unsupported(span, "find")),
+            SourceKind::Search(search) => self.search(None, search, span),
+            SourceKind::Find(find) => self.find(find, span),
             SourceKind::Evaluate(_) => Err(unsupported(span, "evaluate")),
             SourceKind::Unread(unread) => Err(unsupported(unread.keyword.span, &unread.keyword.text)),
             _ => Err(Problem::unsupported(span, "this source of rows", None)),
@@ -82,11 +82,7 @@ impl Binder<'_> {
                 );
             }
             Some(Binding::Function(function)) => {
-                let name = Name { text: name.to_owned(), span };
-                return match self.inline(&function, &name, &[], Scope::EMPTY, None)? {
-                    Either::Rows(rel) => Ok(rel),
-                    Either::Value(_) => Err(Problem::new(span, "NotTabular", format!("`{}` gives a value, not rows", name.text))),
-                };
+                return self.call_rows(&function, &Name { text: name.to_owned(), span });
             }
             None => {}
         }
@@ -101,6 +97,14 @@ impl Binder<'_> {
         })
     }
 
+    /// A call without arguments that gives rows.
+    pub(super) fn call_rows(&mut self, function: &Function, name: &Name) -> Outcome<Rel> {
+        match self.inline(function, name, &[], Scope::EMPTY, None)? {
+            Either::Rows(rel) => Ok(rel),
+            Either::Value(_) => Err(Problem::new(name.span, "NotTabular", format!("`{}` gives a value, not rows", name.text))),
+        }
+    }
+
     /// `T*` outside a union: all of those tables.
     fn tables_like(&mut self, text: &str, span: Span) -> Outcome<Rel> {
         let legs = self.matching_tables(text, span)?;
@@ -112,7 +116,9 @@ impl Binder<'_> {
         let pattern = tables::pattern(text, span);
         let mut names: Vec<&String> = self.context.tables.keys().filter(|name| pattern.matches(name)).collect();
         names.sort_unstable();
-        let legs: Vec<(String, Rel)> = names.into_iter().map(|name| (name.clone(), scan(name, &self.context.tables[name], span))).collect();
+        let mut legs: Vec<(String, Rel)> =
+            names.into_iter().map(|name| (name.clone(), scan(name, &self.context.tables[name], span))).collect();
+        legs.extend(self.views(|name| pattern.matches(name), span)?);
         if legs.is_empty() {
             return Err(Problem::new(span, "UnknownTable", format!("no table's name matches `{text}`")));
         }
