@@ -52,7 +52,6 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        few_arenas();
         let options = ServeOptions {
             listen: self.listen,
             vault_listen: self.vault_listen,
@@ -64,28 +63,3 @@ impl Serve {
         strongroom_server::run(&options).map_err(|error| Failure::Failed(error.to_string()))
     }
 }
-
-/// Arenas the allocator may spread over. Two threads rarely meet in one; each holds on to what it once had: with glibc's eight
-/// per core, a server of two cores took 20 % more memory for the same work (`docs/performance.md`).
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-const ARENAS: &str = "2";
-
-/// Starts the process over with few arenas, unless the environment says how many: glibc reads that once, before `main`.
-/// If it cannot be done the server runs all the same and takes more memory.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-fn few_arenas() {
-    use std::os::unix::process::CommandExt as _;
-
-    const NAME: &str = "MALLOC_ARENA_MAX";
-    let told = |name| std::env::var_os(name).is_some();
-    if told(NAME) || told("GLIBC_TUNABLES") {
-        return;
-    }
-    let (Ok(binary), mut arguments) = (std::env::current_exe(), std::env::args_os()) else { return };
-    let name = arguments.next().unwrap_or_else(|| binary.clone().into_os_string());
-    let failed = std::process::Command::new(binary).arg0(name).args(arguments).env(NAME, ARENAS).exec();
-    eprintln!("strongroom: it could not start over with {NAME}={ARENAS}: {failed}");
-}
-
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-fn few_arenas() {}

@@ -9,30 +9,38 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpabl
 /// glibc's switch for filling memory that is given back, and what it is filled with.
 const PERTURB: (&str, &str) = ("glibc.malloc.perturb", "165");
 const TUNABLES: &str = "GLIBC_TUNABLES";
+/// How mimalloc, which serves Rust, treats pages: small ones (huge pages are zeroed whole by the kernel for whoever touches a
+/// corner), given back after five seconds of not being used. Each costs more than wiping does (`docs/adr/0009`).
+const PAGES: [(&str, &str); 2] = [("MIMALLOC_ALLOW_THP", "0"), ("MIMALLOC_PURGE_DELAY", "5000")];
 /// Set in a process that was started again. A loader that does not let tunables through must not make it go on for ever.
 pub(crate) const AGAIN: &str = "STRONGROOM_STARTED_AGAIN";
 
-/// Starts this process's program again, in its place, with glibc's allocator filling whatever is freed. Our own allocator
-/// zeroes what Rust gives back; zstd, a C library, frees contexts with pieces of rows in them, and tunables are read at
-/// a program's start alone. Nothing is done where another allocator serves C, or where somebody has set the switch
-/// (`glibc.malloc.perturb=0` is off).
+/// Starts this process's program again, in its place, with its allocators set, which read what they are told before `main` alone.
+///
+/// glibc's fills whatever is freed. Our own allocator zeroes what Rust gives back; zstd, a C library, frees contexts with pieces of
+/// rows in them. Whatever somebody has set stays (`glibc.malloc.perturb=0` is off), and where there is no glibc nothing is done.
 ///
 /// # Errors
 /// That the program could not be started again: this process goes on as it is.
-pub(crate) fn wipe_what_c_frees() -> io::Result<()> {
-    let set = std::env::var(TUNABLES).unwrap_or_default();
-    let chosen = set.split(':').any(|one| one.split('=').next() == Some(PERTURB.0));
-    if cfg!(not(all(target_os = "linux", target_env = "gnu"))) || chosen || std::env::var_os(AGAIN).is_some() {
+pub(crate) fn start_again_with_allocators_set() -> io::Result<()> {
+    if cfg!(not(all(target_os = "linux", target_env = "gnu"))) || std::env::var_os(AGAIN).is_some() {
         return Ok(());
     }
-    let own = format!("{}={}", PERTURB.0, PERTURB.1);
-    let tunables = if set.is_empty() { own } else { format!("{set}:{own}") };
     let mut arguments = std::env::args_os();
     let mut again = Command::new(std::env::current_exe()?);
     if let Some(name) = arguments.next() {
         again.arg0(name);
     }
-    Err(again.args(arguments).env(TUNABLES, tunables).env(AGAIN, "1").exec())
+    again.args(arguments).env(AGAIN, "1");
+    let set = std::env::var(TUNABLES).unwrap_or_default();
+    if !set.split(':').any(|one| one.split('=').next() == Some(PERTURB.0)) {
+        let own = format!("{}={}", PERTURB.0, PERTURB.1);
+        again.env(TUNABLES, if set.is_empty() { own } else { format!("{set}:{own}") });
+    }
+    for (name, value) in PAGES.into_iter().filter(|(name, _)| std::env::var_os(name).is_none()) {
+        again.env(name, value);
+    }
+    Err(again.exec())
 }
 
 /// Tests that look into the server's memory set it. Only builds with debug assertions heed it.

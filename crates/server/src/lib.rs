@@ -50,9 +50,9 @@ const HOUSEKEEPING: Duration = Duration::from_secs(10);
 /// [`ServeError`] saying which part did not start and what to do about it.
 pub fn run(options: &ServeOptions) -> Result<(), ServeError> {
     let config = config::load(options)?;
-    let wiping = harden::wipe_what_c_frees();
+    let again = harden::start_again_with_allocators_set();
     prepare_process(&config.log);
-    if let Err(error) = wiping {
+    if let Err(error) = again {
         tracing::warn!(kind = ?error.kind(), "memory that C libraries give back is not wiped");
     }
     crash::arm().map_err(ServeError::Failpoints)?;

@@ -20,8 +20,19 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(binary: &Path, below: &Path) -> Self {
+        Self::start_with(Command::new(binary), binary, below)
+    }
+
+    /// With nothing filled by glibc, and the two arenas that suit two cores.
+    pub(crate) fn start_as_glibc_is(binary: &Path, below: &Path) -> Self {
+        let mut command = Command::new(binary);
+        command.env("GLIBC_TUNABLES", "glibc.malloc.perturb=0:glibc.malloc.arena_max=2");
+        Self::start_with(command, binary, below)
+    }
+
+    fn start_with(mut command: Command, binary: &Path, below: &Path) -> Self {
         let dir = TempDir::new_in(below).expect("a directory");
-        let mut child = Command::new(binary)
+        let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--no-vault", "--data-dir"])
             .arg(dir.path().join("data"))
             .arg("--config-dir")
