@@ -1,7 +1,7 @@
 //! From names in a text to tables pinned at one snapshot: the seam between the languages and the engine.
 //!
-//! A language parses first, collects the names it may mean, has them resolved in one go (that is the only async part),
-//! and then plans without waiting on anything.
+//! A language parses first, collects the names it may mean, has them resolved in one go, and then plans without waiting on
+//! anything; only where KQL's columns depend on the data it is looked at in between ([`crate::kql::Ask`]).
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow_schema::SchemaRef;
+use async_trait::async_trait;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
@@ -130,11 +131,44 @@ async fn plan(job: &mut Job) -> Result<(LogicalPlan, Option<Render>), QueryError
         let bound = job.tables.resolve(&sql.names()?).await?;
         (sql.plan(&job.text, &job.state, &job.own, &bound)?, None, Trust::Caller)
     } else {
-        let planned = kql::plan(&job.state, &job.text, &job.tables).await?;
+        let ahead = Ahead { context: &job.context, state: &job.state, text: &job.text };
+        let planned = kql::plan(&ahead, &job.text, &job.tables).await?;
         (planned.plan, planned.render, Trust::Binder)
     };
     sandbox::check(&plan, trust)?;
     Ok((plan, render))
+}
+
+/// Looks at the data before the text has columns: of the same snapshot, in the same memory and time, under the same guards.
+struct Ahead<'j> {
+    context: &'j Arc<QueryContext>,
+    state: &'j SessionState,
+    text: &'j str,
+}
+
+#[async_trait]
+impl kql::Ask for Ahead<'_> {
+    async fn ask(
+        &self,
+        plan: LogicalPlan,
+        each: &mut (dyn for<'b> FnMut(&'b RecordBatch) -> Result<(), QueryError> + Send),
+    ) -> Result<(), QueryError> {
+        sandbox::check(&plan, Trust::Binder)?;
+        let failed = |error| engine_error(error, self.text);
+        let logical = self.state.optimize(&plan).map_err(failed)?;
+        let physical = self.state.query_planner().create_physical_plan(&logical, self.state).await.map_err(failed)?;
+        self.context.check()?;
+        let mut rows = execute_stream(physical, self.state.task_ctx()).map_err(failed)?;
+        while let Some(batch) = rows.next().await {
+            let batch = batch.map_err(failed)?;
+            // What is learnt of the rows is told by the answer's columns: the egress gate stands here, too.
+            self.context.hold().await?;
+            each(&batch)?;
+        }
+        // EXPLAIN tells of the query itself.
+        drop(self.context.take_fates());
+        self.context.hold().await
+    }
 }
 
 async fn run(

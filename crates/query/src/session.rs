@@ -103,7 +103,7 @@ struct JoinsYield;
 impl PhysicalOptimizerRule for JoinsYield {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
         plan.transform_up(|plan| {
-            let is_join = plan.name().ends_with("JoinExec") || plan.name() == "UnnestExec";
+            let is_join = plan.name().ends_with("JoinExec") || matches!(plan.name(), "UnnestExec" | "ExpandExec");
             Ok(if is_join {
                 Transformed::yes(Arc::new(CooperativeExec::new(plan)) as Arc<dyn ExecutionPlan>)
             } else {

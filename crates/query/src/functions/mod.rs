@@ -14,8 +14,13 @@ use datafusion::logical_expr::{AggregateUDF, Expr, ScalarUDF};
 use strongroom_kql::ast::{BinaryOp, SetOp};
 use strongroom_model::ColumnType;
 
+pub(crate) use aggregates::part::part;
 pub(crate) use aggregates::{AggregateSpec, BoundAggregate};
 pub(crate) use scalars::ScalarSpec;
+pub(crate) use scalars::axis::{Axis, SeriesOf, series};
+pub(crate) use scalars::cells::{CellColumn, Cells, slots};
+pub(crate) use scalars::parse::{Fields, KvPattern, ParsePattern, Part, Quoting, Strictness, TakeApart, take_apart};
+pub(crate) use scalars::prefixes::{Family, network_key, networks_of};
 
 /// An expression and its KQL type; its Arrow type is [`ColumnType::query_type`] of that.
 #[derive(Clone, Debug)]

@@ -14,6 +14,8 @@ use datafusion::logical_expr::{Expr, JoinType};
 use strongroom_kql::Span;
 use strongroom_model::ColumnType;
 
+use crate::functions::Axis;
+
 use super::nodes::SerialCall;
 
 /// A value: how it is computed, and its KQL type.
@@ -143,10 +145,78 @@ pub(super) enum RelNode {
     Union(Vec<Arc<Rel>>),
     /// Left columns, then right columns (for semi and anti joins one side's), under the relation's names by position.
     Join { left: Arc<Rel>, right: Arc<Rel>, kind: JoinType, on: Vec<(Expr, Expr)> },
+    /// A row for each element of dynamic cells.
+    Expand { input: Arc<Rel>, expansion: MvExpansion },
+    /// The same rows, to be looked at by equal keys until [`RelNode::Applied`].
+    Parts { input: Arc<Rel>, key: Expr },
+    /// The end of a sub-query that worked within the rows of the relation at that depth.
+    Applied { input: Arc<Rel>, depth: usize, columns: Vec<AppliedColumn> },
+    /// A text taken apart into a column [`TAKEN`] and values over it; perhaps only the rows where that went well, which the field
+    /// of that number says.
+    Taken { input: Arc<Rel>, taken: Expr, filters: Option<usize>, values: Vec<Expr> },
+    /// A row for each group of cells, with arrays along an axis.
+    Series { input: Arc<Rel>, shape: Box<SeriesShape> },
     /// The rows in the order they are in, for good; with the results of functions over rows in order as further columns.
     Serial { input: Arc<Rel>, calls: Vec<SerialCall> },
     /// One row per group of equal keys (any one).
     FirstPerKey { input: Arc<Rel>, keys: Vec<Expr> },
+}
+
+/// The column with all that a text was taken apart into.
+pub(super) const TAKEN: &str = "\u{1}taken";
+
+/// How `mv-expand` and `mv-apply` expand.
+#[derive(Clone, Debug)]
+pub(super) struct MvExpansion {
+    /// What is expanded (`dynamic`), and to what its elements are cast.
+    pub(super) sources: Vec<(Expr, ColumnType)>,
+    /// Whether entries of bags become `[key, value]`.
+    pub(super) pairs: bool,
+    /// Most rows for one.
+    pub(super) limit: u64,
+    /// The relation's columns.
+    pub(super) columns: Vec<ExpandedColumn>,
+    /// Whether what follows works within the elements of each row, until [`RelNode::Applied`].
+    pub(super) apply: bool,
+}
+
+/// How `make-series` puts cells along an axis.
+#[derive(Clone, Debug)]
+pub(super) struct SeriesShape {
+    /// How many columns of the input, the first ones, are groups.
+    pub(super) groups: usize,
+    /// The start of a cell's bin.
+    pub(super) bin: Expr,
+    /// The values of the cells, in JSON form, and what stands where there is no cell.
+    pub(super) values: Vec<(Expr, Option<String>)>,
+    pub(super) axis: Axis,
+    /// None: the first bin there is.
+    pub(super) from: Option<Expr>,
+    /// None: the last bin there is.
+    pub(super) to: Option<Expr>,
+    pub(super) step: Expr,
+    /// Whether nothing makes one row of it, too.
+    pub(super) nonempty: bool,
+}
+
+/// A column after an expansion.
+#[derive(Clone, Debug)]
+pub(super) enum ExpandedColumn {
+    /// The input's.
+    Input(String),
+    /// The elements of that source.
+    Cell(usize),
+    /// The element's place.
+    Item,
+}
+
+/// A column after a sub-query.
+#[derive(Clone, Debug)]
+pub(super) enum AppliedColumn {
+    /// That of the rows it worked within, by its place.
+    Outer(usize),
+    /// The sub-query's.
+    Inner(String),
 }
 
 /// One aggregate.
@@ -208,7 +278,11 @@ impl Rel {
     pub(super) fn is_serialized(&self) -> bool {
         match &self.node {
             RelNode::Sort { .. } | RelNode::Serial { .. } | RelNode::Values(_) | RelNode::OneRow => true,
-            RelNode::Filter { input, .. } | RelNode::Project { input, .. } | RelNode::Take { input, .. } => input.is_serialized(),
+            RelNode::Filter { input, .. }
+            | RelNode::Project { input, .. }
+            | RelNode::Take { input, .. }
+            | RelNode::Expand { input, .. }
+            | RelNode::Taken { input, .. } => input.is_serialized(),
             // Written in the text, one behind the other.
             RelNode::Union(inputs) => inputs.iter().all(|input| input.is_written()),
             _ => false,

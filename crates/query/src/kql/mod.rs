@@ -7,6 +7,7 @@
 //! text ─parse─▶ tree ─names─▶ tables (resolved once) ─bind─▶ Rel { columns, operators over typed values } ─plan─▶ LogicalPlan
 //! ```
 
+mod ahead;
 mod bind;
 mod bound;
 mod env;
@@ -22,15 +23,16 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use datafusion::execution::SessionState;
 use strongroom_kql::Span;
 use strongroom_kql::ast;
 
 use crate::resolve::{BoundContext, Planned, TableResolver};
 use crate::{QueryError, Render};
 
+pub(crate) use ahead::Ask;
 pub(crate) use nodes::{KqlPlanner, is_ours};
 
+use ahead::{Fact, Knowledge, Question};
 use bind::RowCalls;
 use env::Env;
 use problem::{Outcome, Problem};
@@ -41,11 +43,11 @@ const NODES_MAX: usize = 100_000;
 /// Most operators on one path through the tree: what later passes do recursively.
 const DEPTH_MAX: usize = 400;
 
-/// Plans one KQL text: parse, collect table names, resolve them, bind.
+/// Plans one KQL text: parse, collect table names, resolve them, bind; where columns depend on the data, ask and bind again.
 ///
 /// # Errors
-/// `SyntaxError` or `SemanticError` with the place in the text; whatever resolving gives.
-pub(crate) async fn plan(_state: &SessionState, text: &str, resolver: &dyn TableResolver) -> Result<Planned, QueryError> {
+/// `SyntaxError` or `SemanticError` with the place in the text; whatever resolving and asking give.
+pub(crate) async fn plan(ask: &dyn Ask, text: &str, resolver: &dyn TableResolver) -> Result<Planned, QueryError> {
     let parsed = strongroom_kql::parse(text);
     if let Some(first) = parsed.diagnostics.first() {
         let span = first.span.start as usize..first.span.end as usize;
@@ -64,15 +66,43 @@ pub(crate) async fn plan(_state: &SessionState, text: &str, resolver: &dyn Table
     names.sort_unstable();
     names.dedup();
     let context = resolver.resolve(&names).await?;
-    bind(&parsed.query, text, &context).map_err(|problem| problem.into_error(text))
+    let mut facts = Vec::new();
+    loop {
+        match attempt(&parsed.query, text, &context, &facts).map_err(|problem| problem.into_error(text))? {
+            Attempt::Planned(planned) => return Ok(*planned),
+            Attempt::Asks(question) => facts.push(question.answered(ask).await?),
+        }
+    }
+}
+
+/// What came of binding a text.
+#[derive(Debug)]
+pub(crate) enum Attempt {
+    Planned(Box<Planned>),
+    /// Its columns depend on the data: to be bound anew with one fact more.
+    Asks(Box<Question>),
 }
 
 /// Binds and plans a tree without diagnostics over tables that are there.
+pub(crate) fn attempt(query: &ast::Query, text: &str, context: &BoundContext, facts: &[Fact]) -> Outcome<Attempt> {
+    let knowledge = Knowledge::of(facts);
+    let mut binder = Binder { context, text, env: Env::default(), nodes: 0, inlined: 0, render: None, rows: None, knowledge };
+    match binder.query(query) {
+        Ok(rel) => Ok(Attempt::Planned(Box::new(Planned { plan: plan::answer(&rel)?, render: binder.render }))),
+        Err(problem) => match binder.knowledge.question() {
+            Some(question) => Ok(Attempt::Asks(Box::new(question))),
+            None => Err(problem),
+        },
+    }
+}
+
+/// Binds and plans a text that needs not look at its data.
+#[cfg(test)]
 pub(crate) fn bind(query: &ast::Query, text: &str, context: &BoundContext) -> Outcome<Planned> {
-    let mut binder = Binder { context, text, env: Env::default(), nodes: 0, inlined: 0, render: None, rows: None };
-    let rel = binder.query(query)?;
-    let plan = plan::answer(&rel)?;
-    Ok(Planned { plan, render: binder.render })
+    match attempt(query, text, context, &[])? {
+        Attempt::Planned(planned) => Ok(*planned),
+        Attempt::Asks(_) => Err(Problem::new(query.span, "UnknownColumns", "the columns depend on the data")),
+    }
 }
 
 /// What is known while a text is bound.
@@ -89,6 +119,8 @@ pub(crate) struct Binder<'a> {
     render: Option<Render>,
     /// Where functions over rows in order go, in operators that may have them.
     rows: Option<RowCalls>,
+    /// What is known of the data.
+    knowledge: Knowledge<'a>,
 }
 
 impl Binder<'_> {

@@ -3,12 +3,15 @@
 //! DataFusion keeps no order that nothing asks for, so `sort` is carried along here as keys in (perhaps hidden) columns and put
 //! into the plan where it counts: under a `take`, inside an aggregate that needs it, and on top of the answer.
 
+mod expand;
+mod series;
+
 use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use datafusion::common::metadata::FieldMetadata;
-use datafusion::common::{Column, NullEquality, TableReference};
+use datafusion::common::{Column, NullEquality, TableReference, plan_err};
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::error::DataFusionError;
 use datafusion::functions_aggregate::first_last::first_value_udaf;
@@ -23,6 +26,7 @@ use super::bound::{Aggregate, BoundColumn, Key, Rel, RelNode, column};
 use super::gather;
 use super::nodes::{SerialCall, SerialNode};
 use super::problem::{Outcome, Problem};
+use expand::Within;
 
 type Planned<T> = Result<T, DataFusionError>;
 
@@ -37,6 +41,7 @@ pub(super) fn logical(rel: &Rel) -> Outcome<LogicalPlan> {
 }
 
 /// A plan under way.
+#[derive(Clone)]
 struct Partial {
     builder: LogicalPlanBuilder,
     /// The order the rows are meant to be in. Its columns are in the plan, perhaps beyond the relation's own.
@@ -46,6 +51,8 @@ struct Partial {
     exact: bool,
     /// How many hidden columns were made, for their names.
     hidden: usize,
+    /// In a sub-query over the elements of rows: what its rows are looked at by.
+    within: Option<Within>,
 }
 
 #[derive(Clone)]
@@ -64,7 +71,7 @@ impl OrderColumn {
 
 impl Partial {
     fn unordered(builder: LogicalPlanBuilder) -> Self {
-        Self { builder, order: Vec::new(), exact: false, hidden: 0 }
+        Self { builder, order: Vec::new(), exact: false, hidden: 0, within: None }
     }
 
     fn keys(&self) -> Vec<Sort> {
@@ -82,7 +89,7 @@ impl Partial {
 }
 
 fn finished(rel: &Rel, marked: bool) -> Planned<LogicalPlan> {
-    let mut partial = lower(rel)?;
+    let mut partial = alone(lower(rel)?)?;
     let mut values: Vec<Expr> = rel.columns.iter().map(|column| finished_column(column, marked)).collect();
     let visible = values.len();
     for key in &mut partial.order {
@@ -115,13 +122,12 @@ fn alias(value: Expr, there: &BoundColumn, marked: bool) -> Expr {
     value.alias(&there.name)
 }
 
-/// Without order and hidden columns: what other relations are built from.
-fn settled(rel: &Rel) -> Planned<LogicalPlanBuilder> {
-    let partial = lower(rel)?;
-    if partial.builder.schema().fields().len() == rel.columns.len() {
-        return Ok(partial.builder);
+/// Rows that are not looked at within others.
+fn alone(partial: Partial) -> Planned<Partial> {
+    if partial.within.is_some() {
+        return plan_err!("this operator cannot be in a sub-query of `mv-apply` or `partition`");
     }
-    partial.builder.project(rel.columns.iter().map(|there| column(&there.name).alias(&there.name)))
+    Ok(partial)
 }
 
 fn lower(rel: &Rel) -> Planned<Partial> {
@@ -146,10 +152,19 @@ fn lower(rel: &Rel) -> Planned<Partial> {
         RelNode::Project { input, values } => project(rel, lower(input)?, values),
         RelNode::Sort { input, keys } => sort(lower(input)?, &input.columns, keys),
         RelNode::Take { input, count } => {
-            let partial = lower(input)?.sorted(Some(*count))?;
+            let partial = lower(input)?;
+            if partial.within.is_some() {
+                return expand::first_rows(partial, *count);
+            }
+            let partial = partial.sorted(Some(*count))?;
             Ok(Partial { builder: partial.builder.limit(0, Some(*count))?, ..partial })
         }
-        RelNode::Serial { input, calls } => serial(lower(input)?, calls),
+        RelNode::Expand { input, expansion } => expand::expand(rel, input, lower(input)?, expansion),
+        RelNode::Parts { input, key } => expand::partition(rel, lower(input)?, key),
+        RelNode::Applied { input, depth, columns } => expand::applied(rel, lower(input)?, *depth, columns),
+        RelNode::Taken { input, taken, filters, values } => expand::taken(rel, input, lower(input)?, taken, *filters, values),
+        RelNode::Series { input, shape } => series::make_series(rel, input, lower(input)?, shape),
+        RelNode::Serial { input, calls } => serial(alone(lower(input)?)?, calls),
         RelNode::Aggregate { input, groups, aggregates } => aggregate(rel, lower(input)?, groups, aggregates),
         RelNode::Union(inputs) => union(rel, inputs),
         RelNode::Join { left, right, kind, on } => join(rel, left, right, *kind, on),
@@ -167,12 +182,12 @@ fn values(batch: &RecordBatch) -> Planned<Partial> {
     let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?;
     let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?.with_sort_order(vec![vec![Sort::new(column(&name), true, true)]]);
     let builder = LogicalPlanBuilder::scan(TableReference::bare("values"), provider_as_source(Arc::new(table)), None)?;
-    Ok(Partial { builder, order: vec![OrderColumn::counting(name)], exact: true, hidden: 1 })
+    Ok(Partial { builder, order: vec![OrderColumn::counting(name)], exact: true, hidden: 1, within: None })
 }
 
 /// One input behind the other if each of them is in an order of its own; else in none.
 fn union(rel: &Rel, inputs: &[Arc<Rel>]) -> Planned<Partial> {
-    let partials = inputs.iter().map(|input| lower(input)).collect::<Planned<Vec<_>>>()?;
+    let partials = inputs.iter().map(|input| alone(lower(input)?)).collect::<Planned<Vec<_>>>()?;
     let exact = partials.iter().all(|partial| partial.exact && partial.order.len() <= 1 && partial.order.iter().all(|key| key.ascending));
     let order = if exact { vec![OrderColumn::counting(hidden_name(0)), OrderColumn::counting(hidden_name(1))] } else { Vec::new() };
     let mut plans = Vec::with_capacity(partials.len());
@@ -190,7 +205,7 @@ fn union(rel: &Rel, inputs: &[Arc<Rel>]) -> Planned<Partial> {
         _ => LogicalPlanBuilder::new(LogicalPlan::Union(Union::try_new(plans)?)),
     };
     let hidden = order.len();
-    Ok(Partial { builder, order, exact, hidden })
+    Ok(Partial { builder, order, exact, hidden, within: None })
 }
 
 /// The order becomes the number of a row in it, unless it is one already.
@@ -201,15 +216,18 @@ fn serial(partial: Partial, calls: &[SerialCall]) -> Planned<Partial> {
     let node = SerialNode::new(partial.builder.build()?, keys, calls.to_vec(), index.clone())?;
     let builder = LogicalPlanBuilder::new(LogicalPlan::Extension(Extension { node: Arc::new(node) }));
     Ok(match index {
-        Some(index) => Partial { builder, order: vec![OrderColumn::counting(index)], exact: true, hidden: partial.hidden + 1 },
+        Some(index) => {
+            Partial { builder, order: vec![OrderColumn::counting(index)], exact: true, hidden: partial.hidden + 1, within: partial.within }
+        }
         None => Partial { builder, ..partial },
     })
 }
 
 /// Computes columns; those of the order are carried along, hidden if the relation has none like them.
 fn project(rel: &Rel, partial: Partial, values: &[Expr]) -> Planned<Partial> {
-    let Partial { builder, mut order, mut hidden, exact } = partial;
-    let mut outputs = Vec::with_capacity(values.len() + order.len());
+    let kept = partial.kept();
+    let Partial { builder, mut order, mut hidden, exact, within } = partial;
+    let mut outputs = Vec::with_capacity(values.len() + order.len() + kept.len());
     for (there, value) in rel.columns.iter().zip(values) {
         outputs.push(fitted(value.clone(), there, &builder));
     }
@@ -224,7 +242,8 @@ fn project(rel: &Rel, partial: Partial, values: &[Expr]) -> Planned<Partial> {
             key.name = name;
         }
     }
-    Ok(Partial { builder: builder.project(outputs)?, order, hidden, exact })
+    outputs.extend(kept);
+    Ok(Partial { builder: builder.project(outputs)?, order, hidden, exact, within })
 }
 
 /// A value under its column's name and of exactly its Arrow type.
@@ -245,7 +264,8 @@ fn hidden_name(at: usize) -> String {
 
 /// Remembers an order. Keys that are not plain columns are computed into hidden ones.
 fn sort(partial: Partial, columns: &[BoundColumn], keys: &[Key]) -> Planned<Partial> {
-    let Partial { builder, mut hidden, exact, order: before } = partial;
+    let within_columns = partial.kept();
+    let Partial { builder, mut hidden, exact, order: before, within } = partial;
     let mut order = Vec::with_capacity(keys.len());
     let mut extra = Vec::new();
     for key in keys {
@@ -282,10 +302,10 @@ fn sort(partial: Partial, columns: &[BoundColumn], keys: &[Key]) -> Planned<Part
     } else {
         let own = columns.iter().map(|there| column(&there.name).alias(&there.name));
         let kept = ties.iter().filter(|key| !columns.iter().any(|there| there.name == key.name));
-        builder.project(own.chain(extra).chain(kept.map(|key| column(&key.name).alias(&key.name))))?
+        builder.project(own.chain(extra).chain(kept.map(|key| column(&key.name).alias(&key.name))).chain(within_columns))?
     };
     order.extend(ties.into_iter().filter(|tie| order.iter().all(|key| key.name != tie.name)).collect::<Vec<_>>());
-    Ok(Partial { builder, order, exact, hidden })
+    Ok(Partial { builder, order, exact, hidden, within })
 }
 
 fn aggregate(rel: &Rel, partial: Partial, groups: &[Expr], aggregates: &[Aggregate]) -> Planned<Partial> {
@@ -309,15 +329,20 @@ fn aggregate(rel: &Rel, partial: Partial, groups: &[Expr], aggregates: &[Aggrega
     let firsts = if groups.is_empty() { Vec::new() } else { firsts(&partial) };
     calls.extend(firsts.iter().map(|(call, key)| call.clone().alias(&key.name)));
     let order: Vec<OrderColumn> = firsts.into_iter().map(|(_, key)| key).collect();
-    let groups: Vec<Expr> = groups.iter().zip(group_columns).map(|(group, there)| fitted(group.clone(), there, &partial.builder)).collect();
-    let mut builder = partial.builder.aggregate(groups, calls)?;
+    // One group is one row: nothing is left open in its order.
+    let single = groups.is_empty() && partial.within.is_some();
+    let kept_within = partial.kept();
+    let own = groups.iter().zip(group_columns).map(|(group, there)| fitted(group.clone(), there, &partial.builder));
+    let groups: Vec<Expr> = partial.outer_groups().into_iter().chain(own).collect();
+    let Partial { builder, within, .. } = partial;
+    let mut builder = builder.aggregate(groups, calls)?;
     if finished {
         let groups = group_columns.iter().map(|there| column(&there.name).alias(&there.name));
         let kept = order.iter().map(|key| column(&key.name).alias(&key.name));
-        builder = builder.project(groups.chain(outputs).chain(kept).collect::<Vec<_>>())?;
+        builder = builder.project(groups.chain(outputs).chain(kept).chain(kept_within).collect::<Vec<_>>())?;
     }
-    let (exact, hidden) = (!order.is_empty(), order.len());
-    Ok(Partial { builder, order, exact, hidden })
+    let (exact, hidden) = (single || !order.is_empty(), order.len());
+    Ok(Partial { builder, order, exact, hidden, within })
 }
 
 /// The place of each group's first row, if rows are in an exact order: the groups are in that order then.
@@ -343,8 +368,13 @@ fn first_in_order(name: &str, keys: Vec<Sort>) -> Expr {
 
 fn join(rel: &Rel, left: &Rel, right: &Rel, kind: JoinType, on: &[(Expr, Expr)]) -> Planned<Partial> {
     let (left_keys, right_keys): (Vec<&Expr>, Vec<&Expr>) = on.iter().map(|(left, right)| (left, right)).unzip();
-    let (left_plan, left_names) = prepared(left, &left_keys, "left")?;
-    let (right_plan, right_names) = prepared(right, &right_keys, "right")?;
+    let mut left_partial = lower(left)?;
+    let (kept, within) = (left_partial.kept(), left_partial.within.take());
+    if within.is_some() && !matches!(kind, JoinType::Inner | JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti) {
+        return plan_err!("a sub-query of `mv-apply` or `partition` cannot keep the rows of another table");
+    }
+    let (left_plan, left_names) = prepared(left, left_partial, &left_keys, &kept, "left")?;
+    let (right_plan, right_names) = prepared(right, alone(lower(right)?)?, &right_keys, &[], "right")?;
     let key_columns = |side: &str| (0..on.len()).map(|at| Column::new_unqualified(format!("\u{1}{side}key{at}"))).collect::<Vec<_>>();
     let joined = left_plan.join_detailed(
         right_plan.build()?,
@@ -353,29 +383,31 @@ fn join(rel: &Rel, left: &Rel, right: &Rel, kind: JoinType, on: &[(Expr, Expr)])
         None,
         NullEquality::NullEqualsNull,
     )?;
-    let outputs: Vec<Expr> =
-        left_names.iter().chain(&right_names).zip(&rel.columns).map(|(name, there)| column(name).alias(&there.name)).collect();
-    Ok(Partial::unordered(joined.project(outputs)?))
+    let own = left_names.iter().chain(&right_names).zip(&rel.columns).map(|(name, there)| column(name).alias(&there.name));
+    let outputs: Vec<Expr> = own.chain(kept).collect();
+    Ok(Partial { within, ..Partial::unordered(joined.project(outputs)?) })
 }
 
-/// One side of a join: columns under names of their own, keys computed.
-fn prepared(rel: &Rel, keys: &[&Expr], side: &str) -> Planned<(LogicalPlanBuilder, Vec<String>)> {
+/// One side of a join: columns under names of their own, keys computed, and what is to be kept.
+fn prepared(rel: &Rel, partial: Partial, keys: &[&Expr], kept: &[Expr], side: &str) -> Planned<(LogicalPlanBuilder, Vec<String>)> {
     let names: Vec<String> = (0..rel.columns.len()).map(|at| format!("\u{1}{side}{at}")).collect();
     let own = rel.columns.iter().zip(&names).map(|(there, name)| column(&there.name).alias(name));
     let keys = keys.iter().enumerate().map(|(at, key)| (*key).clone().alias(format!("\u{1}{side}key{at}")));
-    let outputs: Vec<Expr> = own.chain(keys).collect();
-    Ok((settled(rel)?.project(outputs)?, names))
+    let outputs: Vec<Expr> = own.chain(keys).chain(kept.iter().cloned()).collect();
+    Ok((partial.builder.project(outputs)?, names))
 }
 
 /// One row per key: the first that comes.
 fn first_per_key(rel: &Rel, input: &Rel, keys: &[Expr]) -> Planned<Partial> {
     let partial = lower(input)?;
+    let (kept, outer_groups) = (partial.kept(), partial.outer_groups());
     let order = if partial.exact && !keys.is_empty() { partial.order } else { Vec::new() };
     let key_name = |at: usize| format!("\u{1}key{at}");
     let own = input.columns.iter().map(|there| column(&there.name).alias(&there.name));
     let keys_by_name = keys.iter().enumerate().map(|(at, key)| key.clone().alias(key_name(at)));
     let hidden = order.iter().filter(|key| !input.columns.iter().any(|there| there.name == key.name));
-    let outputs: Vec<Expr> = own.chain(keys_by_name).chain(hidden.map(|key| column(&key.name).alias(&key.name))).collect();
+    let hidden = hidden.map(|key| column(&key.name).alias(&key.name));
+    let outputs: Vec<Expr> = own.chain(keys_by_name).chain(hidden).chain(kept.iter().cloned()).collect();
     let sorts: Vec<Sort> = order.iter().map(|key| Sort::new(column(&key.name), key.ascending, key.nulls_first)).collect();
     let first = |name: &str| {
         if sorts.is_empty() { first_value_udaf().call(vec![column(name)]) } else { first_in_order(name, sorts.clone()) }
@@ -383,12 +415,13 @@ fn first_per_key(rel: &Rel, input: &Rel, keys: &[Expr]) -> Planned<Partial> {
     let mut calls: Vec<Expr> =
         input.columns.iter().enumerate().map(|(at, there)| first(&there.name).alias(format!("\u{1}first{at}"))).collect();
     calls.extend(order.iter().enumerate().map(|(at, key)| first(&key.name).alias(hidden_name(at))));
-    let groups: Vec<Expr> = (0..keys.len()).map(|at| column(&key_name(at))).collect();
+    let groups: Vec<Expr> = outer_groups.into_iter().chain((0..keys.len()).map(|at| column(&key_name(at)))).collect();
     let builder = partial.builder.project(outputs)?.aggregate(groups, calls)?;
     let mut outputs: Vec<Expr> =
         rel.columns.iter().enumerate().map(|(at, there)| column(&format!("\u{1}first{at}")).alias(&there.name)).collect();
     outputs.extend((0..order.len()).map(|at| column(&hidden_name(at)).alias(hidden_name(at))));
     let order: Vec<OrderColumn> = order.into_iter().enumerate().map(|(at, key)| OrderColumn { name: hidden_name(at), ..key }).collect();
     let (exact, hidden) = (!order.is_empty(), order.len());
-    Ok(Partial { builder: builder.project(outputs)?, order, exact, hidden })
+    outputs.extend(kept);
+    Ok(Partial { builder: builder.project(outputs)?, order, exact, hidden, within: partial.within })
 }

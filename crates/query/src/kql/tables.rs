@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use strongroom_kql::Span;
 use strongroom_kql::ast::{
-    ColumnPattern, Expr, ExprKind, LetValue, Literal, NamedExpr, Operator, OperatorKind, Pipeline, Query, Source, SourceKind, StatementKind,
+    ColumnPattern, Expr, ExprKind, LetValue, Literal, NamedExpr, Operator, OperatorKind, PartitionBody, Pipeline, Query, Source,
+    SourceKind, StatementKind,
 };
 
 /// Names that may be tables. Some may turn out to be `let`s or nothing.
@@ -107,6 +108,25 @@ impl Collector {
                 top.keys.iter().for_each(|key| self.value(&key.value.value));
             }
             OperatorKind::Search(search) => self.value(&search.predicate),
+            OperatorKind::Parse(parse) => self.value(&parse.input),
+            OperatorKind::ParseKv(parse) => self.value(&parse.input),
+            OperatorKind::MvExpand(expand) => expand.columns.iter().for_each(|cells| self.value(&cells.value.value)),
+            OperatorKind::MvApply(apply) => {
+                apply.columns.iter().for_each(|cells| self.value(&cells.value.value));
+                apply.subquery.iter().for_each(|operator| self.operator(operator));
+            }
+            OperatorKind::Partition(partition) => match &partition.body {
+                PartitionBody::Operators(operators) => operators.iter().for_each(|operator| self.operator(operator)),
+                PartitionBody::Query(pipeline) => self.pipeline(pipeline),
+            },
+            OperatorKind::MakeSeries(series) => {
+                series.aggregates.iter().for_each(|aggregate| self.value(&aggregate.value.value));
+                [&series.from, &series.to].into_iter().flatten().for_each(|end| self.value(end));
+                self.value(&series.step);
+                self.value(&series.on.value);
+                self.named(&series.by);
+            }
+            OperatorKind::Evaluate(invoke) => self.value(&invoke.call),
             OperatorKind::Join(join) => self.pipeline(&join.right),
             OperatorKind::Lookup(lookup) => self.pipeline(&lookup.right),
             OperatorKind::Union(union) => union.legs.iter().for_each(|leg| self.pipeline(leg)),

@@ -1,5 +1,6 @@
 //! Stories of the read path.
 
+mod ahead;
 mod answers;
 mod explained;
 mod keys;

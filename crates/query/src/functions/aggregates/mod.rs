@@ -3,7 +3,7 @@
 mod collect;
 mod extreme;
 mod groups;
-mod part;
+pub(super) mod part;
 mod percentile;
 
 #[cfg(test)]

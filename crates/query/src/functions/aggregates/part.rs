@@ -1,4 +1,4 @@
-//! One field of a struct that an aggregate gives.
+//! One field of a struct that a function gives.
 //!
 //! Not DataFusion's `get_field`: its optimizer moves that one towards the scans and trips over its own names on the way (55.2,
 //! `push_down_leaf_projections`: "Schema contains duplicate unqualified field name").
@@ -13,7 +13,7 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
 /// Field number `index`; null where the struct is.
-pub(super) fn part(of: Expr, index: usize) -> Expr {
+pub(crate) fn part(of: Expr, index: usize) -> Expr {
     static PART: LazyLock<Arc<ScalarUDF>> =
         LazyLock::new(|| Arc::new(ScalarUDF::new_from_impl(Part { signature: Signature::any(2, Volatility::Immutable) })));
     let index = Expr::Literal(ScalarValue::UInt64(Some(index as u64)), None);

@@ -31,7 +31,8 @@ pub(super) static SPECS: [ScalarSpec; 11] = [
     conversion("as_dynamic", &[], ColumnType::Dynamic, as_dynamic),
 ];
 
-fn spec_to(kind: ColumnType) -> &'static ScalarSpec {
+/// What converts to a type.
+pub(super) fn spec_to(kind: ColumnType) -> &'static ScalarSpec {
     &SPECS[match kind {
         ColumnType::String => 0,
         ColumnType::Bool => 1,
@@ -140,7 +141,7 @@ fn long_of(text: &str) -> Option<i64> {
 
 /// Reals beyond the longs give the last long.
 #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, which is what is wanted")]
-fn long_of_real(value: f64) -> Option<i64> {
+pub(super) fn long_of_real(value: f64) -> Option<i64> {
     (!value.is_nan()).then_some(value as i64)
 }
 
@@ -212,7 +213,7 @@ fn to_real(call: &Call<'_>) -> Result<ArrayRef> {
 }
 
 /// A decimal from its digits; digits beyond the scale are cut off.
-fn decimal_of(text: &str) -> Option<i128> {
+pub(super) fn decimal_of(text: &str) -> Option<i128> {
     let text = text.trim();
     let (negative, digits) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
     let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
@@ -251,7 +252,7 @@ fn to_decimal(call: &Call<'_>) -> Result<ArrayRef> {
     decimals((0..call.rows).map(value).collect())
 }
 
-fn datetime_of(text: &str) -> Option<i64> {
+pub(super) fn datetime_of(text: &str) -> Option<i64> {
     parse_datetime(text).map(ns_of_ticks)
 }
 
@@ -272,7 +273,7 @@ fn to_datetime(call: &Call<'_>) -> Result<ArrayRef> {
     }))
 }
 
-fn timespan_of(text: &str) -> Option<i64> {
+pub(super) fn timespan_of(text: &str) -> Option<i64> {
     parse_timespan(text).map(|ticks| ticks.saturating_mul(100))
 }
 
@@ -293,7 +294,7 @@ fn to_timespan(call: &Call<'_>) -> Result<ArrayRef> {
 }
 
 /// A guid's 36 characters in lower case; false: it is none. Dashes may stand anywhere.
-fn guid_of(text: &str, out: &mut String) -> bool {
+pub(super) fn guid_of(text: &str, out: &mut String) -> bool {
     let text = text.trim();
     let inside = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(text);
     if inside.len() > 64 {

@@ -74,6 +74,18 @@ pub(in crate::functions) fn items(text: &str) -> Option<Items<'_>> {
     (text.as_bytes().get(start) == Some(&b'[')).then_some(Items { text, at: start + 1 })
 }
 
+impl<'a> Items<'a> {
+    /// Where it stands, for [`Items::resume`].
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Goes on in the same text.
+    pub(super) fn resume(text: &'a str, at: usize) -> Self {
+        Self { text, at }
+    }
+}
+
 impl<'a> Iterator for Items<'a> {
     type Item = Raw<'a>;
 
@@ -96,6 +108,18 @@ pub(in crate::functions) struct Entries<'a> {
 pub(in crate::functions) fn entries(text: &str) -> Option<Entries<'_>> {
     let start = skip_blanks(text.as_bytes(), 0);
     (text.as_bytes().get(start) == Some(&b'{')).then_some(Entries { text, at: start + 1 })
+}
+
+impl<'a> Entries<'a> {
+    /// Where it stands, for [`Entries::resume`].
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Goes on in the same text.
+    pub(super) fn resume(text: &'a str, at: usize) -> Self {
+        Self { text, at }
+    }
 }
 
 impl<'a> Iterator for Entries<'a> {

@@ -5,6 +5,8 @@
 
 pub(in crate::functions) mod args;
 mod arithmetic;
+pub(in crate::functions) mod axis;
+pub(in crate::functions) mod cells;
 mod convert;
 mod dynamics;
 mod encoding;
@@ -12,6 +14,8 @@ pub(in crate::functions) mod json;
 mod logic;
 mod network;
 mod numbers;
+pub(in crate::functions) mod parse;
+pub(in crate::functions) mod prefixes;
 mod regexes;
 mod spec;
 mod strings;

@@ -10,7 +10,7 @@ use super::args::{Call, Values};
 use super::json;
 
 /// An address and how many leading bits of it count.
-fn ipv4(text: &str) -> Option<(u32, u32)> {
+pub(super) fn ipv4(text: &str) -> Option<(u32, u32)> {
     let (address, bits) = match text.trim().split_once('/') {
         Some((address, bits)) => (address, bits.parse().ok().filter(|bits| *bits <= 32)?),
         None => (text.trim(), 32),
@@ -30,7 +30,7 @@ fn ipv4(text: &str) -> Option<(u32, u32)> {
     (parts == 4).then_some((value, bits))
 }
 
-fn mask(bits: u32) -> u32 {
+pub(super) fn mask(bits: u32) -> u32 {
     if bits == 0 { 0 } else { u32::MAX << (32 - bits) }
 }
 
@@ -184,7 +184,7 @@ pub(super) fn has_ipv4_prefix(call: &Call<'_>) -> Result<ArrayRef> {
 }
 
 /// An address of either version as 128 bits, and its prefix.
-fn ipv6(text: &str) -> Option<(u128, u32)> {
+pub(super) fn ipv6(text: &str) -> Option<(u128, u32)> {
     let text = text.trim();
     if let Some((address, bits)) = ipv4(text) {
         return Some((u128::from(address) | 0xffff_0000_0000, bits + 96));
@@ -197,7 +197,7 @@ fn ipv6(text: &str) -> Option<(u128, u32)> {
     Some((u128::from(address), bits))
 }
 
-fn mask6(bits: u32) -> u128 {
+pub(super) fn mask6(bits: u32) -> u128 {
     if bits == 0 { 0 } else { u128::MAX << (128 - bits) }
 }
 

@@ -188,7 +188,7 @@ fn common_columns(legs: &[(String, Rel)]) -> Vec<Shared> {
 }
 
 /// Left columns, then right ones; a name taken already gets a number. Sides that may be missing lose their empty strings.
-fn joined(left: Rel, right: Rel, kind: JoinType, on: Vec<(Expr, Expr)>, span: Span) -> Rel {
+pub(super) fn joined(left: Rel, right: Rel, kind: JoinType, on: Vec<(Expr, Expr)>, span: Span) -> Rel {
     let mut namer = Namer::default();
     let absent = |column: &BoundColumn, may_be_absent: bool| column.sparse || (may_be_absent && column.kind == ColumnType::String);
     let mut columns = Vec::new();

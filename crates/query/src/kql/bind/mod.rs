@@ -1,12 +1,16 @@
 //! Rows: from statements and operators to the bound tree.
 
 mod combine;
+mod evaluate;
+mod expand;
 mod functions;
 mod order;
+mod parse;
 mod project;
 mod render;
 mod rows;
 mod search;
+mod series;
 mod source;
 mod statement;
 mod summarize;
@@ -97,6 +101,13 @@ impl Binder<'_> {
                 self.name_rows(&name.text, &rel);
                 Ok(rel)
             }
+            OperatorKind::MvExpand(expand) => self.mv_expand(rel, expand, operator.span.of(self.text).starts_with("mvexpand"), span),
+            OperatorKind::MvApply(apply) => self.mv_apply(rel, apply, span),
+            OperatorKind::Partition(partition) => self.partition(rel, partition, span),
+            OperatorKind::Parse(parse) => self.parse(rel, parse, span),
+            OperatorKind::ParseKv(parse) => self.parse_kv(rel, parse, span),
+            OperatorKind::MakeSeries(series) => self.make_series(rel, series, span),
+            OperatorKind::Evaluate(invoke) => self.evaluate(rel, invoke, span),
             OperatorKind::GetSchema => Ok(Self::get_schema(&rel, span)),
             OperatorKind::Broken => Err(Problem::new(span, "SyntaxError", "this operator could not be read")),
             _ => Err(self.unsupported_operator(operator)),

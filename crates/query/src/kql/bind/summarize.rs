@@ -176,7 +176,7 @@ impl Binder<'_> {
     }
 }
 
-fn bind_aggregate(function: &Name, arguments: &[Bound]) -> Outcome<BoundAggregate> {
+pub(super) fn bind_aggregate(function: &Name, arguments: &[Bound]) -> Outcome<BoundAggregate> {
     let Some(spec) = functions::aggregate(&function.text) else { return Err(registry::unknown(&function.text, function.span)) };
     let typed = arguments.iter().map(|argument| Typed::new(argument.expr.clone(), argument.kind)).collect();
     spec.bind(typed).map_err(|misfit| registry::complain(misfit, function.span, arguments))

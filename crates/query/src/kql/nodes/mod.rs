@@ -1,8 +1,9 @@
-//! Plan nodes of our own, for what KQL does to rows in order and DataFusion has no operator for.
+//! Plan nodes of our own, for what KQL does and DataFusion has no operator for: to rows in order, and to the elements of cells.
 //!
-//! Each has a logical half, which the binder's plans are made of, and a physical one. All of them want their whole input in one
-//! partition and in the order said; none works for SQL (the sandbox refuses them there).
+//! Each has a logical half, which the binder's plans are made of, and a physical one. Those about order want their whole input in
+//! one partition and in the order said; none works for SQL (the sandbox refuses them there).
 
+mod expand;
 mod running;
 mod serial;
 
@@ -20,6 +21,7 @@ use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
+pub(super) use expand::{CellsOf, ExpandNode, Expansion};
 pub(super) use running::Running;
 pub(super) use serial::{SerialCall, SerialNode};
 
@@ -36,7 +38,7 @@ impl QueryPlanner for KqlPlanner {
 
 /// Whether it is a node of these.
 pub(crate) fn is_ours(node: &dyn UserDefinedLogicalNode) -> bool {
-    node.as_any().is::<SerialNode>()
+    node.as_any().is::<SerialNode>() || node.as_any().is::<ExpandNode>()
 }
 
 struct Nodes;
@@ -55,6 +57,9 @@ impl ExtensionPlanner for Nodes {
         let ([logical], [input]) = (logical_inputs, physical_inputs) else { return Ok(None) };
         let make = Maker { planner, schema: logical.schema(), session, context };
         if let Some(node) = node.as_any().downcast_ref::<SerialNode>() {
+            return Ok(Some(node.physical(Arc::clone(input), &make)?));
+        }
+        if let Some(node) = node.as_any().downcast_ref::<ExpandNode>() {
             return Ok(Some(node.physical(Arc::clone(input), &make)?));
         }
         Ok(None)

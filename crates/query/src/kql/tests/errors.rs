@@ -39,8 +39,7 @@ fn types_that_do_not_go_together_are_named() {
 #[test]
 fn what_is_not_there_yet_says_so_and_names_an_alternative() {
     insta::assert_snapshot!(complaints(&[
-        "Logs | parse Level with \"a\" b",
-        "Logs | evaluate bag_unpack(Props)",
+        "Logs | evaluate autocluster()",
         "Logs | extend g = geo_info_from_ip_address(Level)",
         "workspace(\"w\").Logs | count",
         "print array_sort_asc(dynamic([1]), dynamic([2]))",

@@ -8,13 +8,16 @@ use arrow::array::{
 };
 use arrow::datatypes::{DurationNanosecondType, Float64Type, TimestampNanosecondType};
 use arrow_schema::{DataType, Schema, SchemaRef};
+use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use datafusion::execution::SessionStateBuilder;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use strongroom_model::ColumnType;
 
-use crate::kql::{KqlPlanner, bind, problem::Problem};
+use crate::QueryError;
+use crate::kql::{Ask, Attempt, KqlPlanner, attempt, problem::Problem};
 use crate::output::{format_datetime, format_timespan};
 use crate::resolve::{BoundContext, Planned};
 
@@ -120,7 +123,38 @@ fn session() -> SessionContext {
 fn bound(text: &str) -> Result<Planned, Problem> {
     let parsed = strongroom_kql::parse(text);
     assert!(parsed.diagnostics.is_empty(), "{}", strongroom_kql::render(text, &parsed.diagnostics));
-    bind(&parsed.query, text, &context())
+    bound_over(&parsed.query, text, &context())
+}
+
+/// Binds a text, looking at its data where its columns depend on it.
+pub(super) fn bound_over(query: &strongroom_kql::ast::Query, text: &str, context: &BoundContext) -> Result<Planned, Problem> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut facts = Vec::new();
+    loop {
+        match attempt(query, text, context, &facts)? {
+            Attempt::Planned(planned) => return Ok(*planned),
+            Attempt::Asks(question) => facts.push(runtime.block_on(question.answered(&Here)).unwrap()),
+        }
+    }
+}
+
+/// Answers questions about tables in memory.
+struct Here;
+
+#[async_trait]
+impl Ask for Here {
+    async fn ask(
+        &self,
+        plan: LogicalPlan,
+        each: &mut (dyn for<'b> FnMut(&'b RecordBatch) -> Result<(), QueryError> + Send),
+    ) -> Result<(), QueryError> {
+        crate::sandbox::check(&plan, crate::sandbox::Trust::Binder)?;
+        let plan = session().state().create_physical_plan(&plan).await?;
+        for batch in datafusion::physical_plan::collect(plan, session().task_ctx()).await? {
+            each(&batch)?;
+        }
+        Ok(())
+    }
 }
 
 /// Columns (`name:type`) and cells of an answer.
@@ -193,6 +227,14 @@ pub(super) fn check(text: &str, expected: &[&str]) {
 pub(super) fn explain(text: &str) -> String {
     let planned = bound(text).map_err(|problem| rendered(text, &problem)).unwrap();
     session().state().optimize(&planned.plan).unwrap().display_indent().to_string()
+}
+
+/// The plan as it would run.
+pub(super) fn physical(text: &str) -> String {
+    let planned = bound(text).map_err(|problem| rendered(text, &problem)).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let plan = runtime.block_on(session().state().create_physical_plan(&planned.plan)).unwrap();
+    datafusion::physical_plan::displayable(&*plan).indent(false).to_string()
 }
 
 /// The complaint, with line and caret.

@@ -2,11 +2,15 @@
 
 mod cases;
 mod errors;
+mod evaluate;
+mod expand;
 mod fixture;
 mod operators;
+mod parse;
 mod plans;
 mod rows;
 mod search;
+mod series;
 mod values;
 
 use fixture::{check, explain, problem};

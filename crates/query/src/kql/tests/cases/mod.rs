@@ -246,7 +246,7 @@ fn corpus() {
 /// Plans a query, runs it over its empty tables, and gives its columns.
 fn planned(text: &str, context: &BoundContext) -> Result<Vec<(String, ColumnType)>, String> {
     let parsed = strongroom_kql::parse(text);
-    let planned = crate::kql::bind(&parsed.query, text, context).map_err(|problem| problem.render(text))?;
+    let planned = fixture::bound_over(&parsed.query, text, context).map_err(|problem| problem.render(text))?;
     fixture::execute(&planned)?;
     let fields = planned.plan.schema().fields();
     Ok(fields.iter().map(|field| (field.name().clone(), ColumnType::of_field(field).expect("a KQL type"))).collect())
