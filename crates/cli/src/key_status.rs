@@ -90,6 +90,10 @@ fn page(status: &Value) -> String {
             }
         }
     }
+    if status["sealedWaiting"]["bytes"].as_u64().is_some_and(|bytes| bytes > 0) {
+        let since = output::date(&status["sealedWaiting"]["sinceMs"]).as_str().map(|since| format!(", since {since}")).unwrap_or_default();
+        lines.push(format!("waiting sealed   {} for the key to be back{since}", text(&output::sized(&status["sealedWaiting"]["bytes"]))));
+    }
     if status["rekey"]["status"] == "InProgress" {
         lines.push(format!("re-key           {} % done", status["rekey"]["percentComplete"]));
     }
@@ -168,6 +172,7 @@ mod tests {
             "leaseLeftS": null, "blockKeys": "one for each block, derived, never stored", "infrastructureKey": true,
             "kek": {"vaultUri": "https://v", "keyName": "kek", "pinnedVersion": "v1", "expired": true,
                 "facts": {"newest": "v2", "used": "v1", "rsa_bits": 2048, "enabled": true, "expires_ms": 1_700_000_000_000_i64, "recovery_level": "Recoverable", "other_enabled": ["v2"]}},
+            "sealedWaiting": {"segments": 1, "bytes": 7_000, "sinceMs": 1_700_000_000_000_i64},
             "aeks": [{"id": "a-1", "class": "CMK", "generation": 3, "current": true, "createdMs": 1_700_000_000_000_i64,
                 "wrappedBy": "https://v/keys/kek", "wrappedVersion": "v1", "standby": ["v2"]}],
             "holdings": [{"workspace": "w", "workspaceName": "shop", "linked": true, "aek": "a-1", "blocks": 2, "rows": 9, "bytes": 5_000}],
@@ -180,6 +185,7 @@ mod tests {
             "other enabled versions: v2",
             "https://v/keys/kek/v1",
             "EXPIRED 2023-11-14",
+            "waiting sealed   7.0 kB for the key to be back, since 2023-11-14",
             "Waiting",
             "shop",
             "5.0 kB",

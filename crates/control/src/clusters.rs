@@ -9,6 +9,7 @@
 //! ```
 
 mod check;
+mod create;
 mod identity;
 pub(crate) mod links;
 mod place;
@@ -23,7 +24,7 @@ use chrono::{DateTime, SecondsFormat};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use strongroom_catalog::{
-    Billing, Catalog, CatalogError, ClusterKeyRow, ClusterRow, ClusterState, IdentityRow, IdentityType, OperationRow, WorkspaceRow,
+    Billing, Catalog, ClusterKeyRow, ClusterRow, ClusterState, IdentityRow, IdentityType, OperationRow, WorkspaceRow,
 };
 use strongroom_keys::provider::KekRef;
 use strongroom_model::ObjectId;
@@ -260,82 +261,6 @@ impl Clusters {
         .await
     }
 
-    async fn create(self: &Arc<Self>, place: &Place, ask: ClusterAsk) -> Result<Accepted, ControlError> {
-        let name_min = self.config.cluster_name_min;
-        if !is_name(&place.name, name_min) {
-            return Err(Refusal::ClusterName { min: name_min }.into());
-        }
-        let user_identity = self.identity_of_new(&ask).await?;
-        if ask.key.is_some() {
-            return Err(Refusal::KeyOnCreate.into());
-        }
-        let now_ms = self.now_ms();
-        self.check_reserved(place, now_ms).await?;
-        let there = self.catalog.cluster_list().await?.len();
-        if there >= self.config.clusters_max {
-            return Err(Refusal::ClusterLimit { max: self.config.clusters_max, there }.into());
-        }
-        let region = match ask.region.as_deref().map(region_name) {
-            Some(region) if is_region(&region) => region,
-            Some(_) => return Err(ControlError::Invalid { what: "location", why: "1 to 64 letters and digits are allowed" }),
-            None => self.workspaces.region().await?,
-        };
-        let (ms, random) = self.world.id_seed();
-        let mut row = ClusterRow {
-            id: ObjectId::mint(ms, random),
-            name: place.name.clone(),
-            subscription: place.subscription.clone(),
-            resource_group: place.resource_group.clone(),
-            region,
-            account: None,
-            state: ClusterState::Creating,
-            identity_type: if user_identity.is_some() { IdentityType::UserAssigned } else { IdentityType::SystemAssigned },
-            identity: None,
-            user_identity,
-            sku_name: SKU.to_owned(),
-            sku_capacity: SKU_CAPACITY,
-            billing: Billing::Cluster,
-            double: ask.double.unwrap_or(true),
-            tags: "{}".to_owned(),
-            key: None,
-            created_ms: now_ms,
-            modified_ms: now_ms,
-            deleted_ms: None,
-        };
-        apply(&mut row, &ask)?;
-        let operation = self.begin(&row, &Change::Create { cluster: row.id }, || Refusal::ReplaceWhileBusy).await?;
-        if let Err(error) = self.catalog.cluster_insert(&row).await {
-            let error = match error {
-                CatalogError::Conflict { .. } => Refusal::ReplaceWhileBusy.into(),
-                other => ControlError::from(other),
-            };
-            self.operations.finish(&operation, Some(&error)).await?;
-            return Err(error);
-        }
-        tracing::info!(cluster = %row.id, "cluster is being created");
-        self.spawn(operation.clone(), Change::Create { cluster: row.id });
-        Ok(Accepted { cluster: row, operation: Some(operation) })
-    }
-
-    /// A deleted cluster's name is not for others: its data may still lie there.
-    async fn check_reserved(&self, place: &Place, now_ms: i64) -> Result<(), ControlError> {
-        let same = |row: &&ClusterRow| {
-            row.name.eq_ignore_ascii_case(&place.name)
-                && row.subscription.eq_ignore_ascii_case(&place.subscription)
-                && row.resource_group.eq_ignore_ascii_case(&place.resource_group)
-                // One that never got an account never held anything.
-                && row.account.is_some()
-        };
-        let gone = self.catalog.cluster_list_deleted().await?;
-        let until_ms = gone.iter().filter(same).filter_map(|row| row.deleted_ms).max().map(|ms| ms + i64::from(RESERVED_DAYS) * DAY_MS);
-        match until_ms {
-            Some(until_ms) if now_ms < until_ms => {
-                Err(Refusal::NameReserved { name: place.name.clone(), days: RESERVED_DAYS, until: rfc3339(until_ms) }.into())
-            }
-            _ => Ok(()),
-        }
-    }
-
     async fn change(self: &Arc<Self>, row: ClusterRow, ask: ClusterAsk, busy: Busy) -> Result<Accepted, ControlError> {
         let kek = ask.key.as_ref().map(KeyProperties::kek).transpose()?;
         let (kek, same) = match kek {
@@ -473,22 +398,35 @@ impl Clusters {
             return Ok(());
         };
         let held = self.catalog.holdings(account).await?;
-        let mut ids: Vec<_> = held.iter().map(|holding| holding.workspace).collect();
+        let unflushed = self.desk.unflushed(account);
+        let mut fresh = Vec::new();
+        for table in unflushed.tables {
+            fresh.extend(self.catalog.table(table).await?.map(|row| row.workspace));
+        }
+        let mut ids: Vec<_> = held.iter().map(|holding| holding.workspace).chain(fresh.iter().copied()).collect();
         ids.sort_unstable();
         ids.dedup();
-        if ids.is_empty() {
-            return Ok(());
-        }
         let mut names = Vec::with_capacity(ids.len());
         for &id in &ids {
             let bytes: u64 = held.iter().filter(|holding| holding.workspace == id).map(|holding| holding.bytes).sum();
             let row = self.catalog.workspace(id).await?;
             let (name, linked) =
                 row.map_or_else(|| (id.to_string(), ""), |row| (row.name.to_string(), if row.link.is_some() { "linked, " } else { "" }));
-            names.push(format!("{name} ({linked}{bytes} bytes)"));
+            let more = if fresh.contains(&id) { " and rows that are in no block yet" } else { "" };
+            names.push(format!("{name} ({linked}{bytes} bytes{more})"));
         }
-        Err(Refusal::ClusterHoldsData { name: row.name.clone(), count: ids.len(), workspaces: names.join(", "), days: RESERVED_DAYS }
-            .into())
+        let mut what = Vec::new();
+        if !names.is_empty() {
+            what.push(format!("data of {} workspaces: {}", names.len(), names.join(", ")));
+        }
+        if unflushed.unread {
+            what.push("rows that came in and that only its key can tell whose they are".to_owned());
+        }
+        if what.is_empty() {
+            return Ok(());
+        }
+        let what = what.join("; and ");
+        Err(Refusal::ClusterHoldsData { name: row.name.clone(), what, days: RESERVED_DAYS }.into())
     }
 
     async fn begin(&self, row: &ClusterRow, change: &Change, busy: fn() -> Refusal) -> Result<OperationRow, ControlError> {

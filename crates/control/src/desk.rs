@@ -10,6 +10,7 @@ use strongroom_keys::provider::{KekRef, KeyFacts};
 use strongroom_model::{AccountId, AekId, KeyClass, ObjectId, WorkspaceId};
 
 use crate::ControlError;
+use crate::watch::Unflushed;
 
 /// Keys, as clusters need them. Every call may be repeated after a crash: it finds what an earlier one left and goes on.
 #[async_trait]
@@ -49,6 +50,9 @@ pub trait KeyDesk: Send + Sync + Debug {
 
     /// Sends a workspace's new rows back to its region's shared account. Needs no key.
     async fn unlink(&self, workspace: WorkspaceId) -> Result<(), ControlError>;
+
+    /// What an account's keys hold besides blocks.
+    fn unflushed(&self, account: AccountId) -> Unflushed;
 
     /// Ends what runs for a cluster that has no linked workspace any more. Its account and records stay.
     async fn close_cluster(&self, cluster: &ClusterRow) -> Result<(), ControlError>;

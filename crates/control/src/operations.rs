@@ -19,8 +19,12 @@ const KEPT_MS: i64 = 7 * 86_400 * 1_000;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind")]
 pub(crate) enum Change {
-    /// Opens the account of a new cluster.
-    Create { cluster: ObjectId },
+    /// Opens the account of a new cluster; `key` if it comes under one at once.
+    Create {
+        cluster: ObjectId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<KeyProperties>,
+    },
     /// Changes a cluster that is there; `key` if that is what changes.
     Update { cluster: ObjectId, key: Option<KeyProperties> },
     /// Lets a cluster show another identity.

@@ -124,9 +124,9 @@ pub enum Refusal {
     VaultUnknown { uri: String },
     /// DESIGN §7.
     #[error(
-        "Cluster {name} holds data of {count} workspaces: {workspaces}. Without the cluster it stays readable only while its keys are kept ({days} days). Send the request with force=true to delete all the same."
+        "Cluster {name} holds {what}. Without the cluster it stays readable only while its keys are kept ({days} days). Send the request with force=true to delete all the same."
     )]
-    ClusterHoldsData { name: String, count: usize, workspaces: String, days: u32 },
+    ClusterHoldsData { name: String, what: String, days: u32 },
     /// M1, as one bound for all.
     #[error("There can be {max} clusters; there are {there}. Delete one first.")]
     ClusterLimit { max: usize, there: usize },

@@ -9,18 +9,22 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use strongroom_buffer::{Buffer, Purged, SealedLog};
-use strongroom_catalog::Catalog;
-use strongroom_model::Epoch;
+use strongroom_catalog::{Catalog, TableRow};
+use strongroom_model::{Epoch, ObjectId, WorkspaceId};
 use strongroom_store::BlockStore;
 use strongroom_world::{BootTime, WallTime, World};
 use tokio::sync::watch;
 
+use crate::audit::{self, Event, Scribe, name};
 use crate::{ControlConfig, ControlError, Sweep};
 
 const DAY_S: i64 = 86_400;
 /// A wall clock that ran this much further than the boot clock since the last pass was set, not run: nothing expires on
 /// its word until it has been steady for a pass.
 const CLOCK_SLACK: Duration = Duration::from_hours(1);
+
+/// How tables that the server fills are called.
+const OWN_TABLES: &str = "Strongroom";
 
 /// What one pass of expiry did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,6 +51,7 @@ pub struct Retention {
     log: Option<(Arc<Buffer>, Duration)>,
     /// Requests that wait sealed for their key, and likewise.
     sealed: Option<(Arc<SealedLog>, Duration)>,
+    audit: audit::Desk,
     config: ControlConfig,
     last: Mutex<Option<(WallTime, BootTime)>>,
 }
@@ -56,7 +61,12 @@ impl Retention {
     #[must_use]
     pub fn new(world: World, catalog: Catalog, blocks: Arc<BlockStore>, config: ControlConfig) -> Self {
         let sweep = Sweep::new(world.clone(), catalog.clone(), blocks, config.clone());
-        Self { world, catalog, sweep, log: None, sealed: None, config, last: Mutex::default() }
+        Self { world, catalog, sweep, log: None, sealed: None, audit: audit::Desk::default(), config, last: Mutex::default() }
+    }
+
+    /// Has what is erased told to a scribe.
+    pub fn audited_by(&self, scribe: Arc<dyn Scribe>) {
+        self.audit.seat(scribe);
     }
 
     /// Lets retention govern this log as well: segments whose key is away. Their rows may lie `ahead` of their arrival.
@@ -93,6 +103,15 @@ impl Retention {
         });
         let stopped = ControlError::Damaged { what: "the expiry of sealed requests" };
         let over = expiring.await.map_err(|_| stopped)??;
+        for segment in &over {
+            let owner = self.catalog.accounts().await?.into_iter().find(|row| row.id == segment.epoch.account);
+            let cluster: Option<ObjectId> = owner.and_then(|row| row.cluster?.parse().ok());
+            self.audit.note(|| {
+                let event = Event::new(name::BUFFER_EXPIRED).account(segment.epoch.account).with("aek", segment.epoch.aek.to_string());
+                let event = event.with("segment", segment.id.to_string()).with("bytes", segment.bytes).with("bornMs", segment.born_ms());
+                cluster.into_iter().fold(event, Event::cluster)
+            });
+        }
         metrics::counter!("control_expired_sealed_segments_total").increment(over.len() as u64);
         Ok(())
     }
@@ -128,6 +147,7 @@ impl Retention {
                         expired.rows += rows;
                         expired.bytes += gone.iter().map(|row| row.sealed_len).sum::<u64>();
                         tracing::info!(workspace = %workspace.id, table = %table.id, days, blocks = gone.len(), rows, "rows expired");
+                        self.audit.note(|| expired_rows(workspace.id, &table, rows).with("days", days).with("blocks", gone.len()));
                     }
                     Err(error) => {
                         tracing::warn!(workspace = %workspace.id, table = %table.id, code = error.code(), "table did not expire");
@@ -146,6 +166,9 @@ impl Retention {
             }
         }
         metrics::counter!("control_expired_segments_total").increment(expired.segments);
+        if expired.segments > 0 {
+            self.audit.note(|| Event::new(name::LOG_EXPIRED).with("segments", expired.segments));
+        }
         if let Err(error) = self.expire_sealed().await {
             tracing::warn!(code = error.code(), "sealed requests did not expire");
             failed.get_or_insert(error);
@@ -201,4 +224,10 @@ impl Retention {
         }
         self.world.clock.sleep(every).await;
     }
+}
+
+/// What the workspace's own audit table loses is in the chain alone: it would lose a row a day for having lost a row.
+fn expired_rows(workspace: WorkspaceId, table: &TableRow, rows: u64) -> Event {
+    let event = Event::new(name::ROWS_EXPIRED).with("table", table.name.as_str()).with("rows", rows);
+    if table.name.as_str().starts_with(OWN_TABLES) { event.with("workspace", workspace.to_string()) } else { event.workspace(workspace) }
 }

@@ -7,7 +7,7 @@
 //! note twice.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
@@ -26,6 +26,7 @@ use crate::decode::{DecodeOptions, Decoded, Reject, decode};
 use crate::dedup::{BatchKey, Batches, Begun, Turn};
 use crate::maintain::Retries;
 use crate::own::own_table;
+use crate::restore::Witness;
 use crate::schemas::{Evolved, Schemas, Versioned};
 use crate::{Budget, Encoding, Format, IngestConfig, IngestError, IngestReply, IngestRequest, OnError, Share, Taken, inflate};
 
@@ -67,6 +68,7 @@ pub struct Intake {
     pub(crate) compacting: tokio::sync::Mutex<()>,
     pub(crate) retries: Retries,
     pub(crate) tallies: Tallies,
+    pub(crate) witness: OnceLock<Arc<dyn Witness>>,
     budget: Budget,
     decoders: Arc<Semaphore>,
     places: Mutex<HashMap<(WorkspaceId, TableName), (Place, BootTime)>>,
@@ -128,6 +130,7 @@ impl Intake {
             compacting: tokio::sync::Mutex::default(),
             retries: Retries::default(),
             tallies: Tallies::default(),
+            witness: OnceLock::new(),
             budget: Budget::new(config.in_flight_bytes_max, config.in_flight_requests_max),
             decoders: Arc::new(Semaphore::new(threads)),
             places: Mutex::default(),

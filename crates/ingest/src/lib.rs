@@ -41,4 +41,4 @@ pub use inflate::inflate;
 pub use intake::{Barrier, IngestDeps, Intake, REJECTED_TABLE};
 pub use own::OWN_TABLES;
 pub use request::{CompactReport, Encoding, FlushReport, Format, IngestReply, IngestRequest, OnError, ShredReport, Taken};
-pub use restore::Opened;
+pub use restore::{Opened, Waiting, Witness};

@@ -9,6 +9,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use strongroom_buffer::{BufferError, SealedReader, SealedSegment};
 use strongroom_catalog::{BatchRow, BufferedCommit, LiveBlock};
 use strongroom_envelope::{KeyGuard, seal_cell};
 use strongroom_keys::{Purpose, Standing};
-use strongroom_model::{Epoch, ErrorKind, ObjectId, Position, PrincipalId, TableId, TableName, WhileRevoked, WorkspaceId};
+use strongroom_model::{AccountId, Epoch, ErrorKind, ObjectId, Position, PrincipalId, TableId, TableName, WhileRevoked, WorkspaceId};
 use tokio::sync::watch;
 
 use crate::buffered::{Buffered, from_bytes};
@@ -55,6 +56,34 @@ pub struct Opened {
     pub segments: u64,
 }
 
+impl Opened {
+    fn since(self, before: Self) -> Self {
+        Self {
+            requests: self.requests - before.requests,
+            rows: self.rows - before.rows,
+            duplicates: self.duplicates - before.duplicates,
+            segments: self.segments - before.segments,
+        }
+    }
+}
+
+/// Who is told that requests which were kept sealed were opened.
+pub trait Witness: fmt::Debug + Send + Sync {
+    /// So much of one epoch's is in blocks now.
+    fn opened(&self, epoch: Epoch, opened: &Opened);
+}
+
+/// What waits sealed for an account's key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Segments.
+    pub segments: u64,
+    /// Their bytes, as they lie on disk.
+    pub bytes: u64,
+    /// When the oldest was begun, milliseconds since 1970.
+    pub since_ms: Option<i64>,
+}
+
 /// Rows of one table of one workspace.
 struct Gathered {
     guard: KeyGuard,
@@ -74,6 +103,23 @@ struct Part {
 }
 
 impl Intake {
+    /// Has openings told; the first who asks for it stays.
+    pub fn witnessed_by(&self, witness: Arc<dyn Witness>) {
+        self.witness.get_or_init(|| witness);
+    }
+
+    /// What waits sealed for an account's key.
+    #[must_use]
+    pub fn waiting(&self, account: AccountId) -> Waiting {
+        let mut waiting = Waiting::default();
+        for segment in self.deps.sealed.segments().iter().filter(|segment| segment.epoch.account == account) {
+            waiting.segments += 1;
+            waiting.bytes += segment.bytes;
+            waiting.since_ms = Some(waiting.since_ms.map_or(segment.born_ms(), |oldest| oldest.min(segment.born_ms())));
+        }
+        waiting
+    }
+
     /// Opens what is sealed whenever its key is there, until `stop` turns true.
     pub(crate) async fn open_when_due(&self, mut stop: watch::Receiver<bool>) {
         loop {
@@ -118,13 +164,20 @@ impl Intake {
         .await?;
         let done: HashMap<ObjectId, u64> = self.deps.catalog.buffer_opened().await?.into_iter().collect();
         let before = *opened;
+        let mut outcome = Ok(());
         for segment in listed.iter().filter(|segment| segment.epoch == epoch && !segment.open) {
-            self.open_segment(guard, segment, done.get(&segment.id).copied().unwrap_or(0), opened).await?;
+            outcome = self.open_segment(guard, segment, done.get(&segment.id).copied().unwrap_or(0), opened).await;
+            if outcome.is_err() {
+                break;
+            }
         }
         if *opened != before {
             tracing::info!(aek = %epoch.aek, requests = opened.requests, rows = opened.rows, duplicates = opened.duplicates, "opened what was kept sealed");
+            if let Some(witness) = self.witness.get() {
+                witness.opened(epoch, &opened.since(before));
+            }
         }
-        Ok(())
+        outcome
     }
 
     async fn open_segment(

@@ -7,7 +7,7 @@
 use strongroom_catalog::RewriteCommit;
 use strongroom_envelope::{CellPlace, open_cell};
 use strongroom_keys::Purpose;
-use strongroom_model::{Epoch, Position, PrincipalId, WorkspaceId};
+use strongroom_model::{AccountId, Epoch, Position, PrincipalId, TableId, WorkspaceId};
 
 use crate::IngestError;
 use crate::encode::Encoded;
@@ -38,6 +38,14 @@ impl Intake {
     #[must_use]
     pub fn awaits(&self, epoch: Epoch) -> bool {
         self.deps.sealed.segments().iter().any(|segment| segment.epoch == epoch)
+    }
+
+    /// Tables with rows of an account's epochs that are in no block; and whether there are rows of which nobody knows whose they are
+    /// while their key is away: a log that was not read since the start, or requests that are kept sealed.
+    #[must_use]
+    pub fn unflushed(&self, account: AccountId) -> (Vec<TableId>, bool) {
+        let (tables, unread) = self.deps.buffer.unflushed(account);
+        (tables, unread || self.waiting(account).segments > 0)
     }
 
     /// Seals some block of the epoch `from` anew in `to`, of one workspace or of any. Its stored bytes; `None`: there is none left.

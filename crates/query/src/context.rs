@@ -29,6 +29,8 @@ pub(crate) struct QueryContext {
     /// How the newest rows are wanted, if that is what the query asks for: set between logical and physical planning.
     pub(crate) newest: OnceLock<SortOptions>,
     guards: Mutex<BTreeMap<Epoch, KeyGuard>>,
+    /// Leave of the other accounts that rows come from: of clusters that the workspace was linked to once.
+    others: Mutex<Vec<Pass>>,
     /// Leave to read each table named.
     warrants: Mutex<HashMap<TableId, Warrant>>,
     fault: Mutex<Option<QueryError>>,
@@ -61,6 +63,7 @@ impl QueryContext {
             stats: Arc::new(QueryStats::default()),
             newest: OnceLock::new(),
             guards: Mutex::new(BTreeMap::new()),
+            others: Mutex::default(),
             warrants: Mutex::default(),
             fault: Mutex::new(None),
             fates: Mutex::new(Vec::new()),
@@ -92,8 +95,14 @@ impl QueryContext {
             .map_err(|error| QueryError::new(error.kind(), error.code(), format!("{error}; the query was under way and was stopped")))
     }
 
-    /// From now on no batch leaves unless this guard still holds.
-    pub(crate) fn touch(&self, guard: KeyGuard) {
+    /// From now on no batch leaves unless this guard still holds, nor while a denial of its account's key is being confirmed.
+    pub(crate) fn touch(&self, guard: KeyGuard, pass: Option<Pass>) {
+        if let Some(pass) = pass.filter(|pass| pass.account() != self.pass.account()) {
+            let mut others = self.others.lock();
+            if others.iter().all(|known| known.account() != pass.account()) {
+                others.push(pass);
+            }
+        }
         self.guards.lock().insert(guard.epoch(), guard);
     }
 
@@ -132,6 +141,10 @@ impl QueryContext {
     /// As [`check`](Self::check), after waiting while a denial is being confirmed.
     pub(crate) async fn hold(&self) -> Result<(), QueryError> {
         self.pass.hold(&self.world).await.map_err(|error| self.take_fault().unwrap_or_else(|| shut_error(&error)))?;
+        let others = self.others.lock().clone();
+        for pass in others {
+            pass.hold(&self.world).await.map_err(|error| self.take_fault().unwrap_or_else(|| shut_error(&error)))?;
+        }
         self.check()
     }
 

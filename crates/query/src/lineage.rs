@@ -9,7 +9,9 @@ use parking_lot::Mutex;
 use strongroom_catalog::{BlockRow, Catalog};
 use strongroom_envelope::{CellPlace, KeyGuard, open_cell};
 use strongroom_keys::{KeyRing, Warrant};
-use strongroom_model::{AccountId, AekId, BlockStats, Column, ColumnType, Epoch, ErrorKind, ObjectId, TIME_COLUMN, TableId, TableSchema};
+use strongroom_model::{
+    AccountId, AekId, BlockStats, Column, ColumnType, Epoch, ErrorKind, KeyClass, ObjectId, TIME_COLUMN, TableId, TableSchema,
+};
 use strongroom_world::World;
 
 use crate::QueryError;
@@ -74,7 +76,12 @@ impl Lineage {
         }
         let warrant = context.warrant(table)?;
         let guard = self.keys.guard_for(epoch, &warrant).await.map_err(|error| key_error(&error, epoch))?;
-        context.touch(guard.clone());
+        let pass = match guard.class() {
+            KeyClass::Cmk => Some(self.keys.pass(epoch.account).await.map_err(|error| key_error(&error, epoch))?),
+            // Nobody can take that away, whatever becomes of the cluster's other keys.
+            KeyClass::Mmk => None,
+        };
+        context.touch(guard.clone(), pass);
         Ok(guard)
     }
 

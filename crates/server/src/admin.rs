@@ -227,17 +227,39 @@ pub async fn doctor(options: &ServeOptions) -> Result<Vec<Check>, ServeError> {
         swap_check(&std::fs::read_to_string("/proc/swaps").unwrap_or_default()),
         space_check(&config),
     ];
-    checks.push(match Offline::open(&config).await {
+    match Offline::open(&config).await {
         Ok(site) => {
-            let check = objects_check(&site).await;
+            checks.push(objects_check(&site).await);
+            checks.push(chain_check(&site, &config).await);
             site.catalog.close().await;
-            check
         }
         Err(error) => {
-            Check { name: "data", verdict: if config.data_dir.exists() { Verdict::Red } else { Verdict::Warning }, text: error.to_string() }
+            let verdict = if config.data_dir.exists() { Verdict::Red } else { Verdict::Warning };
+            checks.push(Check { name: "data", verdict, text: error.to_string() });
         }
-    });
+    }
     Ok(checks)
+}
+
+/// Every seal and link of the audit chain, and its end against the catalog.
+async fn chain_check(site: &Offline, config: &Config) -> Check {
+    let name = "audit chain";
+    let dir = Layout::new(&config.data_dir).audit();
+    let reader = AuditReader::new(site.world.clone(), site.catalog.clone(), Arc::clone(site.keys.mmk()), dir);
+    match reader.verify().await {
+        Ok(report) if report.problems.is_empty() => {
+            let text =
+                format!("{} records, each sealed and linked to the one before; the last one's hash is {}", report.records, report.hash);
+            Check { name, verdict: Verdict::Ok, text }
+        }
+        Ok(report) => {
+            let first = report.problems.first().cloned().unwrap_or_default();
+            let more = report.problems.len() - 1;
+            let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
+            Check { name, verdict: Verdict::Red, text: format!("{first}{rest}; `strongroom audit verify --offline` tells all of it") }
+        }
+        Err(error) => Check { name, verdict: Verdict::Red, text: error.to_string() },
+    }
 }
 
 fn root_key_check(config_dir: &Path) -> Check {

@@ -19,6 +19,7 @@ mod harden;
 mod lock;
 mod lock_steps;
 mod notices;
+mod openings;
 mod reload;
 mod timespan;
 mod vault_clients;

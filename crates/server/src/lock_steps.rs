@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use strongroom_buffer::Buffer;
 use strongroom_catalog::Catalog;
 use strongroom_control::audit::Audit;
-use strongroom_control::watch::{Cut, Forget, Gone, Recall, Rewrite, Still, Watch, WatchDeps};
+use strongroom_control::watch::{Cut, Forget, Gone, Recall, Rewrite, Still, Unflushed, Watch, WatchDeps};
 use strongroom_envelope::KeyGuard;
 use strongroom_ingest::Intake;
 use strongroom_keys::outbound::Outbound;
@@ -184,6 +184,10 @@ impl Still for Writes {
     }
     async fn flush_account(&self, account: AccountId) -> Result<(), String> {
         self.0.flush_account(account).await.map_err(|error| error.code().to_owned())
+    }
+    fn unflushed(&self, account: AccountId) -> Unflushed {
+        let (tables, unread) = self.0.unflushed(account);
+        Unflushed { tables, unread }
     }
     fn flush(&self, workspace: WorkspaceId) {
         let intake = Arc::clone(&self.0);

@@ -24,6 +24,7 @@ use crate::config::{Config, admin_token_path, mmk_path};
 use crate::dispose::Disposal;
 use crate::lock_steps::{Rooms, key_watch};
 use crate::notices::carrier;
+use crate::openings::Openings;
 use crate::{ServeError, lock};
 
 /// Everything a running node holds.
@@ -171,6 +172,8 @@ impl Site {
         let identities = UserIdentities::new(world.clone(), catalog.clone(), Arc::clone(&desk) as _);
         let clusters = Clusters::new(world.clone(), catalog.clone(), desk, Arc::clone(&workspaces), config.control.clone());
         clusters.audited_by(audit.scribe());
+        retention.audited_by(audit.scribe());
+        intake.witnessed_by(Arc::new(Openings { scribe: audit.scribe(), keys: Arc::clone(&keys) }));
         principals.audited_by(audit.scribe());
         let shred = ShredDeps {
             world: world.clone(),

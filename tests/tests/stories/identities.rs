@@ -91,6 +91,54 @@ fn the_identity_changes_under_load_without_a_failed_request_and_not_at_all_witho
 }
 
 #[test]
+fn a_new_cluster_comes_under_a_key_at_once_with_an_identity_that_was_granted_before() {
+    let (mut site, vault) = (Site::start_with(brisk()), VaultSite::start());
+    vault.create_key("kek");
+    site.know_vault("customers", &vault);
+    let (identity, principal) = user(&site, &vault, "reader");
+    let path = format!("{}/Microsoft.OperationalInsights/clusters/born-locked", site.provider());
+    let body = |identity: Value| {
+        let key = json!({"keyVaultUri": vault.base(), "keyName": "kek", "keyVersion": ""});
+        json!({
+            "location": "local",
+            "identity": identity,
+            "sku": {"name": "CapacityReservation", "capacity": 100},
+            "properties": {"isDoubleEncryptionEnabled": true, "keyVaultProperties": key},
+        })
+    };
+    let users = body(json!({"type": "UserAssigned", "userAssignedIdentities": {identity: {}}}));
+    let refused = site.change(Method::PUT, &path, Some(body(json!({"type": "SystemAssigned"})))).unwrap_err();
+    assert_eq!(code(&refused), "KeyVaultPropertiesOnCreate", "{refused}");
+    let refused = site.change(Method::PUT, &path, Some(users.clone())).unwrap_err();
+    assert_eq!(code(&refused), "KeyValidationFailed", "{refused}");
+    assert_eq!(site.arm(Method::GET, &path, None).0, 404, "no cluster is left behind");
+
+    // It dies with the key set and the cluster not told of it: the next start makes it whole.
+    vault.grant(&principal);
+    site.terminate();
+    site.options().environment.push(("STRONGROOM_CRASH_AT".to_owned(), "create.key_set".to_owned()));
+    site.restart();
+    let sent = site.request(Method::PUT, &format!("{path}?api-version=2023-09-01")).json(&users).send();
+    assert!(sent.is_err() || sent.unwrap().status().is_success());
+    assert!(!site.wait().success(), "it was to die");
+    site.options().environment.retain(|(name, _)| name != "STRONGROOM_CRASH_AT");
+    site.restart();
+    until("it is whole", || site.arm(Method::GET, &path, None).1["properties"]["provisioningState"] == "Succeeded");
+    let (_, shown) = site.arm(Method::GET, &path, None);
+    assert_eq!(shown["properties"]["keyVaultProperties"]["keyName"], "kek", "{shown}");
+    let cluster = Cluster { name: "born-locked".to_owned(), path, principal };
+    site.until_key(&cluster, "Active");
+    assert_eq!(site.key_status(&cluster)["aeks"].as_array().unwrap().iter().filter(|aek| aek["class"] == "CMK").count(), 1);
+    site.link("default", &cluster).unwrap();
+    take(&site, "default", 0, 20);
+    check(&site, "default", 20);
+    vault.revoke(&cluster.principal);
+    site.until_key(&cluster, "Revoked");
+    let (status, body) = site.ask("default", "App | count");
+    assert_eq!((status, code(&body)), (403, "CustomerKeyRevoked"), "{body}");
+}
+
+#[test]
 fn none_revokes_at_once_is_final_for_the_customer_and_survives_a_restart_without_a_call() {
     let (mut site, vault, cluster) = linked("nameless");
     let asked = |vault: &VaultSite| vault.log().iter().filter(|entry| entry["principal"] == cluster.principal.as_str()).count();

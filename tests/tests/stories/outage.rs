@@ -129,7 +129,7 @@ fn dies_before_what_was_opened_is_erased() {
 
 #[test]
 fn while_revoked_rows_are_refused_sealed_or_dropped_as_the_workspace_says() {
-    let house = House::new(10);
+    let mut house = House::new(10);
     house.vault.enable("kek", "", false);
     house.site.until_key(&house.cluster, "Revoked");
 
@@ -141,6 +141,12 @@ fn while_revoked_rows_are_refused_sealed_or_dropped_as_the_workspace_says() {
     house.policy("seal");
     let (status, state, _, body) = house.send(Some("one"), rows(10, 5));
     assert_eq!((status, state.as_deref(), &body["accepted"]), (200, Some("sealed"), &json!(5)), "{body}");
+
+    let status = house.site.key_status(&house.cluster);
+    assert_eq!(status["sealedWaiting"]["segments"], 1, "{status}");
+    assert!(status["sealedWaiting"]["bytes"].as_u64().unwrap() > 0 && status["sealedWaiting"]["sinceMs"].is_i64(), "{status}");
+    let page = house.site.cli(&["key", "status", "--cluster", &house.cluster.name]);
+    assert!(String::from_utf8_lossy(&page.stdout).contains("waiting sealed"), "{}", String::from_utf8_lossy(&page.stdout));
 
     house.policy("drop");
     let (status, state, dropped, body) = house.send(None, rows(1_000, 7));
@@ -163,6 +169,24 @@ fn while_revoked_rows_are_refused_sealed_or_dropped_as_the_workspace_says() {
     house.site.until_key(&house.cluster, "Active");
     until("what was sealed is there", || house.site.ask("default", "App | count").1["tables"][0]["rows"] == json!([[15]]));
     check(&house.site, "default", 15);
+    until("nothing waits any more", || house.site.key_status(&house.cluster)["sealedWaiting"]["segments"] == 0);
+    let told = |event: &str| -> Value {
+        let reply = house.site.request(Method::GET, &format!("/v1/audit?limit=1000&event={event}")).send().unwrap();
+        reply.json::<Value>().unwrap()["value"][0].clone()
+    };
+    until("the chain knows of the opening", || told("buffer.opened").is_object());
+    let opened = told("buffer.opened");
+    assert_eq!((&opened["details"]["requests"], &opened["details"]["rows"]), (&json!(1), &json!(5)), "{opened}");
+    assert!(opened["cluster"].is_string(), "{opened}");
+    // Counts are told by the minute, or when the server ends.
+    house.site.terminate();
+    house.site.restart();
+    let kept = told("buffer.sealed");
+    assert_eq!(
+        (&kept["details"]["requests"], &kept["details"]["rows"], &kept["details"]["table"]),
+        (&json!(1), &json!(5), &json!("App")),
+        "{kept}"
+    );
 }
 
 /// Our own agent, and curl as it retries by itself, over a revocation; `STRONGROOM_TEST_REVOKED_S=600` for ten minutes of it.

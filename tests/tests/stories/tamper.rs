@@ -8,9 +8,12 @@ use strongroom_tests::{Site, Start};
 
 const HEADER: usize = 96;
 
-/// No cache, so that every query meets the stored bytes.
+/// No cache, so that every query meets the stored bytes; and no block is merged in the background, so that they stay what they are:
+/// the rows' day is long over, and a day that is over is merged as soon as nothing else is to do.
 fn site() -> Site {
-    let environment = vec![("STRONGROOM_CACHE__ENABLED".to_owned(), "false".to_owned())];
+    const HUNDRED_YEARS_MS: u64 = 100 * 365 * 86_400_000;
+    let environment = [("CACHE__ENABLED", "false".to_owned()), ("INGEST__COMPACT__GRACE_MS", HUNDRED_YEARS_MS.to_string())];
+    let environment = environment.map(|(name, value)| (format!("STRONGROOM_{name}"), value)).into();
     Site::start_with(Start { environment, ..Start::default() })
 }
 

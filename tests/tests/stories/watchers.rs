@@ -18,7 +18,7 @@ use strongroom_catalog::{Billing, Catalog, ClusterRow, ClusterState, IdentityTyp
 use strongroom_control::ControlError;
 use strongroom_control::audit::{Event, Scribe};
 use strongroom_control::desk::KeyDesk;
-use strongroom_control::watch::{Cut, Desk, Recall, Rewrite, Still, Vaults, Watch, WatchDeps};
+use strongroom_control::watch::{Cut, Desk, Recall, Rewrite, Still, Unflushed, Vaults, Watch, WatchDeps};
 use strongroom_envelope::{CellPlace, KeyGuard, Mmk, open_cell, seal_cell};
 use strongroom_keys::identity::ClusterIdentity;
 use strongroom_keys::outbound::{Outbound, OutboundConfig};
@@ -214,6 +214,9 @@ impl Still for Nothing {
         Ok(())
     }
     fn flush(&self, _: WorkspaceId) {}
+    fn unflushed(&self, _: AccountId) -> Unflushed {
+        Unflushed::default()
+    }
 }
 
 /// The chain has one writer; these three would be nodes of a cluster.

@@ -1,7 +1,7 @@
 //! How rows leave the log for good: what a shredding waits for. A segment is sealed under a key that many workspaces share, so
 //! rows in it end with the file and with nothing else.
 
-use strongroom_model::{Epoch, ObjectId, TableId};
+use strongroom_model::{AccountId, Epoch, ObjectId, TableId};
 
 use super::{Buffer, join};
 use crate::wal::replay::inventory;
@@ -30,6 +30,24 @@ impl Buffer {
     #[must_use]
     pub fn absent(&self) -> Vec<Epoch> {
         self.streams.lock().away.keys().copied().collect()
+    }
+
+    /// Tables with rows of an account's epochs that are in no block, in memory or on disk alone; and whether there is a log of it
+    /// that was not read since the start, so that nobody knows whose rows are in it.
+    #[must_use]
+    pub fn unflushed(&self, account: AccountId) -> (Vec<TableId>, bool) {
+        let mut tables: Vec<TableId> =
+            self.pressure().tables.iter().filter(|memtable| memtable.epoch.account == account).map(|memtable| memtable.table).collect();
+        let mut unread = false;
+        for (_, dropped) in self.streams.lock().away.iter().filter(|(epoch, _)| epoch.account == account) {
+            match dropped {
+                Some(dropped) => tables.extend(dropped.iter().map(|(table, _)| *table)),
+                None => unread = true,
+            }
+        }
+        tables.sort_unstable();
+        tables.dedup();
+        (tables, unread)
     }
 
     /// Takes an epoch's log off the disk and its rows out of memory: its key is to be destroyed. How many segments. Blocking.

@@ -76,6 +76,16 @@ pub mod name {
     pub const NOT_ACCEPTED: &str = "ingest.not_accepted";
     /// Rows that were accepted and discarded, in a minute.
     pub const DROPPED: &str = "ingest.dropped";
+    /// Requests that were kept sealed, in a minute.
+    pub const BUFFER_SEALED: &str = "buffer.sealed";
+    /// Requests that were kept sealed were opened and made blocks of.
+    pub const BUFFER_OPENED: &str = "buffer.opened";
+    /// Requests that waited sealed for longer than their rows may be kept were erased unread.
+    pub const BUFFER_EXPIRED: &str = "buffer.expired";
+    /// Rows of a table were past their retention.
+    pub const ROWS_EXPIRED: &str = "rows.expired";
+    /// Segments of the log whose key is away were past their rows' retention.
+    pub const LOG_EXPIRED: &str = "log.expired";
     /// The provider's staff asks to see a workspace's rows.
     pub const LOCKBOX_REQUESTED: &str = "lockbox.requested";
     /// The customer allowed it.

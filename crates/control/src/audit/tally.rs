@@ -71,6 +71,12 @@ impl Audit {
         self.tally.minute.lock().count(kind, rows);
     }
 
+    /// Rows were taken and are kept sealed until their key is back.
+    pub fn kept(&self, workspace: WorkspaceId, table: &str, rows: u64) {
+        let kind = Kind { event: name::BUFFER_SEALED, workspace, table: table.to_owned(), code: "" };
+        self.tally.minute.lock().count(kind, rows);
+    }
+
     /// A token that nobody knows was shown.
     pub fn token_refused(&self) {
         self.tally.minute.lock().tokens += 1;
@@ -112,9 +118,12 @@ impl Audit {
             std::mem::replace(&mut *minute, Minute { since: Some(now), ..Minute::default() })
         };
         for (kind, count) in minute.counts {
-            metrics::counter!("control_audit_not_accepted_total", "event" => kind.event, "code" => kind.code).increment(count.requests);
-            let event = Event::new(kind.event).code(kind.code).with("requests", count.requests);
-            let event = if kind.event == name::DROPPED { event.with("rows", count.rows) } else { event };
+            if kind.event != name::BUFFER_SEALED {
+                metrics::counter!("control_audit_not_accepted_total", "event" => kind.event, "code" => kind.code).increment(count.requests);
+            }
+            let event = Event::new(kind.event).with("requests", count.requests);
+            let event = if kind.code.is_empty() { event } else { event.code(kind.code) };
+            let event = if kind.event == name::NOT_ACCEPTED { event } else { event.with("rows", count.rows) };
             self.note(if kind.table.is_empty() { event } else { event.workspace(kind.workspace).with("table", kind.table) });
         }
         if minute.tokens > 0 {

@@ -78,7 +78,7 @@ impl Clusters {
 
     async fn run(&self, operation: &OperationRow, change: &Change) -> Result<(), ControlError> {
         match change {
-            Change::Create { cluster } => self.run_create(*cluster).await,
+            Change::Create { cluster, key } => self.run_create(*cluster, key.as_ref()).await,
             Change::Update { cluster, key } => self.run_update(*cluster, key.as_ref()).await,
             Change::Identity { cluster, to } => self.run_identity(*cluster, to).await,
             Change::Rekey { .. } | Change::Reencrypt { .. } => self.run_rewrite(operation.id).await,
@@ -107,9 +107,10 @@ impl Clusters {
         Ok(row)
     }
 
-    async fn run_create(&self, cluster: ObjectId) -> Result<(), ControlError> {
+    async fn run_create(&self, cluster: ObjectId, key: Option<&KeyProperties>) -> Result<(), ControlError> {
+        let _turn = self.turn(cluster).await;
         let row = self.fresh(cluster).await?;
-        let made = self.provision(row).await;
+        let made = self.provision(row, key).await;
         if made.is_err() {
             let row = self.fresh(cluster).await?;
             self.save(row, ClusterState::Failed).await?;
@@ -118,7 +119,7 @@ impl Clusters {
     }
 
     /// Each step is kept before the next, so that none is done twice.
-    async fn provision(&self, mut row: ClusterRow) -> Result<(), ControlError> {
+    async fn provision(&self, mut row: ClusterRow, key: Option<&KeyProperties>) -> Result<(), ControlError> {
         if row.identity.is_none() {
             let own = self.desk.new_identity(row.id).await?;
             row.identity = match row.user_identity {
@@ -133,6 +134,13 @@ impl Clusters {
         }
         if row.account.is_none() {
             row.account = Some(self.desk.open_account(row.id, &row.region, row.double).await?);
+            row = self.save(row, ClusterState::ProvisioningAccount).await?;
+        }
+        if let Some(kek) = key.map(KeyProperties::kek).transpose()? {
+            fail::fail_point!("create.key");
+            let facts = self.desk.set_key(&row, kek.clone()).await?;
+            fail::fail_point!("create.key_set");
+            row.key = Some(KeyProperties::row(&kek, Some(facts.rsa_bits).filter(|bits| *bits > 0)));
         }
         self.save(row, ClusterState::Succeeded).await?;
         Ok(())

@@ -1,9 +1,14 @@
 use std::io;
+use std::path::Path;
 
+use parking_lot::Mutex;
+use strongroom_buffer::{Reason, SealedConfig, SealedLog};
+use strongroom_envelope::Aek;
 use strongroom_world::WallTime;
 use strongroom_world::sim::SimOp;
 
 use super::*;
+use crate::audit::{Event, Scribe, name};
 use crate::{Expired, Inventory, Swept};
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -27,6 +32,67 @@ async fn a_block_goes_when_its_whole_window_is_older_than_its_days() {
     site.sim.clock().advance(HOUR);
     assert_eq!(site.retention.expire().await.unwrap().blocks, 1);
     assert_eq!(site.live(short).await, [young]);
+}
+
+/// What a scribe was told.
+#[derive(Debug, Default)]
+struct Told(Mutex<Vec<Event>>);
+
+impl Scribe for Told {
+    fn note(&self, event: Event) {
+        self.0.lock().push(event);
+    }
+}
+
+#[tokio::test]
+async fn what_is_erased_for_its_age_is_told_and_by_whose_rules() {
+    let site = Site::new().await;
+    let shop = site.workspaces.create("shop".parse().unwrap(), Some(2)).await.unwrap();
+    let (table, own) = (site.table(&shop, "App").await, site.table(&shop, "StrongroomAudit").await);
+    for table in [table, own] {
+        site.block(&shop, table, 3 * DAY).await;
+        site.block(&shop, table, HOUR).await;
+    }
+    // Requests that wait for a cluster's key, and are kept for a day.
+    let (ms, random) = site.world.id_seed();
+    let (cluster, account) = (ObjectId::mint(ms, random), AccountId::from_bytes([3; 16]));
+    let owner = AccountRow { id: account, region: "here".to_owned(), cluster: Some(cluster.to_string()) };
+    site.catalog.account_insert(&owner).await.unwrap();
+    let rng = site.world.rng.as_ref();
+    let aek = Aek::generate(AekId::mint(ms, random), rng);
+    let epoch = Epoch { account, aek: aek.id() };
+    let mmk = Arc::new(Mmk::generate(rng));
+    let sealed = SealedLog::open(site.world.clone(), Path::new("/sealed"), mmk, SealedConfig::default()).unwrap();
+    sealed.append(epoch, &aek.buffer_key(), Reason::Policy, 1, b"a request").await.unwrap();
+
+    let retention = Retention::new(site.world.clone(), site.catalog.clone(), Arc::clone(&site.blocks), ControlConfig::default());
+    let retention = retention.with_sealed(Arc::clone(&sealed), HOUR);
+    let told = Arc::new(Told::default());
+    retention.audited_by(Arc::clone(&told) as _);
+    let events = || std::mem::take(&mut *told.0.lock());
+    assert_eq!(retention.expire().await.unwrap().blocks, 2);
+    let found = events();
+    assert_eq!(found.iter().map(|event| &*event.event).collect::<Vec<_>>(), [name::ROWS_EXPIRED; 2]);
+    let of = |table: &str| found.iter().find(|event| event.details["table"] == table).unwrap();
+    let (rows, own) = (of("App"), of("StrongroomAudit"));
+    assert_eq!(
+        (rows.workspace, &rows.details["days"], &rows.details["blocks"], &rows.details["rows"]),
+        (Some(shop.id), &2.into(), &1.into(), &5.into())
+    );
+    assert_eq!(own.workspace, None, "it would be a row of the table that just lost one");
+    assert_eq!(own.details["workspace"], shop.id.to_string());
+    retention.expire().await.unwrap();
+    assert!(events().is_empty(), "once");
+
+    for _ in 0..3 {
+        site.sim.clock().advance(DAY);
+        retention.expire().await.unwrap();
+    }
+    assert!(sealed.segments().is_empty());
+    let found = events();
+    let expired = found.iter().find(|event| event.event == name::BUFFER_EXPIRED).unwrap();
+    assert_eq!((expired.cluster, expired.account), (Some(cluster), Some(account)));
+    assert!(expired.details["bytes"].as_u64().unwrap() > 0 && expired.details["segment"].is_string(), "{expired:?}");
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::desk::{IdentityParts, KeyDesk, KeyStatus, RewriteStep};
+use crate::watch::Unflushed;
 use crate::{Accepted, ClusterAsk, Clusters, ControlError, KeyProperties, Place, VaultAsk, Vaults};
 
 #[derive(Debug)]
@@ -29,6 +30,7 @@ pub(super) struct Desk {
     /// What the next steps of rewriting do, the last one first.
     pub(super) steps: Mutex<Vec<RewriteStep>>,
     pub(super) state: Mutex<&'static str>,
+    pub(super) unflushed: Mutex<Unflushed>,
 }
 
 impl Desk {
@@ -43,6 +45,7 @@ impl Desk {
             calls: Mutex::default(),
             steps: Mutex::default(),
             state: Mutex::new("None"),
+            unflushed: Mutex::default(),
         })
     }
 
@@ -98,6 +101,7 @@ pub(super) fn facts(kek: &KekRef) -> KeyFacts {
         expires_ms: None,
         recovery_level: "Recoverable".to_owned(),
         other_enabled: Vec::new(),
+        newer_enabled: Vec::new(),
         versions_listed: true,
     }
 }
@@ -167,6 +171,10 @@ impl KeyDesk for Desk {
     async fn unlink(&self, workspace: WorkspaceId) -> Result<(), ControlError> {
         self.change("unlink".to_owned()).await?;
         Ok(self.catalog.workspace_move(workspace, self.shared, None).await?)
+    }
+
+    fn unflushed(&self, _account: AccountId) -> Unflushed {
+        self.unflushed.lock().clone()
     }
 
     async fn close_cluster(&self, _cluster: &ClusterRow) -> Result<(), ControlError> {

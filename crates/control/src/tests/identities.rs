@@ -3,7 +3,7 @@ use strongroom_model::ErrorKind;
 
 use super::desk::{Works, key, place, refused, with_key};
 use super::*;
-use crate::{ClusterAsk, Place, Refusal, UserIdentities, UserIdentityAsk};
+use crate::{ClusterAsk, KeyProperties, Place, Refusal, UserIdentities, UserIdentityAsk};
 
 fn show(kind: Option<IdentityType>, users: Option<&[&str]>) -> ClusterAsk {
     let user_identities = users.map(|users| users.iter().map(|&path| path.to_owned()).collect());
@@ -87,6 +87,31 @@ async fn a_cluster_has_one_identity_and_changes_it_by_itself() {
     let identities = UserIdentities::new(works.site.world.clone(), works.site.catalog.clone(), Arc::clone(&works.desk) as _);
     assert_eq!(identities.delete(&place("reader")).await.unwrap_err().code(), "IdentityInUse");
     assert!(identities.delete(&place("other")).await.unwrap() && !identities.delete(&place("other")).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_new_cluster_comes_under_a_key_at_once_if_the_identity_it_shows_was_granted_before() {
+    let works = Works::new().await;
+    let (path, principal) = user(&works, "reader").await;
+    let ask = ClusterAsk { key: Some(key("kek", Some("v7"))), ..show(Some(IdentityType::UserAssigned), Some(&[&path])) };
+    let why = Refusal::KeyNotValid { problem: "PermissionMissing(unwrapKey)".to_owned(), why: "not granted".to_owned() };
+    *works.desk.probe_fails.lock() = Some(why.into());
+    assert_eq!(refused(works.clusters.put(&place("contoso"), ask.clone()).await).0, "KeyValidationFailed");
+    assert!(works.clusters.list(None, None).await.unwrap().is_empty(), "no cluster is left behind");
+    let elsewhere =
+        ClusterAsk { key: Some(KeyProperties { vault_uri: "https://nobody.example".to_owned(), ..key("kek", None) }), ..ask.clone() };
+    assert_eq!(refused(works.clusters.put(&place("contoso"), elsewhere).await).0, "KeyVaultNotRegistered");
+    assert!(works.clusters.list(None, None).await.unwrap().is_empty());
+
+    let accepted = works.clusters.put(&place("contoso"), ask).await.unwrap();
+    assert_eq!(works.end(&accepted).await, Ok(()));
+    let row = works.clusters.get(&place("contoso")).await.unwrap();
+    assert_eq!((row.state, shown(&row)), (ClusterState::Succeeded, (IdentityType::UserAssigned, principal.as_str())));
+    let set = row.key.unwrap();
+    assert_eq!((set.name.as_str(), set.version.as_deref(), set.rsa_bits), ("kek", Some("v7"), Some(2_048)));
+    let calls = works.desk.calls.lock().clone();
+    let at = |what: &str| calls.iter().position(|call| call.starts_with(what)).unwrap_or_else(|| panic!("{what}: {calls:?}"));
+    assert!(at("open") < at("set"), "the account first: {calls:?}");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@ use strongroom_model::{ErrorKind, WorkspaceName};
 use super::desk::{Works, key, place, refused, with_key};
 use super::*;
 use crate::Refusal;
+use crate::watch::Unflushed;
 
 impl Works {
     async fn workspace(&self, name: &str) -> WorkspaceRow {
@@ -139,6 +140,17 @@ async fn a_cluster_that_holds_data_is_deleted_only_by_force_and_lets_its_workspa
     let error = works.clusters.delete(&place("contoso"), false).await.unwrap_err();
     assert_eq!((error.code(), error.kind()), ("ClusterHoldsData", ErrorKind::Conflict));
     assert!(error.to_string().contains("shop (1234 bytes)") && !error.to_string().contains("quiet"), "{error}");
+    // Rows in memory and log count as well, and so do those of which nobody can tell whose they are.
+    let own = works.site.table(&quiet, "Logs").await;
+    *works.desk.unflushed.lock() = Unflushed { tables: vec![own, table], unread: true };
+    let error = works.clusters.delete(&place("contoso"), false).await.unwrap_err().to_string();
+    for part in [
+        "shop (1234 bytes and rows that are in no block yet)",
+        "quiet (linked, 0 bytes and rows that are in no block yet)",
+        "; and rows that came in and that only its key can tell whose they are.",
+    ] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
 
     let deleted = works.clusters.delete(&place("contoso"), true).await.unwrap();
     works.end(&deleted).await.unwrap();
@@ -189,4 +201,17 @@ async fn a_check_tells_beforehand_what_would_be_refused() {
     let elsewhere = WorkspaceRow { region: "there".to_owned(), ..shop };
     assert_eq!(bad(&works.clusters.check(&row, Some(key("kek", None)), Some(&elsewhere)).await.unwrap()), ["workspace region", "link"]);
     assert!(works.site.catalog.operation_list_running().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_cluster_with_no_block_and_rows_in_its_log_is_deleted_only_by_force() {
+    let works = Works::new().await;
+    works.cluster("contoso").await;
+    *works.desk.unflushed.lock() = Unflushed { tables: Vec::new(), unread: true };
+    let error = works.clusters.delete(&place("contoso"), false).await.unwrap_err();
+    assert_eq!(error.code(), "ClusterHoldsData");
+    assert!(error.to_string().starts_with("Cluster contoso holds rows that came in"), "{error}");
+    *works.desk.unflushed.lock() = Unflushed::default();
+    let deleted = works.clusters.delete(&place("contoso"), false).await.unwrap();
+    works.end(&deleted).await.unwrap();
 }

@@ -13,7 +13,7 @@ use strongroom_keys::provider::{KekRef, KeyFacts, KeyVault};
 use strongroom_keys::state::{KeyState, Moment};
 use strongroom_model::{AccountId, AekId, ObjectId, WorkspaceId};
 
-use super::{Watch, Watched, identity, opened};
+use super::{Unflushed, Watch, Watched, identity, opened};
 use crate::ControlError;
 use crate::Refusal;
 use crate::audit::{Event, acting, actor, name};
@@ -89,6 +89,10 @@ impl KeyDesk for Desk {
 
     async fn unlink(&self, workspace: WorkspaceId) -> Result<(), ControlError> {
         self.0.relocate(workspace, self.0.deps.keys.shared_account(), None).await
+    }
+
+    fn unflushed(&self, account: AccountId) -> Unflushed {
+        self.0.deps.still.unflushed(account)
     }
 
     async fn close_cluster(&self, cluster: &ClusterRow) -> Result<(), ControlError> {

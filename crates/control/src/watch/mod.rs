@@ -43,7 +43,7 @@ use crate::audit::Scribe;
 use crate::{ControlError, RESERVED_DAYS};
 pub use desk::Desk;
 pub use ledger::Lost;
-pub use ports::{Cut, Forget, Gone, Recall, Rewrite, Still, Vaults};
+pub use ports::{Cut, Forget, Gone, Recall, Rewrite, Still, Unflushed, Vaults};
 
 /// How long a start waits for logs that are being read back.
 const START_PATIENCE: Duration = Duration::from_secs(10);

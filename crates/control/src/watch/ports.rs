@@ -9,7 +9,7 @@ use strongroom_envelope::KeyGuard;
 use strongroom_keys::identity::ClusterIdentity;
 use strongroom_keys::provider::{KekRef, KeyFacts, KeyVault};
 use strongroom_keys::{KeyError, Shut};
-use strongroom_model::{AccountId, Epoch, WorkspaceId};
+use strongroom_model::{AccountId, Epoch, TableId, WorkspaceId};
 
 use super::Lost;
 use crate::ControlError;
@@ -67,6 +67,17 @@ pub trait Still: fmt::Debug + Send + Sync {
     async fn flush_account(&self, account: AccountId) -> Result<(), String>;
     /// Makes blocks of what a workspace has in memory, in the background.
     fn flush(&self, workspace: WorkspaceId);
+    /// What an account's keys hold besides blocks.
+    fn unflushed(&self, account: AccountId) -> Unflushed;
+}
+
+/// Rows that are in no block yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unflushed {
+    /// Tables with such rows.
+    pub tables: Vec<TableId>,
+    /// There are rows besides of which nobody knows whose they are while their key is away.
+    pub unread: bool,
 }
 
 /// Seals blocks anew under another epoch.

@@ -13,6 +13,8 @@ use crate::ControlError;
 const PINNED_EVERY: Duration = Duration::from_mins(1);
 /// And of one that is followed, whose newest version is asked for at every poll: its dates may have changed.
 const FOLLOWED_EVERY: Duration = Duration::from_mins(10);
+/// Newer versions of a pinned key that records wait under: the newest of them.
+const STANDBYS_MAX: usize = 8;
 
 impl Watch {
     /// After a good poll: a key that is not pinned is followed to its newest version, by wrapping the AEKs once more; for one
@@ -46,35 +48,41 @@ impl Watch {
         }
     }
 
-    /// A pinned key stays with its version until the cluster is updated. A record of each AEK under the newest one waits for that:
-    /// once the pinned version is disabled nobody could make it any more.
+    /// A pinned key stays with its version until the cluster is updated. A record of each AEK under every newer one that is enabled
+    /// waits for that: once the pinned version is disabled nobody could make it any more.
     async fn be_ready(&self, watched: &Arc<Watched>, kek: &KekRef, pinned: &str, vault: &dyn KeyVault) {
         if watched.machine.lock().state() != KeyState::Active || !self.is_due(watched, PINNED_EVERY) {
             return;
         }
         let Some(facts) = self.learn(watched, vault).await else { return };
-        let newest = facts.newest;
-        let disabled = facts.versions_listed && !facts.other_enabled.contains(&newest);
-        if !self.deps.standby_wrap || newest == pinned || disabled {
+        if !self.deps.standby_wrap {
             return;
         }
-        let made = async {
-            let row = self.deps.catalog.cluster_get(watched.cluster).await?;
-            let row = row.ok_or(ControlError::Damaged { what: "a watched cluster" })?;
-            let next = KekRef { key_version: Some(newest.clone()), ..kek.clone() };
-            let to = self.deps.vaults.client(&next, identity(&self.deps.keys, &row)?).await?;
-            Ok::<_, ControlError>(self.deps.keys.stand_by(watched.account, vault, to.as_ref(), &newest).await?)
-        };
-        match made.await {
-            Ok(0) => {}
-            Ok(keys) => {
-                tracing::info!(cluster = %watched.cluster, version = newest, keys, "the key's newer version may be moved to at any time");
-            }
-            // Disabled, say, or not yet valid: it cannot be moved to either.
-            Err(error) => {
-                tracing::debug!(cluster = %watched.cluster, version = newest, code = error.code(), "the key's newer version cannot be used");
+        let mut newer = facts.newer_enabled;
+        if !facts.versions_listed && facts.newest != pinned {
+            // Nobody told of those between.
+            newer.push(facts.newest);
+        }
+        for version in newer.iter().rev().take(STANDBYS_MAX) {
+            match self.make_ready(watched, kek, vault, version).await {
+                Ok(0) => {}
+                Ok(keys) => {
+                    tracing::info!(cluster = %watched.cluster, version, keys, "the key's newer version may be moved to at any time");
+                }
+                // Disabled by now, say, or not yet valid: it cannot be moved to either.
+                Err(error) => {
+                    tracing::debug!(cluster = %watched.cluster, version, code = error.code(), "the key's newer version cannot be used");
+                }
             }
         }
+    }
+
+    async fn make_ready(&self, watched: &Watched, kek: &KekRef, vault: &dyn KeyVault, version: &str) -> Result<usize, ControlError> {
+        let row = self.deps.catalog.cluster_get(watched.cluster).await?;
+        let row = row.ok_or(ControlError::Damaged { what: "a watched cluster" })?;
+        let next = KekRef { key_version: Some(version.to_owned()), ..kek.clone() };
+        let to = self.deps.vaults.client(&next, identity(&self.deps.keys, &row)?).await?;
+        Ok(self.deps.keys.stand_by(watched.account, vault, to.as_ref(), version).await?)
     }
 
     /// Asks the vault what there is to know of the key.

@@ -99,6 +99,9 @@ impl Still for Rooms {
         Ok(())
     }
     fn flush(&self, _: WorkspaceId) {}
+    fn unflushed(&self, _: AccountId) -> Unflushed {
+        Unflushed::default()
+    }
 }
 
 #[async_trait]
@@ -472,6 +475,51 @@ async fn a_pinned_version_that_is_disabled_revokes_and_the_next_one_brings_the_d
 }
 
 #[tokio::test]
+async fn records_wait_under_every_newer_version_that_is_enabled_and_each_is_a_way_back() {
+    let house = House::new(58).await;
+    let (account, desk) = (house.cluster.account.unwrap(), Desk(Arc::clone(&house.watch)));
+    desk.set_key(&house.cluster, kek("v1")).await.unwrap();
+    for _ in 0..3 {
+        house.vault.rotate();
+    }
+    house.vault.disable("v3", true);
+    house.pass(Duration::from_secs(100)).await;
+    let waiting = async || {
+        let mut versions: Vec<String> = house.keys.standbys(account).await.unwrap().into_iter().map(|(_, version)| version).collect();
+        versions.sort();
+        versions
+    };
+    assert_eq!(waiting().await, ["v2", "v4"], "not under one that is disabled");
+    house.vault.disable("v3", false);
+    house.pass(Duration::from_secs(100)).await;
+    assert_eq!(waiting().await, ["v2", "v3", "v4"]);
+    // The way back is neither the newest nor the next.
+    for gone in ["v1", "v2", "v4"] {
+        house.vault.disable(gone, true);
+    }
+    house.until(KeyState::Revoked, Duration::from_secs(15)).await;
+    desk.set_key(&house.cluster, kek("v3")).await.unwrap();
+    house.until(KeyState::Active, Duration::from_mins(1)).await;
+    assert_eq!((house.versions().await, waiting().await), (vec!["v3".to_owned()], Vec::new()));
+}
+
+/// A vault of many versions costs a bounded number of records, and those are the newest.
+#[tokio::test]
+async fn records_wait_under_the_eight_newest_versions_at_most() {
+    let house = House::new(59).await;
+    let account = house.cluster.account.unwrap();
+    Desk(Arc::clone(&house.watch)).set_key(&house.cluster, kek("v1")).await.unwrap();
+    for _ in 0..11 {
+        house.vault.rotate();
+    }
+    house.pass(Duration::from_secs(100)).await;
+    let mut versions: Vec<u32> =
+        house.keys.standbys(account).await.unwrap().iter().map(|(_, version)| version.trim_start_matches('v').parse().unwrap()).collect();
+    versions.sort_unstable();
+    assert_eq!(versions, (5..=12).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn without_waiting_records_the_update_names_the_version_to_enable_again() {
     let house = House::without_standby(52).await;
     let (account, desk) = (house.cluster.account.unwrap(), Desk(Arc::clone(&house.watch)));
@@ -739,6 +787,7 @@ async fn a_keys_end_and_a_pinned_keys_newer_version_are_told_once_each_even_over
         expires_ms: Some(end),
         recovery_level: "Recoverable".to_owned(),
         other_enabled: Vec::new(),
+        newer_enabled: Vec::new(),
         versions_listed: true,
     };
     // As the writer of the chain does: what was told is kept along with it.

@@ -134,7 +134,14 @@ impl AzureKeyVault {
             Err(error) => return Err(error),
         };
         let versions_listed = listed.is_some();
-        let other_enabled = listed.unwrap_or_default().into_iter().filter(|version| *version != used.version).collect();
+        let mut others: Vec<(String, i64)> = listed.unwrap_or_default();
+        others.retain(|(version, _)| *version != used.version);
+        others.sort_by_key(|(_, created)| *created);
+        // In the order of their making, which a vault tells by the second: two of one second may each be the newer.
+        let follows = |version: &str, created| version == newest.version || created >= used.created_s;
+        let newer = others.iter().filter(|(version, created)| used.version != newest.version && follows(version, *created));
+        let newer_enabled = newer.map(|(version, _)| version.clone()).collect();
+        let other_enabled = others.into_iter().map(|(version, _)| version).collect();
         Ok(KeyFacts {
             newest: newest.version,
             used: used.version,
@@ -146,6 +153,7 @@ impl AzureKeyVault {
             expires_ms: used.expires_ms,
             recovery_level: used.recovery_level,
             other_enabled,
+            newer_enabled,
             versions_listed,
         })
     }
@@ -156,7 +164,8 @@ impl AzureKeyVault {
         Bundle::read(&reply.body, |kid| self.version_of(kid)).ok_or(MALFORMED)
     }
 
-    async fn enabled_versions(&self) -> Result<Vec<String>, VaultError> {
+    /// Each with the second it was made in.
+    async fn enabled_versions(&self) -> Result<Vec<(String, i64)>, VaultError> {
         let first = self.key_url("versions");
         let mut next = Some(first.clone());
         let mut versions = Vec::new();
@@ -164,7 +173,7 @@ impl AzureKeyVault {
             let Some(url) = next.take() else { break };
             let reply = self.call(Asked::Get, &url, None, AekId::NIL).await?;
             let page = Listing::read(&reply.body).ok_or(MALFORMED)?;
-            versions.extend(page.enabled.iter().filter_map(|kid| self.version_of(kid)));
+            versions.extend(page.enabled.iter().filter_map(|(kid, created)| Some((self.version_of(kid)?, *created))));
             if let Some(link) = page.next {
                 let link = Url::parse(&link).map_err(|_| MALFORMED)?;
                 // It gets our token: only the same vault's same list may have it.

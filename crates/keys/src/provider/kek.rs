@@ -148,6 +148,9 @@ pub struct KeyFacts {
     pub recovery_level: String,
     /// Other versions that are still enabled: with one of these the data stays readable for whoever may use it.
     pub other_enabled: Vec<String>,
+    /// Those of them that are newer than the one in use, oldest first: what a pinned key may be moved to.
+    #[serde(default)]
+    pub newer_enabled: Vec<String>,
     /// Whether the vault let us list versions; if not, `other_enabled` is empty because nobody told.
     pub versions_listed: bool,
 }

@@ -159,6 +159,7 @@ impl AwsKms {
             // No key goes without a week's waiting, in which the deletion can be cancelled.
             recovery_level: "Recoverable".to_owned(),
             other_enabled: Vec::new(),
+            newer_enabled: Vec::new(),
             versions_listed: true,
         })
     }

@@ -203,8 +203,11 @@ impl KeyVault for MemoryVault {
         let (newest, disabled) = (*self.inner.newest.lock(), self.inner.disabled.lock().clone());
         let used = self.version();
         let other = (1..=newest).map(|version| format!("v{version}")).filter(|version| *version != used && !disabled.contains(version));
+        let other: Vec<String> = other.collect();
+        let number = |version: &str| version.trim_start_matches('v').parse().unwrap_or(0_u32);
         Ok(KeyFacts {
-            other_enabled: other.collect(),
+            newer_enabled: other.iter().filter(|version| number(version) > number(&used)).cloned().collect(),
+            other_enabled: other,
             newest: format!("v{newest}"),
             key_type: "RSA".to_owned(),
             rsa_bits: 2_048,

@@ -172,6 +172,7 @@ impl Pkcs11Vault {
                     expires_ms: None,
                     // A token has no notion of it: what is destroyed is gone.
                     recovery_level: "Recoverable".to_owned(),
+                    newer_enabled: all.iter().skip_while(|found| found.id != used.id).skip(1).map(|found| hex(&found.id)).collect(),
                     other_enabled: all.iter().filter(|found| found.id != used.id).map(|found| hex(&found.id)).collect(),
                     versions_listed: true,
                 })

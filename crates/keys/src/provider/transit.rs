@@ -189,7 +189,11 @@ impl TransitVault {
         } else {
             None
         };
+        let number = |version: &String| version.parse().unwrap_or(0_u64);
+        let mut newer_enabled: Vec<String> = key.keys.keys().filter(|version| number(version) > number(&used)).cloned().collect();
+        newer_enabled.sort_by_key(number);
         Ok(KeyFacts {
+            newer_enabled,
             enabled: !key.soft_deleted && key.keys.contains_key(&used) && key.supports_encryption && key.supports_decryption,
             other_enabled: key.keys.into_keys().filter(|version| *version != used).collect(),
             newest,

@@ -195,6 +195,7 @@ mod tests {
             expires_ms: Some(2_000),
             recovery_level: "Recoverable".to_owned(),
             other_enabled: Vec::new(),
+            newer_enabled: Vec::new(),
             versions_listed: true,
         }
     }

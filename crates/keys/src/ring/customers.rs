@@ -63,6 +63,12 @@ impl KeyRing {
         self.gates.read().get(&account).map(|gate| gate.standing())
     }
 
+    /// The cluster whose key an account hangs on; `None` if it has no gate.
+    #[must_use]
+    pub fn cluster_of(&self, account: AccountId) -> Option<ObjectId> {
+        self.gates.read().get(&account).map(|gate| gate.cluster())
+    }
+
     /// The records of an account's AEKs that a customer's key wraps, oldest first.
     ///
     /// # Errors

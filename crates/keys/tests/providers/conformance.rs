@@ -152,6 +152,7 @@ async fn newer_versions_wrap_and_older_ones_unwrap(rig: &dyn Rig, vault: &dyn Ke
     }
     let facts = vault.facts().await.unwrap();
     assert_eq!((&facts.newest, &facts.used), (&newest, &newest));
+    assert!(facts.newer_enabled.is_empty(), "nothing is newer than the newest");
     if facts.versions_listed && vault.provider() != "memory" {
         assert_eq!(facts.other_enabled, std::slice::from_ref(&record.key_version));
     }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use futures::StreamExt;
-use strongroom_model::{ErrorKind, PrincipalId};
+use strongroom_keys::Standing;
+use strongroom_keys::provider::KekRef;
+use strongroom_keys::provider::memory::MemoryVault;
+use strongroom_model::{ErrorKind, ObjectId, PrincipalId};
 
 use crate::QueryConfig;
 use crate::rig::Rig;
@@ -64,6 +67,41 @@ async fn forgetting_an_epoch_ends_running_queries_and_empties_the_caches() {
     assert_eq!(ended.unwrap().unwrap_err().code(), "QueryAbortedKeyRevoked");
     // The key itself is still there in this test: the next question opens all again.
     assert_eq!(rig.sql("select count(*) from App where n > 10").await.rows(), [serde_json::json!([4989])]);
+}
+
+/// The workspace is the provider's today; what it asks for is under the key of a cluster that it was linked to once.
+#[tokio::test]
+async fn a_running_query_over_a_once_linked_clusters_rows_waits_while_a_denial_is_confirmed() {
+    let rig = Rig::with(QueryConfig { batch_rows: 64, ..QueryConfig::default() }, false).await;
+    let keys = &rig.deps.keys;
+    let cluster = ObjectId::from_bytes([5; 16]);
+    let account = keys.open_account("local", cluster, false).await.unwrap();
+    let vault = MemoryVault::new(rig.sim.world(), KekRef::new("https://vault.example/", "kek", None).unwrap());
+    keys.begin_customer_epoch(account, cluster, &vault, Duration::from_mins(30)).await.unwrap();
+    let gate = keys.gate(account, cluster, "bank", Standing::Open);
+    let live_in = async |account| {
+        rig.deps.catalog.workspace_move(rig.workspace, account, None).await.unwrap();
+        drop(rig.intake.barrier(rig.workspace).await);
+    };
+    live_in(account).await;
+    rig.send_many("App", 5_000, 90, 0).await;
+    rig.flush().await;
+    live_in(keys.shared_account()).await;
+    assert!(rig.blocks("App").await.iter().all(|block| block.epoch.account == account));
+
+    let mut answer = rig.run("select n, text from App").await.unwrap();
+    let mut rows = answer.batches.next().await.unwrap().unwrap().num_rows();
+    gate.set(Standing::Held);
+    // What was on its way, and then nothing.
+    while let Ok(next) = tokio::time::timeout(Duration::from_millis(300), answer.batches.next()).await {
+        rows += next.expect("the answer went on to its end").unwrap().num_rows();
+    }
+    assert!(rows < 5_000);
+    gate.set(Standing::Open);
+    while let Some(batch) = answer.batches.next().await {
+        rows += batch.unwrap().num_rows();
+    }
+    assert_eq!(rows, 5_000, "the denial was none");
 }
 
 #[tokio::test]

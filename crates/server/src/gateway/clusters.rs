@@ -74,6 +74,8 @@ async fn standing(app: &App, row: ClusterRow) -> Result<Json<Value>, ApiError> {
             })
         })
         .collect();
+    let waiting = report.row.account.map(|account| app.site.intake.waiting(account)).unwrap_or_default();
+    body["sealedWaiting"] = json!({"segments": waiting.segments, "bytes": waiting.bytes, "sinceMs": waiting.since_ms});
     body["rekey"] = json!(report.rekey);
     body["advice"] = report.advice.into();
     Ok(Json(body))

@@ -75,8 +75,10 @@ pub(crate) async fn ingest(
     };
     let table = request.table.clone();
     let reply = app.site.intake.ingest_within(request, share).await.map_err(|error| refused(error, &table))?;
-    if reply.taken == Taken::Dropped {
-        app.site.audit.dropped(workspace, table.as_str(), "CustomerKeyRevoked", reply.accepted + reply.rejected);
+    match reply.taken {
+        Taken::Dropped => app.site.audit.dropped(workspace, table.as_str(), "CustomerKeyRevoked", reply.accepted + reply.rejected),
+        Taken::Buffered | Taken::Sealed if !reply.duplicate => app.site.audit.kept(workspace, table.as_str(), reply.accepted),
+        Taken::Buffered | Taken::Sealed | Taken::Stored => {}
     }
     Ok(answer(&reply))
 }

@@ -30,8 +30,9 @@ fn obliging(seen: &Seen) -> Action {
             Action::json(200, &json!({ "kid": kid, "value": body["value"] }).to_string())
         }
         "versions" => {
-            let item = |version: &str, enabled: bool| json!({ "kid": format!("https://{host}/keys/payroll/{version}"), "attributes": { "enabled": enabled } });
-            let items = [item(VERSION, true), item(NEWER, true), item("0ff0", false)];
+            let item = |version: &str, enabled: bool, created: i64| json!({ "kid": format!("https://{host}/keys/payroll/{version}"), "attributes": { "enabled": enabled, "created": created } });
+            let items =
+                [item(NEWER, true, 30), item("0ff0", false, 25), item("0ddd", true, 20), item(VERSION, true, 10), item("0aaa", true, 5)];
             Action::json(200, &json!({ "value": items, "nextLink": null }).to_string())
         }
         _ => Action::json(200, &bundle(&kid).to_string()),
@@ -41,7 +42,8 @@ fn obliging(seen: &Seen) -> Action {
 fn bundle(kid: &str) -> Value {
     let n = URL_SAFE_NO_PAD.encode([0x80; 256]);
     let key = json!({ "kid": kid, "kty": "RSA", "key_ops": ["wrapKey", "unwrapKey"], "n": n, "e": "AQAB" });
-    json!({ "key": key, "attributes": { "enabled": true, "recoveryLevel": "Recoverable", "recoverableDays": 90 } })
+    let created = if kid.ends_with(VERSION) { 10 } else { 30 };
+    json!({ "key": key, "attributes": { "enabled": true, "created": created, "recoveryLevel": "Recoverable", "recoverableDays": 90 } })
 }
 
 fn token(text: &str, seconds: u64) -> Action {
@@ -372,11 +374,13 @@ async fn facts_tell_the_version_in_use_from_the_newest() {
     let site = Site::new(obliging).await;
     let facts = site.vault.facts().await.unwrap();
     assert_eq!((facts.newest.as_str(), facts.used.as_str(), facts.rsa_bits), (NEWER, NEWER, 2048));
-    assert_eq!((facts.other_enabled.as_slice(), facts.versions_listed), ([VERSION.to_owned()].as_slice(), true));
+    assert_eq!((facts.other_enabled.join(" "), facts.versions_listed), (format!("0aaa {VERSION} 0ddd"), true));
+    assert!(facts.newer_enabled.is_empty());
     let site = Site::of(TestServer::start(obliging).await, Some(VERSION));
     let facts = site.vault.facts().await.unwrap();
     assert_eq!((facts.newest.as_str(), facts.used.as_str()), (NEWER, VERSION));
-    assert_eq!(facts.other_enabled, [NEWER]);
+    assert_eq!(facts.other_enabled, ["0aaa", "0ddd", NEWER]);
+    assert_eq!(facts.newer_enabled, ["0ddd", NEWER], "oldest first, enabled ones alone");
 }
 
 #[tokio::test]

@@ -31,6 +31,8 @@ pub(super) struct Bundle {
     /// 0 for a key that is not RSA.
     pub(super) rsa_bits: u32,
     pub(super) enabled: bool,
+    /// When it was made, seconds since 1970; 0 if the vault does not say.
+    pub(super) created_s: i64,
     pub(super) not_before_ms: Option<i64>,
     pub(super) expires_ms: Option<i64>,
     pub(super) recovery_level: String,
@@ -57,6 +59,7 @@ struct RawKey<'a> {
 #[derive(Deserialize)]
 struct RawAttributes<'a> {
     enabled: Option<bool>,
+    created: Option<i64>,
     nbf: Option<i64>,
     exp: Option<i64>,
     #[serde(borrow, rename = "recoveryLevel")]
@@ -74,6 +77,7 @@ impl Bundle {
             key_type: key.kty.into_owned(),
             rsa_bits: if rsa { modulus_bits(key.n.as_deref()?)? } else { 0 },
             enabled: attributes.enabled.unwrap_or(true),
+            created_s: attributes.created.unwrap_or(0),
             not_before_ms: attributes.nbf.map(ms),
             expires_ms: attributes.exp.map(ms),
             // Azure's own default when a vault says nothing.
@@ -91,8 +95,8 @@ fn modulus_bits(text: &str) -> Option<u32> {
 /// A page of a key's versions.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Listing {
-    /// Key identifiers.
-    pub(super) enabled: Vec<String>,
+    /// Key identifiers, each with when it was made: seconds since 1970.
+    pub(super) enabled: Vec<(String, i64)>,
     pub(super) next: Option<String>,
 }
 
@@ -114,7 +118,8 @@ struct RawItem<'a> {
 impl Listing {
     pub(super) fn read(body: &[u8]) -> Option<Self> {
         let raw: RawListing<'_> = serde_json::from_slice(body).ok()?;
-        let enabled = raw.value.into_iter().filter(|item| item.attributes.enabled.unwrap_or(true)).map(|item| item.kid);
+        let enabled = raw.value.into_iter().filter(|item| item.attributes.enabled.unwrap_or(true));
+        let enabled = enabled.map(|item| (item.kid, item.attributes.created.unwrap_or(0)));
         Some(Self { enabled: enabled.collect(), next: raw.next_link.filter(|link| !link.is_empty()) })
     }
 }
@@ -166,6 +171,7 @@ mod tests {
             key_type: "RSA".to_owned(),
             rsa_bits: 2048,
             enabled: false,
+            created_s: 1,
             not_before_ms: Some(5_000),
             expires_ms: Some(7_000),
             recovery_level: "Recoverable".to_owned(),
