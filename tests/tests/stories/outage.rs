@@ -170,18 +170,18 @@ fn while_revoked_rows_are_refused_sealed_or_dropped_as_the_workspace_says() {
     until("what was sealed is there", || house.site.ask("default", "App | count").1["tables"][0]["rows"] == json!([[15]]));
     check(&house.site, "default", 15);
     until("nothing waits any more", || house.site.key_status(&house.cluster)["sealedWaiting"]["segments"] == 0);
-    let told = |event: &str| -> Value {
+    let told = |house: &House, event: &str| -> Value {
         let reply = house.site.request(Method::GET, &format!("/v1/audit?limit=1000&event={event}")).send().unwrap();
         reply.json::<Value>().unwrap()["value"][0].clone()
     };
-    until("the chain knows of the opening", || told("buffer.opened").is_object());
-    let opened = told("buffer.opened");
+    until("the chain knows of the opening", || told(&house, "buffer.opened").is_object());
+    let opened = told(&house, "buffer.opened");
     assert_eq!((&opened["details"]["requests"], &opened["details"]["rows"]), (&json!(1), &json!(5)), "{opened}");
     assert!(opened["cluster"].is_string(), "{opened}");
     // Counts are told by the minute, or when the server ends.
     house.site.terminate();
     house.site.restart();
-    let kept = told("buffer.sealed");
+    let kept = told(&house, "buffer.sealed");
     assert_eq!(
         (&kept["details"]["requests"], &kept["details"]["rows"], &kept["details"]["table"]),
         (&json!(1), &json!(5), &json!("App")),

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use strongroom_catalog::Catalog;
 use strongroom_tests::lock::files;
 use strongroom_tests::{Site, Start};
+use strongroom_world::World;
 
 use super::lock::{rows, until};
 
@@ -31,6 +33,22 @@ fn busy() -> Start {
     Start { environment, ..Start::default() }
 }
 
+/// The sealed secrets that a workspace's keys hang on, as they lie in the catalog.
+fn secrets(site: &Site, workspace: &str) -> Vec<Vec<u8>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let catalog = Catalog::open(&site.data_dir().join("catalog.sqlite"), World::real()).await.unwrap();
+        let mut found = Vec::new();
+        for account in catalog.accounts().await.unwrap() {
+            for aek in catalog.aeks(account.id).await.unwrap() {
+                found.extend(catalog.workspace_secret(workspace.parse().unwrap(), aek.aek).await.unwrap().map(|row| row.cell));
+            }
+        }
+        catalog.close().await;
+        found
+    })
+}
+
 #[test]
 fn a_workspace_comes_back_until_it_is_shredded_and_then_copies_of_its_objects_are_noise() {
     let mut site = Site::start_with(busy());
@@ -52,8 +70,15 @@ fn a_workspace_comes_back_until_it_is_shredded_and_then_copies_of_its_objects_ar
     let copies: Vec<_> = files(&site.data_dir());
     let shop = id_of(&site, "shop");
     assert!(!objects(&site, &shop).is_empty());
+    let secrets = secrets(&site, &shop);
+    let kept = |site: &Site| -> Vec<PathBuf> {
+        let holds = |bytes: &[u8]| secrets.iter().any(|secret| memchr::memmem::find(bytes, secret).is_some());
+        files(&site.data_dir()).into_iter().filter(|(_, bytes)| holds(bytes)).map(|(path, _)| path).collect()
+    };
+    assert!(!secrets.is_empty() && !kept(&site).is_empty(), "the search finds what is there");
     let gone: Value = delete(&site, "?force=true").json().unwrap();
     assert_eq!(gone["shredded"], true, "{gone}");
+    assert_eq!(kept(&site), Vec::<PathBuf>::new(), "its secrets are in no file: neither in the catalog nor in its journal");
     assert_eq!(post(&site, "/v1/workspaces/shop/recover", &Value::Null).0, 404);
     until("the sweep takes its objects", || objects(&site, &shop).is_empty());
     assert_eq!(site.ask("bank", "App | count").1["tables"][0]["rows"], json!([[110]]), "the other one has lost nothing");

@@ -238,10 +238,12 @@ fn an_epoch_without_its_key_waits_and_takes_nothing_until_it_is_restored() {
     let (buffer, recovery) = site.start().unwrap();
     assert_eq!((held(&buffer, 0), recovery.unopened), (vec![1], vec![epoch(2)]));
     assert!(matches!(append_in(&buffer, 2, record(0, &[3])).unwrap_err(), BufferError::NotReplayed { .. }));
+    assert_eq!(buffer.unflushed(epoch(2).account), (vec![table(0)], true), "whose rows are in it nobody knows yet");
     let restored = buffer.restore(&guard(2), &site.flushed).unwrap();
     assert_eq!((restored.rows, held(&buffer, 0)), (1, vec![1, 2]));
     append_in(&buffer, 2, record(0, &[3])).unwrap();
     assert_eq!(held(&buffer, 0), [1, 2, 3]);
+    assert_eq!(buffer.unflushed(epoch(2).account), (vec![table(0)], false));
 }
 
 #[test]

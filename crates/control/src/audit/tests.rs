@@ -225,6 +225,68 @@ async fn files_are_bounded_in_size_and_number_and_carry_the_chain_over() {
     assert!(!bytes.is_empty() && !site.problems().await.is_empty());
 }
 
+/// Records sealed under the same root key for the same places, out of another history: each opens, and does not follow.
+#[tokio::test]
+async fn records_of_another_history_do_not_follow() {
+    let history = async |seed: u64, file_max_bytes: u64, events: u64| {
+        let mut site = Site::new(seed).await;
+        site.config.file_max_bytes = file_max_bytes;
+        let audit = site.open().await.unwrap();
+        for n in 0..events {
+            audit.record(Event::new(name::KEY_SET).cluster(CLUSTER).with("n", seed * 100 + n)).await.unwrap();
+        }
+        audit.close().await;
+        site
+    };
+    let (mine, other) = (history(40, 4 << 10, 40).await, history(41, 4 << 10, 40).await);
+    let ((first, good), theirs) = (mine.files().remove(0), other.files().remove(0).1);
+    assert!(mine.files().len() > 1 && frames(&theirs).len() == frames(&good).len());
+    mine.put(&first, &theirs);
+    assert!(mine.problems().await.join("\n").contains("does not follow the one before it"), "{:?}", mine.problems().await);
+    mine.put(&first, &good);
+    assert_eq!(mine.problems().await, Vec::<String>::new());
+
+    // Behind the head, where a crash may leave what was torn: what opens there and does not follow was left by no crash.
+    let (mine, other) = (history(42, 1 << 20, 3).await, history(43, 1 << 20, 6).await);
+    let ((path, good), theirs) = (mine.files().remove(0), other.files().remove(0).1);
+    let next = frames(&theirs)[frames(&good).len()].clone();
+    mine.put(&path, &[good.as_slice(), &theirs[next]].concat());
+    assert!(mine.open().await.unwrap_err().to_string().contains("does not follow the one before it"));
+    mine.put(&path, &good);
+    mine.open().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_head_of_another_number_is_refused_and_what_the_catalog_was_not_told_is_not_answered() {
+    let site = Site::new(44).await;
+    let audit = site.written(3).await;
+    let head = site.catalog.audit_head().await.unwrap().unwrap();
+    let moved = strongroom_catalog::AuditHeadRow { seq: head.seq + 1, cell: head.cell.clone() };
+    site.catalog.audit_advance(&moved, &[]).await.unwrap();
+    assert!(site.open().await.unwrap_err().to_string().contains("is not for this chain"));
+    site.catalog.close().await;
+    let refused = audit.record(Event::new(name::KEY_SET)).await.unwrap_err();
+    assert!(matches!(refused, AuditError::Disk { .. }), "{refused}");
+}
+
+/// The catalog is put back from before a key was wrapped, and the file that tells of it was let go since: the newest file knows.
+#[tokio::test]
+async fn each_file_knows_what_the_ones_before_it_told_of_keys() {
+    let mut site = Site::new(45).await;
+    (site.config.file_max_bytes, site.config.files_max) = (4 << 10, 3);
+    let aek = AekId::from_bytes([9; 16]);
+    let audit = site.written(1).await;
+    let old = site.catalog.audit_head().await.unwrap().unwrap();
+    audit.record(Event::new(name::KEY_WRAPPED).aek(aek, 41)).await.unwrap();
+    for n in 1..60 {
+        audit.record(Event::new(name::KEY_SET).with("n", n)).await.unwrap();
+    }
+    assert!(audit.reader().verify().await.unwrap().first > 3);
+    audit.close().await;
+    site.catalog.audit_advance(&old, &[]).await.unwrap();
+    assert_eq!(site.open().await.unwrap().generations().get(&aek), Some(&41));
+}
+
 #[tokio::test]
 async fn an_older_catalog_put_back_is_found_by_the_chain() {
     let site = Site::new(8).await;

@@ -233,6 +233,11 @@ async fn the_judge_knows_nobody_but_principals_and_goes_by_what_they_may_now() {
         let caller = it.site.caller(role, Scope::Workspace(it.linked.id)).await;
         assert_eq!(code(it.judge(&caller).await), expected, "{role}");
     }
+    let other = it.site.workspaces.create("other".parse().unwrap(), None).await.unwrap();
+    for role in ["Reader", "Owner", "Operator"] {
+        let caller = it.site.caller(role, Scope::Workspace(other.id)).await;
+        assert_eq!(code(it.judge(&caller).await), "AuthorizationFailed", "{role} of another workspace");
+    }
     assert_eq!(code(it.lockbox.judge(PrincipalId::NIL, it.linked.id, it.table).await), "AuthorizationFailed");
     let CreatedPrincipal { id, .. } = it.site.principals.create("gone".to_owned(), "Reader", Scope::All, None).await.unwrap();
     it.site.principals.delete(id).await.unwrap();

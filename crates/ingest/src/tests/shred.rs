@@ -130,6 +130,41 @@ async fn a_deleted_workspaces_rows_leave_memory_and_log_without_becoming_blocks(
     up.deps.catalog.verify().await.unwrap();
 }
 
+#[tokio::test]
+async fn rows_in_a_log_whose_key_is_away_are_not_passed_over() {
+    let site = Site::new(36).await;
+    let up = site.up().await;
+    up.send("T", "{\"n\":1}").await.unwrap();
+    up.flush().await;
+    up.send("T", "{\"n\":2}").await.unwrap();
+    let (id, blocks) = (table(&up, "T").await, up.blocks("T").await.len());
+    let epoch = up.deps.keys.epochs().await.unwrap()[0];
+    let buffer = up.deps.buffer.clone();
+    tokio::task::spawn_blocking(move || buffer.forget(epoch)).await.unwrap();
+    // They would come back with the key.
+    let refused = up.intake.shred(up.workspace, id, TimeRange::ALL).await.unwrap_err();
+    assert_eq!((refused.kind(), up.blocks("T").await.len()), (ErrorKind::Unavailable, blocks), "and nothing was changed");
+    assert_eq!(up.intake.unflushed(epoch.account), (vec![id], false));
+    let now_ms = site.sim.world().clock.wall().unix_ms();
+    up.deps.catalog.workspace_delete(up.workspace, now_ms, now_ms).await.unwrap();
+    assert!(!up.intake.discard(up.workspace).await.unwrap(), "a workspace is not shredded over them either");
+}
+
+#[tokio::test]
+async fn an_epochs_log_is_not_taken_away_while_rows_of_it_are_in_no_block() {
+    let site = Site::new(37).await;
+    let up = site.up().await;
+    up.send("T", "{\"n\":1}").await.unwrap();
+    let epoch = up.deps.keys.epochs().await.unwrap()[0];
+    assert_eq!(up.intake.unflushed(epoch.account), (vec![table(&up, "T").await], false));
+    assert!(!up.intake.discard_epochs(&[epoch]).await.unwrap());
+    assert!(segments(&site) > 0 && up.rows("T").await.len() == 1);
+    up.flush().await;
+    assert_eq!(up.intake.unflushed(epoch.account), (Vec::new(), false));
+    assert!(up.intake.discard_epochs(&[epoch]).await.unwrap());
+    assert_eq!((segments(&site), up.rows("T").await.len()), (0, 1));
+}
+
 #[test]
 fn rows_outside_the_range_keep_their_order_and_their_values() {
     let body: String = (0..10_000_i64).fold(String::new(), |mut body, n| {

@@ -198,3 +198,6 @@ impl fmt::Debug for Tokens {
         f.debug_struct("Tokens").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -234,7 +234,7 @@ mod customers {
 
     use super::*;
     use crate::provider::KekRef;
-    use crate::provider::memory::{MemoryVault, Mood};
+    use crate::provider::memory::{Call, MemoryVault, Mood};
     use crate::{Shut, Standing};
 
     const LEASE: Duration = Duration::from_mins(30);
@@ -276,6 +276,58 @@ mod customers {
         let polled = again.poll(it.account, &it.vault, 0, LEASE).await.unwrap();
         assert_eq!(polled.returned.len(), 1);
         assert!(again.epoch_guard(epoch).await.is_ok());
+    }
+
+    /// A vault that wraps and does not unwrap (a disabled key does that) is given nothing: no epoch begins, no record is replaced.
+    #[tokio::test]
+    async fn what_a_vault_does_not_give_back_is_not_kept() {
+        let it = Customer::new(36, true).await;
+        let before = it.ring.write_epoch(it.account).await.unwrap();
+        it.vault.set(Mood::WrapsOnly);
+        assert!(it.ring.begin_customer_epoch(it.account, CLUSTER, &it.vault, LEASE).await.is_err());
+        assert_eq!(it.ring.write_epoch(it.account).await.unwrap(), before);
+        assert!(it.ring.customer_records(it.account).await.unwrap().is_empty());
+        it.vault.set(Mood::Well);
+        it.ring.begin_customer_epoch(it.account, CLUSTER, &it.vault, LEASE).await.unwrap();
+        let records = it.ring.customer_records(it.account).await.unwrap();
+        it.vault.rotate();
+        // The live record still unwraps; what the newer version wrapped does not.
+        it.vault.script([(Call::Unwrap, Mood::Well), (Call::Unwrap, Mood::Denies("KeyDisabled"))]);
+        let uri = records[0].key_uri.clone();
+        assert!(it.ring.rewrap(it.account, &it.vault, &it.vault, &uri, "v2").await.is_err());
+        assert_eq!(it.ring.customer_records(it.account).await.unwrap(), records, "the one before is still there");
+        it.vault.script([(Call::Unwrap, Mood::Well), (Call::Unwrap, Mood::Denies("KeyDisabled"))]);
+        assert!(it.ring.supersede(it.account, CLUSTER, &it.vault, &it.vault, LEASE).await.is_err());
+        assert_eq!(it.ring.customer_records(it.account).await.unwrap(), records);
+    }
+
+    #[tokio::test]
+    async fn a_clusters_old_record_shuts_that_cluster_and_the_ring_opens_for_all_others() {
+        let it = Customer::new(37, true).await;
+        let epoch = it.ring.begin_customer_epoch(it.account, CLUSTER, &it.vault, LEASE).await.unwrap();
+        let old = it.site.catalog.aek_current(it.account).await.unwrap().unwrap();
+        it.vault.rotate();
+        let uri = it.ring.customer_records(it.account).await.unwrap()[0].key_uri.clone();
+        assert_eq!(it.ring.rewrap(it.account, &it.vault, &it.vault, &uri, "v2").await.unwrap(), 1);
+        let copy = it.site.copy(epoch).await;
+        it.site.catalog.aek_mend(&old).await.unwrap();
+
+        let again = it.site.open().await;
+        assert!(again.is_distrusted(it.account) && !again.is_distrusted(again.shared_account()));
+        assert!(matches!(again.standing(it.account), Some(Standing::Shut(Shut::Quarantined, _))), "before anybody watches it");
+        assert_eq!(again.pass(it.account).await.unwrap_err().code(), "KeyQuarantined");
+        let asked = it.vault.calls().len();
+        assert_eq!(again.poll(it.account, &it.vault, 0, LEASE).await.unwrap_err().code(), "IntegrityError");
+        assert_eq!(it.vault.calls().len(), asked, "no vault is asked for it");
+        again.epoch_guard(again.write_epoch(again.shared_account()).await.unwrap()).await.unwrap();
+        // An older copy mends nothing; the right one does.
+        let path = copy_path(it.account, epoch.aek);
+        it.site.objects.put(&path, old.record.into()).await.unwrap();
+        assert_eq!(again.mend_records(it.account).await.unwrap(), 0);
+        it.site.objects.put(&path, copy.into()).await.unwrap();
+        assert_eq!(again.mend_records(it.account).await.unwrap(), 1);
+        assert_eq!(again.prove(it.account, &it.vault).await.unwrap(), 1);
+        assert_eq!(again.customer_records(it.account).await.unwrap()[0].key_version, "v2");
     }
 
     #[tokio::test]
