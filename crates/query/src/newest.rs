@@ -9,27 +9,32 @@ use strongroom_model::TIME_COLUMN;
 /// The order of `TimeGenerated` that is wanted: newest first, with a limit, from rows that no filter but time thins out.
 /// Through a selective filter order does not help: there a top-n over all threads with its dynamic filter is faster.
 pub(crate) fn wanted(plan: &LogicalPlan) -> Option<SortOptions> {
-    let (mut scans, mut found, mut sorts) = (0, None, 0);
+    let (mut scans, mut found, mut others) = (0, None, false);
     let visited = plan.apply_with_subqueries(|node| {
         match node {
             LogicalPlan::TableScan(_) => scans += 1,
-            LogicalPlan::Sort(sort) => {
-                sorts += 1;
-                if let ([by], Some(_)) = (sort.expr.as_slice(), sort.fetch)
-                    && !by.asc
-                    && is_time(&by.expr)
-                    && plain(&sort.input)
-                {
-                    found = Some(SortOptions { descending: true, nulls_first: by.nulls_first });
+            // By a number that the binder gave the rows: they are in that order already.
+            LogicalPlan::Sort(sort) if matches!(sort.expr.as_slice(), [by] if is_number(&by.expr)) => {}
+            LogicalPlan::Sort(sort) => match (sort.expr.as_slice(), sort.fetch) {
+                ([by], fetch) if !by.asc && is_time(&by.expr) => {
+                    // The answer's order is asked for again above what was taken in it.
+                    if fetch.is_some() && plain(&sort.input) {
+                        found = Some(SortOptions { descending: true, nulls_first: by.nulls_first });
+                    }
                 }
-            }
+                _ => others = true,
+            },
             _ => {}
         }
         Ok(TreeNodeRecursion::Continue)
     });
     visited.ok()?;
     // Two scans would both be chained for the sake of one.
-    if scans == 1 && sorts == 1 { found } else { None }
+    if scans == 1 && !others { found } else { None }
+}
+
+fn is_number(expr: &Expr) -> bool {
+    matches!(expr, Expr::Column(column) if column.name.starts_with('\u{1}'))
 }
 
 fn is_time(expr: &Expr) -> bool {

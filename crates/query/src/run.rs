@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
-use arrow_schema::SchemaRef;
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow_schema::{DataType, SchemaRef};
 use async_trait::async_trait;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::SessionState;
@@ -259,15 +259,17 @@ fn limit(batch: &RecordBatch, rows_left: u64, bytes_left: u64) -> Option<(usize,
 }
 
 /// Bytes of the values in a batch, not of buffers it shares with others.
-fn size(batch: &RecordBatch) -> u64 {
-    use arrow::array::{Array, AsArray};
-    use arrow_schema::DataType;
-    let one = |column: &dyn Array| match column.data_type() {
+pub(crate) fn size(batch: &RecordBatch) -> u64 {
+    batch.columns().iter().map(|column| array_size(&**column)).sum()
+}
+
+/// The same of one column.
+pub(crate) fn array_size(column: &dyn Array) -> u64 {
+    match column.data_type() {
         DataType::Utf8View => {
             let views = column.as_string_view();
             16 * views.len() as u64 + views.lengths().filter(|len| *len > 12).map(u64::from).sum::<u64>()
         }
         _ => column.to_data().get_slice_memory_size().unwrap_or_default() as u64,
-    };
-    batch.columns().iter().map(|column| one(&**column)).sum()
+    }
 }

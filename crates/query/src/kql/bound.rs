@@ -16,7 +16,7 @@ use strongroom_model::ColumnType;
 
 use crate::functions::Axis;
 
-use super::nodes::SerialCall;
+use super::nodes::{Cell, Likeness, Machine, SerialCall};
 
 /// A value: how it is computed, and its KQL type.
 #[derive(Clone, Debug)]
@@ -158,6 +158,12 @@ pub(super) enum RelNode {
     Series { input: Arc<Rel>, shape: Box<SeriesShape> },
     /// The rows in the order they are in, for good; with the results of functions over rows in order as further columns.
     Serial { input: Arc<Rel>, calls: Vec<SerialCall> },
+    /// Rows in order through the steps of a state machine: the input's columns, those declared, perhaps the match's number.
+    Scan { input: Arc<Rel>, machine: Box<Machine> },
+    /// Texts gathered by likeness: pattern, count, one of them.
+    Reduce { input: Arc<Rel>, text: Expr, likeness: Likeness },
+    /// Rows computed once a query, whoever asks: all copies share the cell.
+    Once { input: Arc<Rel>, cell: Cell },
     /// One row per group of equal keys (any one).
     FirstPerKey { input: Arc<Rel>, keys: Vec<Expr> },
 }
@@ -274,13 +280,21 @@ impl Rel {
         Self::over(self.depth, RelNode::Serial { input: Arc::new(self), calls }, columns, span)
     }
 
+    /// Computed once, however often it is asked for.
+    pub(super) fn once(self, span: Span) -> Self {
+        let (name, columns) = (self.name.clone(), self.columns.clone());
+        let node = RelNode::Once { cell: Cell::default(), input: Arc::new(self.clone()) };
+        Self { name, ..Self::over(self.depth, node, columns, span) }
+    }
+
     /// Whether its rows are in an order that functions over rows may rely on.
     pub(super) fn is_serialized(&self) -> bool {
         match &self.node {
-            RelNode::Sort { .. } | RelNode::Serial { .. } | RelNode::Values(_) | RelNode::OneRow => true,
+            RelNode::Sort { .. } | RelNode::Serial { .. } | RelNode::Scan { .. } | RelNode::Values(_) | RelNode::OneRow => true,
             RelNode::Filter { input, .. }
             | RelNode::Project { input, .. }
             | RelNode::Take { input, .. }
+            | RelNode::Once { input, .. }
             | RelNode::Expand { input, .. }
             | RelNode::Taken { input, .. } => input.is_serialized(),
             // Written in the text, one behind the other.
@@ -292,7 +306,9 @@ impl Rel {
     fn is_written(&self) -> bool {
         match &self.node {
             RelNode::Values(_) | RelNode::OneRow => true,
-            RelNode::Filter { input, .. } | RelNode::Project { input, .. } | RelNode::Take { input, .. } => input.is_written(),
+            RelNode::Filter { input, .. } | RelNode::Project { input, .. } | RelNode::Take { input, .. } | RelNode::Once { input, .. } => {
+                input.is_written()
+            }
             _ => false,
         }
     }

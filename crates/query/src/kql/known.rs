@@ -77,10 +77,6 @@ pub(super) fn operator_alternative(op: BinaryOp) -> Option<&'static str> {
 /// For a tabular operator of KQL that is not here.
 pub(super) fn tabular_alternative(keyword: &str) -> Option<&'static str> {
     Some(match keyword {
-        "top-nested" => "use `summarize` and `top`",
-        "top-hitters" => "use `summarize count() by x | top n by count_`",
-        "sample-distinct" => "use `distinct x | take n`",
-        "reduce" => "use `summarize count() by x`",
         "externaldata" => "ingest the data as a table, or write it out as a `datatable`",
         "fork" | "facet" => "ask the questions one by one",
         _ => return None,

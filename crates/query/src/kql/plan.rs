@@ -18,13 +18,14 @@ use datafusion::functions_aggregate::first_last::first_value_udaf;
 use datafusion::functions_aggregate::min_max::min;
 use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams, Sort};
 use datafusion::logical_expr::{
-    Cast, Expr, ExprSchemable, Extension, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Union, binary_expr, lit,
+    Cast, Expr, ExprSchemable, Extension, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Union, UserDefinedLogicalNode, binary_expr,
+    lit,
 };
 use strongroom_model::ColumnType;
 
 use super::bound::{Aggregate, BoundColumn, Key, Rel, RelNode, column};
 use super::gather;
-use super::nodes::{SerialCall, SerialNode};
+use super::nodes::{Machine, OnceNode, ReduceNode, Running, ScanNode, SerialCall, SerialNode, without_single};
 use super::problem::{Outcome, Problem};
 use expand::Within;
 
@@ -32,7 +33,7 @@ type Planned<T> = Result<T, DataFusionError>;
 
 /// The plan of an answer: columns in order, under their names, marked with their KQL types; rows in the order last asked for.
 pub(super) fn answer(rel: &Rel) -> Outcome<LogicalPlan> {
-    finished(rel, true).map_err(|error| Problem::planner(rel.span, &error))
+    finished(rel, true).and_then(without_single).map_err(|error| Problem::planner(rel.span, &error))
 }
 
 /// The plan of a sub-query: the same, without marks.
@@ -152,6 +153,9 @@ fn lower(rel: &Rel) -> Planned<Partial> {
         RelNode::Project { input, values } => project(rel, lower(input)?, values),
         RelNode::Sort { input, keys } => sort(lower(input)?, &input.columns, keys),
         RelNode::Take { input, count } => {
+            if let Some(early) = taken_early(input, *count) {
+                return lower(&early);
+            }
             let partial = lower(input)?;
             if partial.within.is_some() {
                 return expand::first_rows(partial, *count);
@@ -165,11 +169,34 @@ fn lower(rel: &Rel) -> Planned<Partial> {
         RelNode::Taken { input, taken, filters, values } => expand::taken(rel, input, lower(input)?, taken, *filters, values),
         RelNode::Series { input, shape } => series::make_series(rel, input, lower(input)?, shape),
         RelNode::Serial { input, calls } => serial(alone(lower(input)?)?, calls),
+        RelNode::Scan { input, machine } => scan(alone(lower(input)?)?, machine),
+        RelNode::Reduce { input, text, likeness } => {
+            let node = ReduceNode::new(alone(lower(input)?)?.builder.build()?, text.clone(), likeness.clone())?;
+            Ok(Partial::unordered(extension(node)))
+        }
+        RelNode::Once { input, cell } => {
+            let partial = alone(lower(input)?)?;
+            let node = OnceNode::new(partial.builder.build()?, cell.clone());
+            Ok(Partial { builder: extension(node), ..partial })
+        }
         RelNode::Aggregate { input, groups, aggregates } => aggregate(rel, lower(input)?, groups, aggregates),
         RelNode::Union(inputs) => union(rel, inputs),
         RelNode::Join { left, right, kind, on } => join(rel, left, right, *kind, on),
         RelNode::FirstPerKey { input, keys } => first_per_key(rel, input, keys),
     }
+}
+
+/// The first rows of what goes from row to row need no more than the first rows below it, unless it looks ahead.
+fn taken_early(rel: &Rel, count: usize) -> Option<Rel> {
+    let node = match &rel.node {
+        RelNode::Project { input, values } => RelNode::Project { input: Arc::new(taken_early(input, count)?), values: values.clone() },
+        RelNode::Serial { input, calls } if calls.iter().all(|call| !matches!(call.function, Running::After { .. })) => {
+            let early = taken_early(input, count).unwrap_or_else(|| Rel::clone(input).take(count, rel.span));
+            RelNode::Serial { input: Arc::new(early), calls: calls.clone() }
+        }
+        _ => return None,
+    };
+    Some(Rel { node, ..rel.clone() })
 }
 
 /// Rows written in the text, in the order in which they are written.
@@ -214,13 +241,26 @@ fn serial(partial: Partial, calls: &[SerialCall]) -> Planned<Partial> {
     let index = (!counted).then(|| hidden_name(partial.hidden));
     let keys = partial.keys();
     let node = SerialNode::new(partial.builder.build()?, keys, calls.to_vec(), index.clone())?;
-    let builder = LogicalPlanBuilder::new(LogicalPlan::Extension(Extension { node: Arc::new(node) }));
+    let builder = extension(node);
     Ok(match index {
         Some(index) => {
             Partial { builder, order: vec![OrderColumn::counting(index)], exact: true, hidden: partial.hidden + 1, within: partial.within }
         }
         None => Partial { builder, ..partial },
     })
+}
+
+/// What steps give is in the order in which they give it.
+fn scan(partial: Partial, machine: &Machine) -> Planned<Partial> {
+    let index = hidden_name(partial.hidden);
+    let keys = partial.keys();
+    let node = ScanNode::new(partial.builder.build()?, keys, machine.clone(), index.clone())?;
+    let order = vec![OrderColumn::counting(index)];
+    Ok(Partial { builder: extension(node), order, exact: true, hidden: partial.hidden + 1, within: None })
+}
+
+fn extension(node: impl UserDefinedLogicalNode + 'static) -> LogicalPlanBuilder {
+    LogicalPlanBuilder::new(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
 }
 
 /// Computes columns; those of the order are carried along, hidden if the relation has none like them.
@@ -296,6 +336,8 @@ fn sort(partial: Partial, columns: &[BoundColumn], keys: &[Key]) -> Planned<Part
         };
         order.push(OrderColumn { name, ascending: key.ascending, nulls_first: key.nulls_first });
     }
+    // A single row has no order of its own: then this is a plain one.
+    let exact = exact && !before.is_empty();
     let ties = if exact { before } else { Vec::new() };
     let builder = if extra.is_empty() {
         builder

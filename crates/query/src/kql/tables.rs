@@ -127,6 +127,21 @@ impl Collector {
                 self.named(&series.by);
             }
             OperatorKind::Evaluate(invoke) => self.value(&invoke.call),
+            OperatorKind::Scan(scan) => {
+                for step in &scan.steps {
+                    self.value(&step.condition);
+                    self.named(&step.assignments);
+                }
+            }
+            OperatorKind::TopNested(levels) => {
+                for level in levels {
+                    self.value(&level.of.value);
+                    self.value(&level.by.value.value);
+                }
+            }
+            OperatorKind::TopHitters(hitters) => self.named(std::slice::from_ref(&hitters.of)),
+            OperatorKind::Reduce(reduce) => self.value(&reduce.by),
+            OperatorKind::SampleDistinct { of, .. } => self.named(std::slice::from_ref(of)),
             OperatorKind::Join(join) => self.pipeline(&join.right),
             OperatorKind::Lookup(lookup) => self.pipeline(&lookup.right),
             OperatorKind::Union(union) => union.legs.iter().for_each(|leg| self.pipeline(leg)),

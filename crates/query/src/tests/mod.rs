@@ -4,5 +4,6 @@ mod ahead;
 mod answers;
 mod explained;
 mod keys;
+mod kql_plans;
 mod limits;
 mod refusals;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{Result, ScalarValue, exec_err};
-use datafusion::logical_expr::{ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+};
 use hashbrown::HashSet;
 use strongroom_model::ColumnType;
 
@@ -252,7 +254,8 @@ impl KqlFunction {
 
     fn new(spec: &'static ScalarSpec, bound: Option<(Vec<ColumnType>, ColumnType)>) -> Self {
         let volatility = if matches!(spec.make, Make::Volatile(_)) { Volatility::Volatile } else { Volatility::Immutable };
-        let signature = if bound.is_some() { Signature::variadic_any(volatility) } else { Signature::user_defined(volatility) };
+        let any = || Signature::one_of(vec![TypeSignature::VariadicAny, TypeSignature::Nullary], volatility);
+        let signature = if bound.is_some() { any() } else { Signature::user_defined(volatility) };
         let aliases = if bound.is_some() { Vec::new() } else { spec.aliases.iter().map(|&name| name.to_owned()).collect() };
         Self { spec, bound, signature, aliases }
     }

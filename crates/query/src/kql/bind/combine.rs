@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use datafusion::logical_expr::utils::split_conjunction_owned;
 use datafusion::logical_expr::{Expr, JoinType};
 use strongroom_kql::Span;
 use strongroom_kql::ast::{self, BinaryOp, ExprKind, JoinKind, UnionKind};
@@ -46,6 +47,24 @@ impl Binder<'_> {
             }
         };
         Ok(joined(left, right, kind, on, span))
+    }
+
+    /// Rows for which the predicate holds. After an innerunique join what concerns the left side alone comes before the choice of
+    /// one row a key, as in the original: else the rows looked for might not be among those chosen.
+    pub(super) fn filtered(rel: Rel, predicate: Expr, span: Span) -> Rel {
+        let RelNode::Join { left, right, kind: JoinType::Inner, on } = &rel.node else { return rel.filter(predicate, span) };
+        let RelNode::FirstPerKey { input, keys } = &left.node else { return rel.filter(predicate, span) };
+        let of_left = |part: &Expr| part.column_refs().iter().all(|found| left.columns.iter().any(|column| column.name == found.name));
+        let (early, late): (Vec<Expr>, Vec<Expr>) = split_conjunction_owned(predicate).into_iter().partition(of_left);
+        let Some(early) = early.into_iter().reduce(Expr::and) else {
+            return late.into_iter().fold(rel, |rel, part| rel.filter(part, span));
+        };
+        let kept = Arc::new(Rel::clone(input).filter(early, span));
+        let node = RelNode::FirstPerKey { input: kept, keys: keys.clone() };
+        let left = Arc::new(Rel::over(left.depth, node, left.columns.clone(), left.span));
+        let node = RelNode::Join { left, right: Arc::clone(right), kind: JoinType::Inner, on: on.clone() };
+        let rel = Rel { node, depth: rel.depth + 1, ..rel.clone() };
+        late.into_iter().fold(rel, |rel, part| rel.filter(part, span))
     }
 
     /// A left outer join (or inner) whose right key columns are dropped.

@@ -163,7 +163,7 @@ impl Binder<'_> {
         // One row even of nothing: a null then (which for a string reads as "").
         let columns = vec![BoundColumn { sparse: first.kind == ColumnType::String, ..BoundColumn::new("value", first.kind) }];
         let rel = Rel::over(rel.depth, RelNode::FirstPerKey { input: Arc::new(rel), keys: vec![] }, columns, span);
-        let plan = plan::logical(&rel)?;
+        let plan = plan::logical(&rel.once(span))?;
         let subquery = Subquery { subquery: Arc::new(plan), outer_ref_columns: vec![], spans: Spans::new() };
         Ok(Bound::new(Expr::ScalarSubquery(subquery), first.kind, span))
     }

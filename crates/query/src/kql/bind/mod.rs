@@ -4,25 +4,28 @@ mod combine;
 mod evaluate;
 mod expand;
 mod functions;
+mod nested;
 mod order;
 mod parse;
+mod pick;
 mod project;
 mod render;
 mod rows;
+mod scan;
 mod search;
 mod series;
 mod source;
 mod statement;
 mod summarize;
 
-use strongroom_kql::ast::{Operator, OperatorKind, Pipeline};
+use strongroom_kql::ast::{ExprKind, Literal, Operator, OperatorKind, Pipeline, Setting};
 
 use super::bound::Rel;
 use super::expr::Scope;
 use super::problem::{Outcome, Problem};
 use super::{Binder, DEPTH_MAX, known};
 
-pub(super) use rows::RowCalls;
+pub(super) use rows::{RowCalls, is_row_call};
 pub(super) use summarize::Collector;
 
 impl Binder<'_> {
@@ -58,7 +61,7 @@ impl Binder<'_> {
                 let visible = rel.outputs();
                 let (rel, predicate) = self.with_rows(rel, |binder, rel| binder.predicate(predicate, Scope::of(&rel.columns)))?;
                 let hidden = rel.columns.len() > visible.len();
-                let rel = rel.filter(predicate, span);
+                let rel = if hidden { rel.filter(predicate, span) } else { Self::filtered(rel, predicate, span) };
                 Ok(if hidden { rel.project(visible, span) } else { rel })
             }
             OperatorKind::Extend(values) => self.extend(rel, values, span),
@@ -73,7 +76,7 @@ impl Binder<'_> {
             OperatorKind::ProjectReorder(entries) => Self::project_reorder(rel, entries, span),
             OperatorKind::Summarize(summarize) => self.summarize(rel, summarize, span),
             OperatorKind::Sort { keys, .. } => self.sort(rel, keys, span),
-            OperatorKind::Take(count) | OperatorKind::Sample(count) => {
+            OperatorKind::Take(count) => {
                 let count = self.constant_count(count)?;
                 Ok(rel.take(count, span))
             }
@@ -83,10 +86,13 @@ impl Binder<'_> {
             }
             OperatorKind::Count(name) => Ok(Self::count(rel, name.as_ref(), span)),
             OperatorKind::Distinct(values) => self.distinct(rel, values, span),
-            OperatorKind::SampleDistinct { count, of } => {
-                let count = self.constant_count(count)?;
-                Ok(self.distinct(rel, std::slice::from_ref(of), span)?.take(count, span))
-            }
+            OperatorKind::Sample(count) => self.sample(rel, count, span),
+            OperatorKind::SampleDistinct { count, of } => self.sample_distinct(rel, count, of, span),
+            OperatorKind::ProjectByNames(names) => self.project_by_names(rel, names, span),
+            OperatorKind::TopHitters(hitters) => self.top_hitters(rel, hitters, span),
+            OperatorKind::TopNested(levels) => self.top_nested(rel, levels, span),
+            OperatorKind::Reduce(reduce) => self.reduce(rel, reduce, span),
+            OperatorKind::Scan(asked) => self.scan(rel, asked, span),
             OperatorKind::Join(join) => self.join(rel, join, span),
             OperatorKind::Lookup(lookup) => self.lookup(rel, lookup, span),
             OperatorKind::Union(union) => self.union(Some(rel), union, span),
@@ -96,7 +102,8 @@ impl Binder<'_> {
                 self.render(render)?;
                 Ok(rel)
             }
-            OperatorKind::As { name, .. } => {
+            OperatorKind::As { settings, name } => {
+                let rel = if is_materialized(settings) { rel.once(span) } else { rel };
                 let rel = Rel { name: Some(name.text.clone()), ..rel };
                 self.name_rows(&name.text, &rel);
                 Ok(rel)
@@ -121,4 +128,11 @@ impl Binder<'_> {
         let span = strongroom_kql::Span::new(operator.span.start, operator.span.start + u32::try_from(end).unwrap_or(0));
         Problem::unsupported(span, format!("the operator `{keyword}`"), known::tabular_alternative(keyword))
     }
+}
+
+/// `as hint.materialized=true T`
+fn is_materialized(settings: &[Setting]) -> bool {
+    settings
+        .iter()
+        .any(|setting| setting.name.text == "hint.materialized" && matches!(setting.value.kind, ExprKind::Literal(Literal::Bool(true))))
 }

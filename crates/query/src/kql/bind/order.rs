@@ -35,7 +35,7 @@ impl Binder<'_> {
                 bound.push(Key { value, ascending, nulls_first });
             }
         }
-        Ok(if bound.is_empty() { rel } else { rel.sort(bound, span) })
+        Ok(if bound.is_empty() { rel.serialize(vec![], span) } else { rel.sort(bound, span) })
     }
 
     /// One row: how many.

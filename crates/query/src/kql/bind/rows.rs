@@ -61,6 +61,11 @@ impl RowCalls {
     }
 }
 
+/// Whether a value is the result of a function over rows.
+pub(in crate::kql) fn is_row_call(value: &Expr) -> bool {
+    matches!(value, Expr::Column(column) if column.name.starts_with("\u{1}row"))
+}
+
 impl Rel {
     /// In the order it is in, for good.
     pub(super) fn serialize(self, calls: Vec<SerialCall>, span: Span) -> Self {

@@ -12,6 +12,7 @@ use strongroom_model::ColumnType;
 use super::coerce::{common_number, convert, is_number};
 use super::{Scope, Want, balanced, strings};
 use crate::kql::Binder;
+use crate::kql::bind::is_row_call;
 use crate::kql::bound::{Bound, Rel};
 use crate::kql::problem::{Outcome, Problem};
 use crate::kql::{plan, registry};
@@ -223,6 +224,8 @@ fn elements(json: &str, span: Span) -> Vec<Bound> {
 fn aligned(op_span: Span, left: Bound, right: Bound) -> Outcome<(Bound, Bound)> {
     use ColumnType::{Bool, Dynamic, String};
     let to = match (left.kind, right.kind) {
+        // A dynamic beside the one of another row: the same text or not.
+        (Dynamic, Dynamic) if is_row_call(&left.expr) || is_row_call(&right.expr) => String,
         (Dynamic, Dynamic) => {
             return Err(Problem::mismatch(op_span, "two dynamic values cannot be compared")
                 .hint("cast one side, e.g. `tostring(..)` or `tolong(..)`"));

@@ -2,6 +2,7 @@
 
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Expr;
+use strongroom_kql::Span;
 use strongroom_kql::ast::{self, ExprKind};
 use strongroom_model::ColumnType;
 
@@ -10,6 +11,7 @@ use super::coerce::{convert, is_number};
 use crate::functions::{self, PathStep, Typed};
 use crate::kql::Binder;
 use crate::kql::bound::Bound;
+use crate::kql::nodes::state_name;
 use crate::kql::problem::{Outcome, Problem};
 
 impl Binder<'_> {
@@ -31,6 +33,15 @@ impl Binder<'_> {
             }
         }
         steps.reverse();
+        if let ExprKind::Name(step) = &base.kind
+            && let Some(PathStep::Key(member)) = steps.first()
+            && scope.column(step).is_none()
+            && let Some(state) = scope.column(&state_name(step, member))
+        {
+            // Inside `scan`: what a step remembers.
+            let state = state.bound(expr.span);
+            return if steps.len() == 1 { Ok(state) } else { into(state, &steps[1..], expr.span) };
+        }
         if let ExprKind::Name(side) = &base.kind
             && matches!(side.as_str(), "$left" | "$right")
         {
@@ -42,14 +53,7 @@ impl Binder<'_> {
             return Err(Problem::new(expr.span, "NotScalar", "this is a table, not a value"));
         }
         let base = self.value(base, scope)?;
-        match base.kind {
-            ColumnType::Dynamic => {}
-            ColumnType::String => {
-                return Err(Problem::mismatch(base.span, "a string has no members").hint("`parse_json(..)` makes a dynamic of it"));
-            }
-            kind => return Err(Problem::mismatch(base.span, format!("a {} has no members", kind.as_str()))),
-        }
-        Ok(Bound::new(functions::dynamic_get(base.expr, &steps).expr, ColumnType::Dynamic, expr.span))
+        into(base, &steps, expr.span)
     }
 
     fn step(&mut self, index: &ast::Expr, scope: Scope<'_>) -> Outcome<PathStep> {
@@ -66,5 +70,14 @@ impl Binder<'_> {
             Expr::Literal(ScalarValue::Int64(Some(at)), _) => PathStep::Index(at),
             computed => PathStep::Computed(Typed::new(computed, index.kind)),
         })
+    }
+}
+
+/// A member of a dynamic value.
+fn into(base: Bound, steps: &[PathStep], span: Span) -> Outcome<Bound> {
+    match base.kind {
+        ColumnType::Dynamic => Ok(Bound::new(functions::dynamic_get(base.expr, steps).expr, ColumnType::Dynamic, span)),
+        ColumnType::String => Err(Problem::mismatch(base.span, "a string has no members").hint("`parse_json(..)` makes a dynamic of it")),
+        kind => Err(Problem::mismatch(base.span, format!("a {} has no members", kind.as_str()))),
     }
 }

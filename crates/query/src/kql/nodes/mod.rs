@@ -4,11 +4,15 @@
 //! one partition and in the order said; none works for SQL (the sandbox refuses them there).
 
 mod expand;
+mod once;
+mod reduce;
 mod running;
+mod scan;
 mod serial;
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::DFSchema;
@@ -22,7 +26,10 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
 pub(super) use expand::{CellsOf, ExpandNode, Expansion};
+pub(super) use once::{Cell, OnceNode, without_single};
+pub(super) use reduce::{Likeness, ReduceNode};
 pub(super) use running::Running;
+pub(super) use scan::{Declared, Machine, Output, ScanNode, Step, state_name};
 pub(super) use serial::{SerialCall, SerialNode};
 
 /// DataFusion's planner, and ours for the nodes here.
@@ -38,7 +45,8 @@ impl QueryPlanner for KqlPlanner {
 
 /// Whether it is a node of these.
 pub(crate) fn is_ours(node: &dyn UserDefinedLogicalNode) -> bool {
-    node.as_any().is::<SerialNode>() || node.as_any().is::<ExpandNode>()
+    let node = node.as_any();
+    node.is::<SerialNode>() || node.is::<ScanNode>() || node.is::<ReduceNode>() || node.is::<OnceNode>() || node.is::<ExpandNode>()
 }
 
 struct Nodes;
@@ -56,13 +64,20 @@ impl ExtensionPlanner for Nodes {
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         let ([logical], [input]) = (logical_inputs, physical_inputs) else { return Ok(None) };
         let make = Maker { planner, schema: logical.schema(), session, context };
-        if let Some(node) = node.as_any().downcast_ref::<SerialNode>() {
-            return Ok(Some(node.physical(Arc::clone(input), &make)?));
+        let (node, input) = (node.as_any(), Arc::clone(input));
+        if let Some(node) = node.downcast_ref::<SerialNode>() {
+            return node.physical(input, &make).map(Some);
         }
-        if let Some(node) = node.as_any().downcast_ref::<ExpandNode>() {
-            return Ok(Some(node.physical(Arc::clone(input), &make)?));
+        if let Some(node) = node.downcast_ref::<ExpandNode>() {
+            return node.physical(input, &make).map(Some);
         }
-        Ok(None)
+        if let Some(node) = node.downcast_ref::<ScanNode>() {
+            return node.physical(input, &make).map(Some);
+        }
+        if let Some(node) = node.downcast_ref::<ReduceNode>() {
+            return node.physical(input, &make).map(Some);
+        }
+        Ok(node.downcast_ref::<OnceNode>().map(|node| node.physical(input)))
     }
 }
 
@@ -91,4 +106,9 @@ impl Maker<'_> {
         };
         Ok(LexOrdering::new(keys.iter().map(key).collect::<Result<Vec<_>>>()?))
     }
+}
+
+/// Bytes of the values in a batch: slices of one buffer count once.
+fn bytes(batch: &RecordBatch) -> usize {
+    usize::try_from(crate::run::size(batch)).unwrap_or(usize::MAX)
 }

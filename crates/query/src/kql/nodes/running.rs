@@ -10,6 +10,8 @@ use arrow::compute::kernels::cmp::distinct;
 use arrow::datatypes::{DataType, Decimal128Type, DurationNanosecondType, Float64Type, Int32Type, Int64Type, TimestampNanosecondType};
 use datafusion::error::Result;
 
+use crate::run::array_size;
+
 /// A function over rows in order. What it takes stands behind it; a restart is always the last and may be missing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::kql) enum Running {
@@ -98,7 +100,7 @@ impl Memory {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Before { tail: held, .. } | Self::After { rows: held, .. } | Self::Rank { last: held, .. } => {
-                held.as_ref().map_or(0, Array::get_array_memory_size)
+                held.as_ref().map_or(0, |held| usize::try_from(array_size(held)).unwrap_or(usize::MAX))
             }
             _ => 0,
         }

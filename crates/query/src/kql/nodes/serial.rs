@@ -27,8 +27,8 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties};
 use futures::StreamExt;
 
-use super::Maker;
 use super::running::{Memory, Running};
+use super::{Maker, bytes};
 
 /// One function, its arguments and its column.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -352,7 +352,7 @@ impl Pass {
 
     fn account(&mut self) -> Result<()> {
         // A single batch passing through is the plan's own.
-        let waiting: usize = self.waiting.iter().skip(1).map(|waiting| waiting.batch.get_array_memory_size()).sum();
+        let waiting: usize = self.waiting.iter().skip(1).map(|waiting| bytes(&waiting.batch)).sum();
         let remembered: usize = self.calls.iter().map(|(_, memory)| memory.bytes()).sum();
         self.reservation.try_resize(waiting + remembered)
     }

@@ -38,3 +38,40 @@ fn a_sort_before_a_take_is_one_top_k() {
     let plan = explain("Logs | where Code == 1 | top 3 by TimeGenerated");
     assert!(plan.contains("fetch=3"), "{plan}");
 }
+
+#[test]
+fn the_beginning_of_a_text_is_a_range_that_statistics_can_use() {
+    let filter = filter_of("Logs | where Level startswith_cs \"Er\"");
+    assert!(filter.contains("Logs.Level >= Utf8View(\"Er\")") && filter.contains("Logs.Level < Utf8View(\"Es\")"), "{filter}");
+    let filter = filter_of("Logs | where Level startswith \"er\"");
+    let range = |from: &str, end: &str| format!("Logs.Level >= Utf8View(\"{from}\") AND Logs.Level < Utf8View(\"{end}\")");
+    assert!(filter.contains(&range("ER", "Es")) && filter.contains(&range("eR", "es")), "{filter}");
+    let filter = filter_of("Logs | where Level =~ \"Inf\"");
+    assert!(filter.contains(&range("INF", "Ing")) && filter.contains(&range("iNF", "ing")), "{filter}");
+    // The Kelvin sign is a `k`, too, and sorts behind all letters; so is a long s an `s`.
+    let filter = filter_of("Logs | where Level startswith \"tok\"");
+    assert!(filter.contains(&range("TO", "Tp")) && filter.contains(&range("tO", "tp")), "{filter}");
+    assert!(!filter_of("Logs | where Level startswith \"sat\"").contains(">="));
+    assert!(!filter_of("Logs | where Level !startswith \"er\"").contains(">="));
+}
+
+#[test]
+fn letters_of_three_forms_are_found_whatever_range_is_asked_for() {
+    let rows = "datatable(s:string)[\"\\u212Aelvin\", \"kelvin\", \"KELVIN\", \"tok\", \"TO\\u212A\", \"t\", \"\"]";
+    super::check(&format!("{rows} | where s startswith \"ke\" | count"), &["Count:long", "3"]);
+    super::check(&format!("{rows} | where s startswith \"tok\" | count"), &["Count:long", "2"]);
+    super::check(&format!("{rows} | where s =~ \"TOK\" | count"), &["Count:long", "2"]);
+    super::check(&format!("{rows} | where s !startswith \"t\" | count"), &["Count:long", "4"]);
+}
+
+#[test]
+fn the_first_rows_of_rows_in_order_need_no_more_than_the_first_below() {
+    let plan = explain("Logs | sort by TimeGenerated desc | extend r = row_number(), p = prev(Code) | project r, p | take 5");
+    assert!(plan.contains("Sort: Logs.TimeGenerated DESC NULLS LAST, fetch=5"), "{plan}");
+    let plan = explain("Logs | sort by TimeGenerated desc | extend n = next(Code) | take 5");
+    assert!(!plan.contains("Sort: Logs.TimeGenerated DESC NULLS LAST, fetch"), "{plan}");
+    super::check(
+        "range x from 1 to 9 step 1 | extend p = prev(x), n = next(x) | take 2",
+        &["x:long, p:long, n:long", "1 | null | 2", "2 | 1 | 3"],
+    );
+}

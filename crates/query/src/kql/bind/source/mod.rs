@@ -59,7 +59,8 @@ impl Binder<'_> {
             };
         }
         match (function.text.as_str(), arguments) {
-            ("materialize" | "view", [argument]) => self.rows(&argument.value),
+            ("materialize", [argument]) => Ok(Rel { name: None, ..self.rows(&argument.value)?.once(expr.span) }),
+            ("view", [argument]) => self.rows(&argument.value),
             ("table", [argument, ..]) => {
                 let name = self.constant(&argument.value)?;
                 match name.literal_text() {
