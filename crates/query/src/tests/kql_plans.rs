@@ -130,7 +130,7 @@ async fn rows_in_bins_of_time_are_counted_as_they_stream() {
 
 #[tokio::test]
 async fn rows_that_are_held_back_are_charged_to_the_query() {
-    let rig = Rig::with(QueryConfig { memory_bytes: 1 << 20, spill_bytes: 0, ..QueryConfig::default() }, false).await;
+    let rig = Rig::with(QueryConfig { memory_bytes: 6 << 20, spill_bytes: 0, ..QueryConfig::default() }, false).await;
     for held in [
         "range x from 1 to 1000000 step 1 | extend n = next(x, 900000) | summarize max(n)",
         "range x from 1 to 1000000 step 1 | extend n = prev(x, 900000) | summarize max(n)",

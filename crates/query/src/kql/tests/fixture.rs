@@ -121,9 +121,13 @@ fn session() -> SessionContext {
 }
 
 fn bound(text: &str) -> Result<Planned, Problem> {
+    bound_in(text, &context())
+}
+
+fn bound_in(text: &str, context: &BoundContext) -> Result<Planned, Problem> {
     let parsed = strongroom_kql::parse(text);
     assert!(parsed.diagnostics.is_empty(), "{}", strongroom_kql::render(text, &parsed.diagnostics));
-    bound_over(&parsed.query, text, &context())
+    bound_over(&parsed.query, text, context)
 }
 
 /// Binds a text, looking at its data where its columns depend on it.
@@ -164,7 +168,16 @@ pub(super) struct Table {
 }
 
 pub(super) fn table(text: &str) -> Result<Table, String> {
-    let planned = bound(text).map_err(|problem| rendered(text, &problem))?;
+    table_in(text, &context())
+}
+
+/// The answer in a workspace without tables.
+pub(super) fn table_alone(text: &str) -> Result<Table, String> {
+    table_in(text, &BoundContext { now: NOW, ..BoundContext::default() })
+}
+
+fn table_in(text: &str, context: &BoundContext) -> Result<Table, String> {
+    let planned = bound_in(text, context).map_err(|problem| rendered(text, &problem))?;
     let batches = execute(&planned)?;
     let fields = planned.plan.schema().fields().clone();
     let columns: Vec<(String, ColumnType)> =
