@@ -291,6 +291,8 @@ impl Rel {
     pub(super) fn is_serialized(&self) -> bool {
         match &self.node {
             RelNode::Sort { .. } | RelNode::Serial { .. } | RelNode::Scan { .. } | RelNode::Values(_) | RelNode::OneRow => true,
+            // The elements of a row are in order.
+            RelNode::Expand { expansion, .. } if expansion.apply => true,
             RelNode::Filter { input, .. }
             | RelNode::Project { input, .. }
             | RelNode::Take { input, .. }

@@ -168,8 +168,8 @@ fn lower(rel: &Rel) -> Planned<Partial> {
         RelNode::Applied { input, depth, columns } => expand::applied(rel, lower(input)?, *depth, columns),
         RelNode::Taken { input, taken, filters, values } => expand::taken(rel, input, lower(input)?, taken, *filters, values),
         RelNode::Series { input, shape } => series::make_series(rel, input, lower(input)?, shape),
-        RelNode::Serial { input, calls } => serial(alone(lower(input)?)?, calls),
-        RelNode::Scan { input, machine } => scan(alone(lower(input)?)?, machine),
+        RelNode::Serial { input, calls } => serial(lower(input)?, calls),
+        RelNode::Scan { input, machine } => scan(lower(input)?, machine),
         RelNode::Reduce { input, text, likeness } => {
             let node = ReduceNode::new(alone(lower(input)?)?.builder.build()?, text.clone(), likeness.clone())?;
             Ok(Partial::unordered(extension(node)))
@@ -239,8 +239,9 @@ fn union(rel: &Rel, inputs: &[Arc<Rel>]) -> Planned<Partial> {
 fn serial(partial: Partial, calls: &[SerialCall]) -> Planned<Partial> {
     let counted = partial.exact && partial.order.len() == 1;
     let index = (!counted).then(|| hidden_name(partial.hidden));
-    let keys = partial.keys();
-    let node = SerialNode::new(partial.builder.build()?, keys, calls.to_vec(), index.clone())?;
+    let parts = partial.part_keys();
+    let (part_count, keys) = (parts.len(), parts.into_iter().chain(partial.keys()).collect());
+    let node = SerialNode::new(partial.builder.build()?, keys, part_count, calls.to_vec(), index.clone())?;
     let builder = extension(node);
     Ok(match index {
         Some(index) => {
@@ -253,10 +254,12 @@ fn serial(partial: Partial, calls: &[SerialCall]) -> Planned<Partial> {
 /// What steps give is in the order in which they give it.
 fn scan(partial: Partial, machine: &Machine) -> Planned<Partial> {
     let index = hidden_name(partial.hidden);
-    let keys = partial.keys();
-    let node = ScanNode::new(partial.builder.build()?, keys, machine.clone(), index.clone())?;
+    let parts = partial.part_keys();
+    let (part_count, keys) = (parts.len(), parts.into_iter().chain(partial.keys()).collect());
+    let Partial { builder, hidden, within, .. } = partial;
+    let node = ScanNode::new(builder.build()?, keys, part_count, machine.clone(), index.clone())?;
     let order = vec![OrderColumn::counting(index)];
-    Ok(Partial { builder: extension(node), order, exact: true, hidden: partial.hidden + 1, within: None })
+    Ok(Partial { builder: extension(node), order, exact: true, hidden: hidden + 1, within })
 }
 
 fn extension(node: impl UserDefinedLogicalNode + 'static) -> LogicalPlanBuilder {

@@ -5,6 +5,7 @@
 
 mod expand;
 mod once;
+mod parts;
 mod reduce;
 mod running;
 mod scan;

@@ -31,6 +31,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Exe
 use futures::StreamExt;
 
 use super::Maker;
+use super::parts::Parts;
 
 /// What `step.column` is called in a step's expressions.
 pub(in crate::kql) fn state_name(step: &str, column: &str) -> String {
@@ -78,6 +79,8 @@ pub(in crate::kql) struct Machine {
 pub(in crate::kql) struct ScanNode {
     input: Arc<LogicalPlan>,
     keys: Vec<Sort>,
+    /// How many of the keys, the first ones, part the rows: no match goes from one part to the next.
+    parts: usize,
     machine: Machine,
     index: String,
     schema: DFSchemaRef,
@@ -109,14 +112,15 @@ impl Machine {
 }
 
 impl ScanNode {
-    pub(in crate::kql) fn new(input: LogicalPlan, keys: Vec<Sort>, machine: Machine, index: String) -> Result<Self> {
+    pub(in crate::kql) fn new(input: LogicalPlan, keys: Vec<Sort>, parts: usize, machine: Machine, index: String) -> Result<Self> {
         let mut fields: Vec<_> = input.schema().iter().map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field))).collect();
         fields.extend(machine.fields(&index).into_iter().map(|field| (None, field)));
         let schema = Arc::new(DFSchema::new_with_metadata(fields, input.schema().metadata().clone())?);
-        Ok(Self { input: Arc::new(input), keys, machine, index, schema })
+        Ok(Self { input: Arc::new(input), keys, parts, machine, index, schema })
     }
 
     pub(super) fn physical(&self, input: Arc<dyn ExecutionPlan>, make: &Maker<'_>) -> Result<Arc<dyn ExecutionPlan>> {
+        let parts = self.keys[..self.parts].iter().map(|key| make.value(&key.expr)).collect::<Result<Vec<_>>>()?;
         let used = self.machine.used();
         let width = make.schema.fields().len();
         let mut fields: Vec<_> = make.schema.iter().map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field))).collect();
@@ -165,7 +169,7 @@ impl ScanNode {
         let defaults = self.machine.declared.iter().map(|declared| declared.default.to_array()).collect::<Result<Vec<_>>>()?;
         let program = Program { steps, defaults, numbered: self.machine.match_id.is_some() };
         let order = make.order(&self.keys)?;
-        Ok(Arc::new(ScanExec::new(input, order, Arc::new(program), self.machine.fields(&self.index))))
+        Ok(Arc::new(ScanExec::new(input, order, parts, Arc::new(program), self.machine.fields(&self.index))))
     }
 }
 
@@ -201,7 +205,7 @@ impl UserDefinedLogicalNodeCore for ScanNode {
         for (key, expr) in keys.iter_mut().zip(exprs) {
             key.expr = expr;
         }
-        Self::new(input, keys, self.machine.clone(), self.index.clone())
+        Self::new(input, keys, self.parts, self.machine.clone(), self.index.clone())
     }
 
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
@@ -255,6 +259,7 @@ struct Program {
 struct ScanExec {
     input: Arc<dyn ExecutionPlan>,
     order: Option<LexOrdering>,
+    parts: Vec<Arc<dyn PhysicalExpr>>,
     program: Arc<Program>,
     fields: Vec<FieldRef>,
     properties: Arc<PlanProperties>,
@@ -262,7 +267,13 @@ struct ScanExec {
 }
 
 impl ScanExec {
-    fn new(input: Arc<dyn ExecutionPlan>, order: Option<LexOrdering>, program: Arc<Program>, fields: Vec<FieldRef>) -> Self {
+    fn new(
+        input: Arc<dyn ExecutionPlan>,
+        order: Option<LexOrdering>,
+        parts: Vec<Arc<dyn PhysicalExpr>>,
+        program: Arc<Program>,
+        fields: Vec<FieldRef>,
+    ) -> Self {
         let there = input.schema();
         let all: Vec<FieldRef> = there.fields().iter().chain(&fields).cloned().collect();
         let schema: SchemaRef = Arc::new(Schema::new_with_metadata(all, there.metadata().clone()));
@@ -274,7 +285,7 @@ impl ScanExec {
         }
         let properties =
             PlanProperties::new(equivalence, Partitioning::UnknownPartitioning(1), EmissionType::Incremental, input.boundedness());
-        Self { input, order, program, fields, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() }
+        Self { input, order, parts, program, fields, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() }
     }
 }
 
@@ -298,6 +309,11 @@ impl ExecutionPlan for ScanExec {
     }
 
     fn apply_expressions(&self, f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>) -> Result<TreeNodeRecursion> {
+        for part in &self.parts {
+            if f(part)? == TreeNodeRecursion::Stop {
+                return Ok(TreeNodeRecursion::Stop);
+            }
+        }
         for step in &self.program.steps {
             for value in std::iter::once(&step.condition).chain(step.assignments.iter().map(|(_, value)| value)) {
                 let (Value::OfBatch(expr) | Value::OfState { expr, .. }) = value;
@@ -323,12 +339,12 @@ impl ExecutionPlan for ScanExec {
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let Some(input) = children.pop() else { return plan_err!("a scan needs an input") };
-        Ok(Arc::new(Self::new(input, self.order.clone(), Arc::clone(&self.program), self.fields.clone())))
+        Ok(Arc::new(Self::new(input, self.order.clone(), self.parts.clone(), Arc::clone(&self.program), self.fields.clone())))
     }
 
     fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         let Some(input) = children.pop() else { return plan_err!("a scan needs an input") };
-        Ok(Arc::new(Self::new(input, self.order.clone(), Arc::clone(&self.program), self.fields.clone())))
+        Ok(Arc::new(Self::new(input, self.order.clone(), self.parts.clone(), Arc::clone(&self.program), self.fields.clone())))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
@@ -336,6 +352,7 @@ impl ExecutionPlan for ScanExec {
         let pass = Pass {
             input: self.input.execute(partition, context)?,
             ended: false,
+            parts: Parts::new(&self.parts, &self.input.schema())?,
             program: Arc::clone(&self.program),
             states: (0..steps).map(|_| None).collect(),
             pending: (0..steps).map(|_| None).collect(),
@@ -379,6 +396,7 @@ enum Place {
 struct Pass {
     input: SendableRecordBatchStream,
     ended: bool,
+    parts: Option<Parts>,
     program: Arc<Program>,
     states: Vec<Option<State>>,
     /// By step: the last row of its series so far, if that is what it gives.
@@ -427,7 +445,17 @@ impl Pass {
         }
         let sight = Sight { batch, known };
         let mut given = Vec::new();
+        let mut beginnings = match &mut self.parts {
+            Some(parts) => parts.beginnings(batch)?,
+            None => Vec::new(),
+        }
+        .into_iter()
+        .peekable();
         for row in 0..batch.num_rows() {
+            if beginnings.next_if_eq(&row).is_some() {
+                given.extend(self.pending.iter_mut().rev().filter_map(Option::take));
+                self.states.fill(None);
+            }
             for step in (0..program.steps.len()).rev() {
                 self.enter(&program, &sight, row, step, &mut given)?;
             }

@@ -27,6 +27,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties};
 use futures::StreamExt;
 
+use super::parts::Parts;
 use super::running::{Memory, Running};
 use super::{Maker, bytes};
 
@@ -46,6 +47,8 @@ pub(in crate::kql) struct SerialNode {
     input: Arc<LogicalPlan>,
     /// Empty: as they come.
     keys: Vec<Sort>,
+    /// How many of the keys, the first ones, part the rows: with each part the functions start anew.
+    parts: usize,
     calls: Vec<SerialCall>,
     index: Option<String>,
     schema: DFSchemaRef,
@@ -58,7 +61,13 @@ impl PartialOrd for SerialNode {
 }
 
 impl SerialNode {
-    pub(in crate::kql) fn new(input: LogicalPlan, keys: Vec<Sort>, calls: Vec<SerialCall>, index: Option<String>) -> Result<Self> {
+    pub(in crate::kql) fn new(
+        input: LogicalPlan,
+        keys: Vec<Sort>,
+        parts: usize,
+        calls: Vec<SerialCall>,
+        index: Option<String>,
+    ) -> Result<Self> {
         let mut fields: Vec<_> = input.schema().iter().map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field))).collect();
         for call in &calls {
             fields.push((None, Arc::new(Field::new(&call.name, call.gives.clone(), true))));
@@ -67,7 +76,7 @@ impl SerialNode {
             fields.push((None, Arc::new(Field::new(index, DataType::Int64, false))));
         }
         let schema = Arc::new(DFSchema::new_with_metadata(fields, input.schema().metadata().clone())?);
-        Ok(Self { input: Arc::new(input), keys, calls, index, schema })
+        Ok(Self { input: Arc::new(input), keys, parts, calls, index, schema })
     }
 
     pub(super) fn physical(&self, input: Arc<dyn ExecutionPlan>, make: &Maker<'_>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -80,7 +89,8 @@ impl SerialNode {
                 gives: call.gives.clone(),
             });
         }
-        Ok(Arc::new(SerialExec::new(input, make.order(&self.keys)?, calls, self.index.clone())?))
+        let parts = self.keys[..self.parts].iter().map(|key| make.value(&key.expr)).collect::<Result<Vec<_>>>()?;
+        Ok(Arc::new(SerialExec::new(input, make.order(&self.keys)?, parts, calls, self.index.clone())?))
     }
 }
 
@@ -117,7 +127,7 @@ impl UserDefinedLogicalNodeCore for SerialNode {
         for (argument, expr) in calls.iter_mut().flat_map(|call| call.arguments.iter_mut()).zip(exprs) {
             *argument = expr;
         }
-        Self::new(input, keys, calls, self.index.clone())
+        Self::new(input, keys, self.parts, calls, self.index.clone())
     }
 
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
@@ -151,6 +161,7 @@ struct PhysicalCall {
 struct SerialExec {
     input: Arc<dyn ExecutionPlan>,
     order: Option<LexOrdering>,
+    parts: Vec<Arc<dyn PhysicalExpr>>,
     calls: Vec<PhysicalCall>,
     index: Option<String>,
     properties: Arc<PlanProperties>,
@@ -158,7 +169,13 @@ struct SerialExec {
 }
 
 impl SerialExec {
-    fn new(input: Arc<dyn ExecutionPlan>, order: Option<LexOrdering>, calls: Vec<PhysicalCall>, index: Option<String>) -> Result<Self> {
+    fn new(
+        input: Arc<dyn ExecutionPlan>,
+        order: Option<LexOrdering>,
+        parts: Vec<Arc<dyn PhysicalExpr>>,
+        calls: Vec<PhysicalCall>,
+        index: Option<String>,
+    ) -> Result<Self> {
         let there = input.schema();
         let mut fields: Vec<_> = there.fields().iter().cloned().collect();
         fields.extend(calls.iter().map(|call| Arc::new(Field::new(&call.name, call.gives.clone(), true))));
@@ -172,7 +189,13 @@ impl SerialExec {
         }
         let properties =
             PlanProperties::new(equivalence, Partitioning::UnknownPartitioning(1), input.pipeline_behavior(), input.boundedness());
-        Ok(Self { input, order, calls, index, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() })
+        Ok(Self { input, order, parts, calls, index, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() })
+    }
+}
+
+impl SerialExec {
+    fn over(&self, input: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(Self::new(input, self.order.clone(), self.parts.clone(), self.calls.clone(), self.index.clone())?))
     }
 }
 
@@ -196,7 +219,7 @@ impl ExecutionPlan for SerialExec {
     }
 
     fn apply_expressions(&self, f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>) -> Result<TreeNodeRecursion> {
-        for argument in self.calls.iter().flat_map(|call| &call.arguments) {
+        for argument in self.parts.iter().chain(self.calls.iter().flat_map(|call| &call.arguments)) {
             if f(argument)? == TreeNodeRecursion::Stop {
                 return Ok(TreeNodeRecursion::Stop);
             }
@@ -212,8 +235,9 @@ impl ExecutionPlan for SerialExec {
         vec![self.order.clone().map(OrderingRequirements::from)]
     }
 
+    /// It does; but with parts their order is its own, and an order wanted above must not be sorted for below in its place.
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
+        vec![self.parts.is_empty()]
     }
 
     fn replace_children(
@@ -222,12 +246,12 @@ impl ExecutionPlan for SerialExec {
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let Some(input) = children.pop() else { return plan_err!("rows in order need an input") };
-        Ok(Arc::new(Self::new(input, self.order.clone(), self.calls.clone(), self.index.clone())?))
+        self.over(input)
     }
 
     fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         let Some(input) = children.pop() else { return plan_err!("rows in order need an input") };
-        Ok(Arc::new(Self::new(input, self.order.clone(), self.calls.clone(), self.index.clone())?))
+        self.over(input)
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
@@ -235,6 +259,9 @@ impl ExecutionPlan for SerialExec {
         let pass = Pass {
             input: self.input.execute(partition, context)?,
             ended: false,
+            parts: Parts::new(&self.parts, &self.input.schema())?,
+            pieces: VecDeque::new(),
+            part_over: false,
             calls: self.calls.iter().map(|call| (call.clone(), call.function.memory())).collect(),
             ahead: self.calls.iter().map(|call| call.function.ahead()).max().unwrap_or(0),
             waiting: VecDeque::new(),
@@ -274,6 +301,11 @@ enum Answer {
 struct Pass {
     input: SendableRecordBatchStream,
     ended: bool,
+    parts: Option<Parts>,
+    /// Rows read and not looked at yet, each batch of one part, and whether it begins one.
+    pieces: VecDeque<(RecordBatch, bool)>,
+    /// No row of this part comes any more.
+    part_over: bool,
     calls: Vec<(PhysicalCall, Memory)>,
     ahead: usize,
     waiting: VecDeque<Waiting>,
@@ -290,15 +322,28 @@ impl Pass {
     async fn next(&mut self) -> Result<Option<RecordBatch>> {
         loop {
             let first = self.waiting.front().map_or(usize::MAX, |waiting| waiting.batch.num_rows());
-            if !self.waiting.is_empty() && (self.ended || self.rows - first >= self.ahead) {
+            let over = self.part_over || (self.ended && self.pieces.is_empty());
+            if !self.waiting.is_empty() && (over || self.rows - first >= self.ahead) {
                 return self.give().map(Some);
             }
-            if self.ended {
-                return Ok(None);
+            if self.part_over {
+                self.part_over = false;
+                for (call, memory) in &mut self.calls {
+                    *memory = call.function.memory();
+                }
             }
-            match self.input.next().await {
-                Some(batch) => self.take(batch?)?,
-                None => self.ended = true,
+            match self.pieces.pop_front() {
+                Some((batch, true)) => {
+                    self.pieces.push_front((batch, false));
+                    self.part_over = true;
+                }
+                Some((batch, false)) => self.take(batch)?,
+                None if self.ended => return Ok(None),
+                None => match (self.input.next().await, &mut self.parts) {
+                    (Some(batch), None) => self.take(batch?)?,
+                    (Some(batch), Some(parts)) => self.pieces.extend(parts.cut(&batch?)?),
+                    (None, _) => self.ended = true,
+                },
             }
         }
     }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use datafusion::functions_window::expr_fn::row_number;
+use datafusion::logical_expr::expr::Sort;
 use datafusion::logical_expr::{Expr, ExprFunctionExt, Extension, LogicalPlan, LogicalPlanBuilder, lit};
 
 use super::{OrderColumn, Partial, Planned};
@@ -45,6 +46,11 @@ impl Partial {
         self.within.iter().flat_map(Within::columns).map(|name| column(name)).collect()
     }
 
+    /// The order that brings the rows of each group together.
+    pub(super) fn part_keys(&self) -> Vec<Sort> {
+        self.within.iter().flat_map(|within| &within.keys).map(|name| Sort::new(column(name), true, true)).collect()
+    }
+
     /// The relation's columns as they are, and the hidden ones.
     fn as_is(&self, visible: &[BoundColumn]) -> Vec<Expr> {
         let hidden = self.order.iter().filter(|key| !visible.iter().any(|there| there.name == key.name));
@@ -58,7 +64,7 @@ pub(super) fn expand(rel: &Rel, input: &Rel, partial: Partial, expansion: &MvExp
     let depth = rel.depth;
     let source = |at: usize| format!("\u{1}source{depth}_{at}");
     let cell = |at: usize| format!("\u{1}cell{depth}_{at}");
-    let (row, item) = (format!("\u{1}row{depth}"), format!("\u{1}item{depth}"));
+    let (row, item) = (format!("\u{1}ofrow{depth}"), format!("\u{1}item{depth}"));
     let mut outputs = partial.as_is(&input.columns);
     let Partial { builder, mut order, exact, hidden, within } = partial;
     outputs.extend(expansion.sources.iter().enumerate().map(|(at, (value, _))| value.clone().alias(source(at))));

@@ -177,6 +177,37 @@ fn groups_within_rows_need_no_exchange() {
 }
 
 #[test]
+fn functions_over_rows_start_anew_in_each_row_and_part() {
+    check(
+        "datatable(i:int, d:dynamic)[0, dynamic([5, 1]), 1, dynamic([7, 2, 9])] \
+         | mv-apply x = d to typeof(long) on (extend n = row_number(), p = prev(x, 1, -1), q = next(x), s = row_cumsum(x)) | project i, x, n, p, q, s",
+        &[
+            "i:int, x:long, n:long, p:long, q:long, s:long",
+            "0 | 5 | 1 | -1 | 1 | 5",
+            "0 | 1 | 2 | 5 | null | 6",
+            "1 | 7 | 1 | -1 | 2 | 7",
+            "1 | 2 | 2 | 7 | 9 | 9",
+            "1 | 9 | 3 | 2 | null | 18",
+        ],
+    );
+    check(
+        "datatable(k:string, v:long)['a', 3, 'b', 5, 'a', 1, 'b', 4, 'a', 2] \
+         | partition by k (sort by v asc | extend n = row_number(), q = next(v) | where n <= 2) | sort by k asc, v asc",
+        &["k:string, v:long, n:long, q:long", "'a' | 1 | 1 | 2", "'a' | 2 | 2 | 3", "'b' | 4 | 1 | 5", "'b' | 5 | 2 | null"],
+    );
+}
+
+#[test]
+fn no_match_of_a_scan_goes_from_one_part_to_the_next() {
+    check(
+        "datatable(k:string, t:long, e:string)['a', 1, 'in', 'b', 2, 'in', 'a', 3, 'out', 'c', 4, 'out', 'b', 5, 'out'] \
+         | partition by k (sort by t asc | scan declare (from:long) with (step s1 output=none: e == 'in' => from = t; \
+           step s2: e == 'out' => from = s1.from;)) | project k, from, t | sort by k asc",
+        &["k:string, from:long, t:long", "'a' | 1 | 3", "'b' | 2 | 5"],
+    );
+}
+
+#[test]
 fn a_partition_is_a_query_for_each_value() {
     let data = "datatable(k:string, v:long)['a', 10, 'a', 20, 'b', 30, 'b', 5, 'a', 15]";
     check(
