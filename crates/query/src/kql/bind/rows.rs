@@ -44,7 +44,7 @@ impl RowCalls {
         let names: Vec<String> =
             arguments.iter().flat_map(|argument| argument.column_refs().into_iter().map(|found| found.name.clone())).collect();
         let level = self.calls.iter().filter(|there| names.contains(&there.call.name)).map(|there| there.level).max().unwrap_or(0) + 1;
-        let name = format!("\u{1}row{}", self.calls.len());
+        let name = format!("\u{1}call{}", self.calls.len());
         self.calls.push(Collected { call: SerialCall { function, arguments, name: name.clone(), gives: kind.query_type() }, kind, level });
         column(&name)
     }
@@ -63,7 +63,7 @@ impl RowCalls {
 
 /// Whether a value is the result of a function over rows.
 pub(in crate::kql) fn is_row_call(value: &Expr) -> bool {
-    matches!(value, Expr::Column(column) if column.name.starts_with("\u{1}row"))
+    matches!(value, Expr::Column(column) if column.name.starts_with("\u{1}call"))
 }
 
 impl Rel {

@@ -455,6 +455,7 @@ impl Pass {
             if beginnings.next_if_eq(&row).is_some() {
                 given.extend(self.pending.iter_mut().rev().filter_map(Option::take));
                 self.states.fill(None);
+                self.matches = 0;
             }
             for step in (0..program.steps.len()).rev() {
                 self.enter(&program, &sight, row, step, &mut given)?;

@@ -222,3 +222,36 @@ fn one_pass_serves_all_functions_of_an_operator_and_reads_only_what_they_need() 
     assert_eq!(plan.matches("Serial:").count(), 1, "{plan}");
     assert!(plan.contains("TableScan: Logs projection=[TimeGenerated, Code]"), "{plan}");
 }
+
+#[test]
+fn within_a_partition_or_the_elements_of_a_row_functions_begin_anew() {
+    check(
+        "datatable(k:string, v:long)[\"a\", 1, \"b\", 10, \"a\", 2, \"b\", 20, \"a\", 3] \
+         | partition hint.strategy=native by k (sort by v asc | extend n = row_number(), p = prev(v), x = next(v, 1, 0), s = row_cumsum(v)) | sort by k asc, v asc",
+        &[
+            "k:string, v:long, n:long, p:long, x:long, s:long",
+            "'a' | 1 | 1 | null | 2 | 1",
+            "'a' | 2 | 2 | 1 | 3 | 3",
+            "'a' | 3 | 3 | 2 | 0 | 6",
+            "'b' | 10 | 1 | null | 20 | 10",
+            "'b' | 20 | 2 | 10 | 0 | 30",
+        ],
+    );
+    check(
+        "datatable(k:long, d:dynamic)[1, dynamic([5, 4, 6]), 2, dynamic([9, 8])] | mv-apply d to typeof(long) on (sort by d asc | extend n = row_number() | where n <= 2) | project k, d, n | sort by k asc, n asc",
+        &["k:long, d:long, n:long", "1 | 4 | 1", "1 | 5 | 2", "2 | 8 | 1", "2 | 9 | 2"],
+    );
+}
+
+#[test]
+fn functions_over_rows_and_rows_out_of_cells_keep_their_columns_apart() {
+    check(
+        "Logs | sort by TimeGenerated asc | project Code, d = dynamic([1, 2]) | mv-expand d to typeof(long) | extend a = row_number(), b = prev(d), c = next(d), e = row_cumsum(d), f = row_rank_dense(d) | take 3 | project Code, a, b, c, e, f",
+        &[
+            "Code:long, a:long, b:long, c:long, e:long, f:long",
+            "200 | 1 | null | 2 | 1 | 1",
+            "200 | 2 | 1 | 1 | 3 | 2",
+            "500 | 3 | 2 | 2 | 4 | 3",
+        ],
+    );
+}

@@ -110,3 +110,13 @@ fn what_is_wrong_with_a_scan_is_told() {
     assert!(problem("range x from 1 to 2 step 1 | scan with (step s output=some: true;)").contains("`output` is all, last or none"));
     assert!(problem("range x from 1 to 2 step 1 | scan with (step s: z.x > 1;)").contains("UnknownColumn"));
 }
+
+#[test]
+fn each_part_is_scanned_by_itself() {
+    check(
+        "datatable(k:long, t:long, e:string)[1, 1, \"in\", 2, 2, \"in\", 2, 3, \"out\", 1, 4, \"out\", 1, 5, \"out\"] \
+         | partition hint.strategy=native by k (sort by t asc | scan with_match_id=m declare (start:long) with (step a output=none: e == \"in\" => start = t; step b: e == \"out\" => start = a.start;)) \
+         | sort by k asc, t asc | project k, t, start, m",
+        &["k:long, t:long, start:long, m:long", "1 | 4 | 1 | 0", "1 | 5 | 1 | 0", "2 | 3 | 2 | 0"],
+    );
+}
