@@ -53,8 +53,18 @@ pub(crate) struct CallError {
     /// What the server asked us to wait.
     pub(crate) retry_after: Option<Duration>,
     pub(crate) status: Option<StatusCode>,
-    /// Line and column (from 1) of a query that is wrong.
-    pub(crate) place: Option<(usize, usize)>,
+    /// Where a query is wrong.
+    pub(crate) wrong: Vec<Wrong>,
+}
+
+/// A place in a query, and what is wrong there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wrong {
+    /// From 1.
+    pub(crate) line: usize,
+    /// In characters, from 1.
+    pub(crate) column: usize,
+    pub(crate) message: String,
 }
 
 impl From<CallError> for Failure {
@@ -134,13 +144,13 @@ impl Client {
         }
         let retry_after =
             response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_secs);
-        let (text, place) = said(status, &error_body(response).await);
+        let (text, wrong) = said(status, &error_body(response).await);
         let (failure, transient) = match status.as_u16() {
             429 | 502 | 503 | 504 | 507 => (Failure::Unreachable(text), true),
             400..=499 => (Failure::Refused(text), false),
             _ => (Failure::Failed(text), false),
         };
-        Err(CallError { failure, transient, retry_after, status: Some(status), place })
+        Err(CallError { failure, transient, retry_after, status: Some(status), wrong })
     }
 
     fn not_sent(&self, error: &reqwest::Error) -> CallError {
@@ -150,7 +160,7 @@ impl Client {
         } else {
             Failure::Unreachable(format!("{} does not answer: {why}", self.base))
         };
-        CallError { transient: !error.is_builder(), failure, retry_after: None, status: None, place: None }
+        CallError { transient: !error.is_builder(), failure, retry_after: None, status: None, wrong: Vec::new() }
     }
 
     /// The JSON answer to a request.
@@ -165,7 +175,7 @@ impl Client {
             transient: false,
             retry_after: None,
             status: None,
-            place: None,
+            wrong: Vec::new(),
         })
     }
 }
@@ -182,24 +192,34 @@ async fn error_body(mut response: Response) -> Vec<u8> {
     body
 }
 
-/// What an error answer says: code, sentence, details; and the place in the query that it is about.
-fn said(status: StatusCode, body: &[u8]) -> (String, Option<(usize, usize)>) {
+/// What an error answer says: code, sentence, details; and the places in the query that it is about.
+fn said(status: StatusCode, body: &[u8]) -> (String, Vec<Wrong>) {
     let parsed: Value = serde_json::from_slice(body).unwrap_or_default();
     let error = &parsed["error"];
     let Some(code) = error["code"].as_str() else {
         let text = String::from_utf8_lossy(&body[..body.len().min(500)]);
-        return (format!("the server answers {status}: {}", text.trim()), None);
+        return (format!("the server answers {status}: {}", text.trim()), Vec::new());
     };
     let mut text = format!("{code}: {}", error["message"].as_str().unwrap_or("no message"));
-    for message in error["details"].as_array().into_iter().flatten().filter_map(|detail| detail["message"].as_str()) {
+    let wrong = |error: &Value| {
+        let figure = |name: &str| error[name].as_u64().and_then(|figure| usize::try_from(figure).ok());
+        let message = error["message"].as_str().unwrap_or_default().to_owned();
+        Some(Wrong { line: figure("line")?, column: figure("pos")?, message })
+    };
+    let details = error["details"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut places: Vec<Wrong> = details.iter().filter_map(wrong).collect();
+    // A detail with a place is told below the line of the query that it is about.
+    for message in details.iter().filter(|detail| wrong(detail).is_none()).filter_map(|detail| detail["message"].as_str()) {
         text.extend(["\n  ", message]);
     }
     let mut inner = &error["innererror"];
     while inner["innererror"].is_object() {
         inner = &inner["innererror"];
     }
-    let figure = |name: &str| inner[name].as_u64().and_then(|figure| usize::try_from(figure).ok());
-    (text, figure("line").zip(figure("pos")))
+    if places.is_empty() {
+        places.extend(wrong(inner));
+    }
+    (text, places)
 }
 
 pub(crate) fn root_cause(error: &reqwest::Error) -> String {
@@ -225,8 +245,11 @@ mod tests {
     fn an_error_answer_is_told_with_code_sentence_and_place() {
         let body = br#"{"error":{"code":"BadArgumentError","message":"the query is wrong","details":[{"code":"x","message":"first"}],
             "innererror":{"code":"SyntaxError","innererror":{"code":"SYN0002","line":2,"pos":7,"token":"|"}}}}"#;
-        assert_eq!(said(StatusCode::BAD_REQUEST, body), ("BadArgumentError: the query is wrong\n  first".into(), Some((2, 7))));
-        assert_eq!(said(StatusCode::BAD_GATEWAY, b"<html>"), ("the server answers 502 Bad Gateway: <html>".into(), None));
+        assert_eq!(
+            said(StatusCode::BAD_REQUEST, body),
+            ("BadArgumentError: the query is wrong\n  first".into(), vec![Wrong { line: 2, column: 7, message: String::new() }])
+        );
+        assert_eq!(said(StatusCode::BAD_GATEWAY, b"<html>"), ("the server answers 502 Bad Gateway: <html>".into(), Vec::new()));
     }
 
     #[test]

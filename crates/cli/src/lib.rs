@@ -4,7 +4,8 @@
 //! the offline ones are calls to `strongroom_server::admin`. Start at [`Cli`] and [`run`].
 //!
 //! ```text
-//! serve │ ingest query tables workspace cluster lockbox token flush compact shred cache load ─▶ HTTP │ verify doctor ─▶ data directory
+//! serve │ ingest query function tables workspace cluster lockbox token flush compact shred cache load ─▶ HTTP │ verify doctor ─▶ data directory
+//! kql ─▶ the crate of that name, without a server
 //! vault key ─▶ a key vault, over TLS by its own CA; `vault serve` is one
 //! demo ─▶ starts both and runs the others
 //! ```
@@ -17,11 +18,13 @@ mod cluster;
 mod demo;
 mod doctor;
 mod exit;
+mod function;
 mod health;
 mod identity;
 mod ingest;
 mod key;
 mod key_status;
+mod kql;
 pub mod load;
 mod lockbox;
 mod maintain;
@@ -73,6 +76,10 @@ enum Command {
     Ingest(ingest::Ingest),
     /// Asks a question in KQL or SQL
     Query(query::Query),
+    /// Formats and checks texts in KQL, without a server
+    Kql(kql::Kql),
+    /// Makes, lists, shows and deletes a workspace's stored functions
+    Function(function::Function),
     /// Lists the tables of a workspace
     Tables(tables::Tables),
     /// Makes, lists, shows and links workspaces
@@ -146,6 +153,8 @@ fn runtime(command: Command) -> Result<(), Failure> {
             Command::Serve(_) => unreachable!("it makes its own runtime"),
             Command::Ingest(command) => command.run().await,
             Command::Query(command) => command.run().await,
+            Command::Kql(command) => command.run().await,
+            Command::Function(command) => command.run().await,
             Command::Tables(command) => command.run().await,
             Command::Workspace(command) => command.run().await,
             Command::Cluster(command) => command.run().await,

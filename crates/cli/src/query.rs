@@ -8,7 +8,7 @@ use reqwest::{Method, Response, header};
 use serde_json::{Value, json};
 
 use crate::Failure;
-use crate::client::{CallError, InWorkspace, Target, root_cause};
+use crate::client::{CallError, InWorkspace, Target, Wrong, root_cause};
 use crate::output;
 
 /// A query read from stdin is at most so long; the server takes less.
@@ -50,6 +50,14 @@ pub(crate) struct Query {
     /// Shows how the question would be answered
     #[arg(long)]
     explain: bool,
+    /// A value for what the question declares with `declare query_parameters`; may be repeated
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
+    parameters: Vec<(String, String)>,
+}
+
+fn parameter(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("it is to be NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 impl Query {
@@ -63,6 +71,9 @@ impl Query {
         if self.explain {
             question["explain"] = true.into();
         }
+        if !self.parameters.is_empty() {
+            question["parameters"] = self.parameters.into_iter().map(|(name, value)| (name, Value::from(value))).collect();
+        }
         let accept = match self.output {
             Shape::Table | Shape::Json => "application/json",
             Shape::Csv => "text/csv",
@@ -73,7 +84,7 @@ impl Query {
             .header(header::ACCEPT, accept)
             .json(&question);
         let text = question["query"].as_str().unwrap_or_default();
-        let pointed = |error: CallError| error.place.map_or_else(|| error.failure.clone(), |place| point(text, place, &error.failure));
+        let pointed = |error: CallError| point(text, &error.wrong, &error.failure);
         match self.output {
             Shape::Table => {
                 let answer = client.json(request).await.map_err(pointed)?;
@@ -91,12 +102,20 @@ impl Query {
     }
 }
 
-/// Puts the line of the query that is wrong below the message, and a mark below its column.
-fn point(text: &str, (line, column): (usize, usize), failure: &Failure) -> Failure {
-    let Some(wrong) = text.lines().nth(line.saturating_sub(1)) else { return failure.clone() };
-    let before: String = wrong.chars().take(column.saturating_sub(1)).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-    let told = format!("{failure}\n  {wrong}\n  {before}^");
+/// Puts each line of the query that is wrong below the message, a mark below its column, and, if there is more than one, what is
+/// wrong there.
+pub(crate) fn point(text: &str, wrong: &[Wrong], failure: &Failure) -> Failure {
+    let mut told = failure.to_string();
+    for place in wrong {
+        let Some(line) = text.lines().nth(place.line.saturating_sub(1)) else { continue };
+        let before: String = line.chars().take(place.column.saturating_sub(1)).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        told.extend(["\n  ", line, "\n  ", &before, "^"]);
+        if wrong.len() > 1 {
+            told.extend([" ", &place.message]);
+        }
+    }
     match failure {
+        _ if wrong.is_empty() => failure.clone(),
         Failure::Refused(_) => Failure::Refused(told),
         _ => Failure::Failed(told),
     }
@@ -169,10 +188,14 @@ mod tests {
 
     #[test]
     fn a_wrong_query_is_shown_with_a_mark_where_it_is_wrong() {
-        let told = point("T\n| whre x", (2, 3), &Failure::Refused("SyntaxError: no".into()));
+        let wrong = |line, column, message: &str| Wrong { line, column, message: message.to_owned() };
+        let refused = Failure::Refused("SyntaxError: no".into());
+        let told = point("T\n| whre x", &[wrong(2, 3, "no")], &refused);
         assert_eq!(told, Failure::Refused("SyntaxError: no\n  | whre x\n    ^".into()));
-        let beyond = Failure::Refused("m".into());
-        assert_eq!(point("T", (9, 9), &beyond), beyond);
+        let told = point("T\n| whre x\n| tke 5", &[wrong(2, 3, "no"), wrong(3, 3, "nor this")], &refused);
+        assert_eq!(told, Failure::Refused("SyntaxError: no\n  | whre x\n    ^ no\n  | tke 5\n    ^ nor this".into()));
+        assert_eq!(point("T", &[wrong(9, 9, "")], &refused), refused);
+        assert_eq!(point("T", &[], &Failure::Unreachable("m".into())), Failure::Unreachable("m".into()));
     }
 
     #[test]

@@ -71,15 +71,26 @@ const TYPED: [&str; 15] = [
     "boolean",
 ];
 
+/// Longest typed literal in bytes.
+const LITERAL_MAX: usize = 1_024;
+
 /// All tokens of a text, ended by one [`TokenKind::End`].
 pub(crate) fn tokens(text: &str, diagnostics: &mut Vec<Diagnostic>) -> Vec<Token> {
-    let mut lexer = Lexer { text, bytes: text.as_bytes(), at: 0, tokens: Vec::with_capacity(text.len() / 4 + 1), diagnostics };
+    let mut lexer = Lexer::over(text, diagnostics);
     while lexer.next() {}
     let end = lexer.span(lexer.bytes.len());
     lexer.push(TokenKind::End, end.start as usize);
     let mut tokens = lexer.tokens;
     match_brackets(&mut tokens);
     tokens
+}
+
+/// Where the comments of a text are, without the ends of their lines.
+pub(crate) fn comments(text: &str) -> Vec<Span> {
+    let mut ignored = Vec::new();
+    let mut lexer = Lexer::over(text, &mut ignored);
+    while lexer.next() {}
+    lexer.comments
 }
 
 /// Notes for each opening bracket where it is closed; what does not pair up stays unmatched.
@@ -114,10 +125,16 @@ struct Lexer<'a> {
     bytes: &'a [u8],
     at: usize,
     tokens: Vec<Token>,
+    comments: Vec<Span>,
     diagnostics: &'a mut Vec<Diagnostic>,
 }
 
-impl Lexer<'_> {
+impl<'a> Lexer<'a> {
+    fn over(text: &'a str, diagnostics: &'a mut Vec<Diagnostic>) -> Self {
+        let tokens = Vec::with_capacity(text.len() / 4 + 1);
+        Self { text, bytes: text.as_bytes(), at: 0, tokens, comments: Vec::new(), diagnostics }
+    }
+
     fn peek(&self, ahead: usize) -> u8 {
         self.bytes.get(self.at + ahead).copied().unwrap_or(0)
     }
@@ -135,7 +152,9 @@ impl Lexer<'_> {
 
     fn complain(&mut self, start: usize, code: Code, message: impl Into<String>, hint: Option<String>) {
         let span = self.span(start);
-        self.diagnostics.push(Diagnostic { span, code, message: message.into(), hint });
+        if self.diagnostics.len() < crate::MAX_DIAGNOSTICS {
+            self.diagnostics.push(Diagnostic { span, code, message: message.into(), hint });
+        }
     }
 
     /// Reads one token; false at the end.
@@ -171,7 +190,10 @@ impl Lexer<'_> {
             if byte.is_ascii_whitespace() || byte == 0x0b {
                 self.at += 1;
             } else if byte == b'/' && self.peek(1) == b'/' {
+                let start = self.at;
                 self.at += memchr(b'\n', &self.bytes[self.at..]).unwrap_or(self.bytes.len() - self.at);
+                let span = self.span(start);
+                self.comments.push(span);
             } else if byte >= 0x80 {
                 match self.text[self.at..].chars().next() {
                     Some(c) if c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}' | '\u{200c}' | '\u{200d}') => {
@@ -205,13 +227,12 @@ impl Lexer<'_> {
         self.push(TokenKind::Word, start);
     }
 
-    /// `datetime( .. )`; `open` is the parenthesis. Not closed on its line: the word alone.
+    /// `datetime( .. )`; `open` is the parenthesis. Not closed soon (no literal is longer): the word alone.
     fn typed(&mut self, start: usize, open: usize) {
         let mut depth = 0;
         let mut quote = 0;
-        for (offset, &byte) in self.bytes[open..].iter().enumerate() {
+        for (offset, &byte) in self.bytes[open..].iter().take(LITERAL_MAX).enumerate() {
             match byte {
-                b'\n' => break,
                 _ if byte == quote => quote = 0,
                 _ if quote != 0 => {}
                 b'"' | b'\'' => quote = byte,

@@ -11,6 +11,8 @@
 pub mod ast;
 mod datetime;
 mod diagnostic;
+#[doc(hidden)]
+pub mod fuzzing;
 mod lexer;
 mod parser;
 mod printer;
@@ -21,7 +23,7 @@ pub use datetime::{
     DATETIME_MAX_TICKS, TICKS_PER_DAY, TICKS_PER_SECOND, UNIX_EPOCH_TICKS, parse_datetime, parse_timespan, ticks_to_unix_ns,
 };
 pub use diagnostic::{Code, Diagnostic, render};
-pub use printer::{print, print_expr};
+pub use printer::{format, print, print_expr};
 pub use span::Span;
 pub use suggest::closest;
 
@@ -41,6 +43,9 @@ pub struct Parsed {
 pub fn parse(text: &str) -> Parsed {
     parser::parse(text)
 }
+
+/// Most mistakes told of one text: what comes after so many is not read any more.
+pub const MAX_DIAGNOSTICS: usize = 50;
 
 /// How deep expressions, sub-queries and chains of one operator may nest. `and` and `or` chains are flat and do not count.
 pub const MAX_DEPTH: u32 = 128;

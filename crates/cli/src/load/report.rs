@@ -230,7 +230,7 @@ mod tests {
             transient: false,
             retry_after: None,
             status,
-            place: None,
+            wrong: Vec::new(),
         };
         figures.failed(&error("BadRow: x", Some(StatusCode::BAD_REQUEST)));
         figures.not_answered(&error("http://x does not answer: refused", None));

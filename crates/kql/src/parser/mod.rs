@@ -25,6 +25,7 @@ pub(crate) fn parse(text: &str) -> Parsed {
     let query = Query { statements, span: Span::new(0, parser.token().span.end) };
     let mut diagnostics = parser.diagnostics;
     diagnostics.sort_by_key(|d| d.span.start);
+    diagnostics.truncate(crate::MAX_DIAGNOSTICS);
     Parsed { query, diagnostics }
 }
 
@@ -45,6 +46,8 @@ struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     fn token(&self) -> Token {
+        #[cfg(test)]
+        tests::STEPS.with(|steps| steps.set(steps.get() + 1));
         self.tokens[self.at.min(self.tokens.len() - 1)]
     }
 
@@ -53,6 +56,8 @@ impl<'a> Parser<'a> {
     }
 
     fn ahead(&self, count: usize) -> Token {
+        #[cfg(test)]
+        tests::STEPS.with(|steps| steps.set(steps.get() + 1));
         self.tokens[(self.at + count).min(self.tokens.len() - 1)]
     }
 
@@ -135,7 +140,10 @@ impl<'a> Parser<'a> {
             return;
         }
         self.failed_at = Some(self.at);
-        self.diagnostics.push(Diagnostic { span, code, message: message.into(), hint });
+        // Twice as many as are told: those of the lexer are among them, and the first by place are kept.
+        if self.diagnostics.len() < 2 * crate::MAX_DIAGNOSTICS {
+            self.diagnostics.push(Diagnostic { span, code, message: message.into(), hint });
+        }
     }
 
     /// Complains about the token here.

@@ -386,9 +386,11 @@ impl Parser<'_> {
 
     /// The column: in `partition by k (top 1 by v)` no function `k` is called, there is only one pair of brackets.
     fn partition_key(&mut self) -> Expr {
-        let body = self.ahead(1).close.map(|close| self.tokens[(close as usize + 1).min(self.tokens.len() - 1)].kind);
+        let length = self.name_ahead(0).unwrap_or(0);
+        let open = self.ahead(length);
+        let body = open.close.map(|close| self.tokens[(close as usize + 1).min(self.tokens.len() - 1)].kind);
         let call = matches!(body, Some(TokenKind::OpenParen | TokenKind::OpenBrace));
-        if self.is(TokenKind::Word) && self.ahead(1).kind == TokenKind::OpenParen && !call {
+        if length > 0 && open.kind == TokenKind::OpenParen && !call {
             let name = self.expect_name("a column's name");
             return Expr { kind: ExprKind::Name(name.text), span: name.span };
         }

@@ -271,7 +271,9 @@ impl Parser<'_> {
         ) && !self.followed_by_assign(1);
         match self.word() {
             "print" => {
-                (value_follows || matches!(next.kind, TokenKind::Minus | TokenKind::OpenBracket | TokenKind::OpenParen)) && !word_infix
+                let sign_follows = next.kind == TokenKind::Plus && !self.touches(1) && self.touches(2);
+                let begins = matches!(next.kind, TokenKind::Minus | TokenKind::OpenBracket | TokenKind::OpenParen);
+                (value_follows || sign_follows || begins) && !word_infix
             }
             "range" => self.name_ahead(1).is_some_and(|length| self.word_ahead(1 + length) == "from"),
             "union" => {

@@ -1,13 +1,25 @@
 use proptest::prelude::*;
 
+mod trees;
+
+use std::cell::Cell;
+
 use crate::ast::{ExprKind, Literal, OperatorKind, StatementKind};
 use crate::{MAX_DEPTH, Parsed, parse, print, render};
 
+thread_local! {
+    /// How often the parser looked at a token.
+    pub(super) static STEPS: Cell<usize> = const { Cell::new(0) };
+}
+
 /// The tree in Debug form without its spans.
 fn shape(parsed: &Parsed) -> String {
-    let text = format!("{:?}", parsed.query.statements);
+    without_spans(&format!("{:?}", parsed.query.statements))
+}
+
+fn without_spans(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut rest = text.as_str();
+    let mut rest = text;
     while let Some(at) = rest.find("..") {
         let before = rest[..at].trim_end_matches(|c: char| c.is_ascii_digit());
         let after = rest[at + 2..].trim_start_matches(|c: char| c.is_ascii_digit());
@@ -65,17 +77,19 @@ fn an_everyday_query_reads_back_as_written() {
         | join kind=leftouter hint.strategy=shuffle (Hosts | project Host, Region) on Host, $left.a == $right.b
         | top 10 by Count desc nulls last
         | render timechart with (title="errors", ycolumns=a, b)"#), @r#"
-    let since = ago(timespan(01:00:00));
+    let since = ago(1h);
     let f = (a: long, b: string = "x", T: (c: long)) {
         T
         | where c > a
     };
     Logs
     | where TimeGenerated > since and Level =~ "error" and (Message has "timeout" or Message !contains "ok")
-    | extend Code = toint(extract("code=(\\d+)", 1, Message)), Host = tostring(Props.host["name"][0])
-    | summarize Count = count(), p = percentiles(Duration, 50, 95) by bin(TimeGenerated, timespan(00:05:00)), Host
-    | join kind=leftouter hint.strategy=shuffle (Hosts
-        | project Host, Region) on Host, $left.a == $right.b
+    | extend Code = toint(extract(@"code=(\d+)", 1, Message)), Host = tostring(Props.host["name"][0])
+    | summarize Count = count(), p = percentiles(Duration, 50, 95) by bin(TimeGenerated, 5m), Host
+    | join kind=leftouter hint.strategy=shuffle (
+        Hosts
+        | project Host, Region
+    ) on Host, $left.a == $right.b
     | top 10 by Count desc nulls last
     | render timechart with (title="errors", ycolumns=a, b)
     "#);
@@ -347,6 +361,70 @@ fn nesting_up_to_the_limit_is_fine() {
     printed(&format!("print 1{}", " + 1".repeat(depth)));
 }
 
+/// Counted, not timed: no lookahead is repeated as a text grows.
+#[test]
+fn work_grows_as_the_text_does() {
+    let bytes = 64 << 10;
+    let many = |piece: &str| piece.repeat(bytes / piece.len());
+    let texts = [
+        many("("),
+        format!("print {}", many("(")),
+        format!("print {}1{}", "(".repeat(bytes / 2), ")".repeat(bytes / 2)),
+        format!("T {}", many("| where a == 1 ")),
+        format!("T | where {}1", many("a or ")),
+        format!("T | where {}1", many("a == 1 and (")),
+        format!("print {}", many("\"x")),
+        format!("print \"{}", many("x")),
+        many("?"),
+        many("let a = "),
+        many("let f = (a:long) {"),
+        format!("T | extend {}", many("(a, ")),
+        format!("T | extend ({}", many("a, ")),
+        format!("T | where a in ({}", many("1, ")),
+        format!("T | project-away {}", many("a*")),
+        many("a-"),
+        many("T | join (T | join "),
+        format!("print dynamic({}", many("{\"a\":[")),
+        many("| "),
+        many("; "),
+        many("datatable(a:long)["),
+        many("declare query_parameters("),
+        many("//"),
+        many("h@'"),
+        many("{ ) } ( ] [ "),
+        format!("T | render x with ({}", many("a=b, ")),
+        format!("T | summarize {}", many("count() by ")),
+        many("union (T), "),
+        format!("print {}", many("a.b[0]")),
+        format!("print {}", many("-")),
+        many("hint.a.b.c."),
+        many("long("),
+        format!("print {}", many("datetime(a, ")),
+        format!("T | order by {}", many("a asc nulls first,")),
+    ];
+    for text in texts {
+        STEPS.set(0);
+        let parsed = parse(&text);
+        let tokens = crate::lexer::tokens(&text, &mut Vec::new()).len();
+        let steps = STEPS.get();
+        assert!(steps <= 60 * tokens + 1_000, "{}: {steps} steps for {tokens} tokens", &text[..40]);
+        assert!(parsed.diagnostics.len() <= crate::MAX_DIAGNOSTICS);
+        drop(render(&text, &parsed.diagnostics));
+    }
+}
+
+#[test]
+fn a_formatted_text_keeps_its_comments_and_its_meaning() {
+    let text = "// What fails.\nlet since = 90m; // an hour and a half\nLogs // all of them\n| where TimeGenerated > ago(since) and // late\n  Level matches regex @\"^e\\w+\"\n// by host\n| join (Hosts // theirs\n  | where Up) on Host\n| count // how many\n// the end";
+    let formatted = crate::format(text).unwrap();
+    insta::assert_snapshot!(formatted);
+    assert_eq!(crate::format(&formatted).unwrap(), formatted, "formatting what is formatted changes nothing");
+    assert_eq!(shape(&parse(text)), shape(&parse(&formatted)));
+    assert_eq!(crate::format("").unwrap(), "");
+    assert_eq!(crate::format("// nothing but this").unwrap(), "// nothing but this\n");
+    assert!(crate::format("T | wehre x").is_err());
+}
+
 #[test]
 fn long_chains_of_and_or_are_flat() {
     let text = format!("T | where a == 0{}", " or a == 1".repeat(5_000));
@@ -355,6 +433,50 @@ fn long_chains_of_and_or_are_flat() {
     let StatementKind::Pipeline(pipeline) = &parsed.query.statements[0].kind else { panic!("no pipeline") };
     let OperatorKind::Where(predicate) = &pipeline.operators[0].kind else { panic!("no where") };
     assert!(matches!(&predicate.kind, ExprKind::Or(operands) if operands.len() == 5_001));
+}
+
+/// Texts that once broke something, and queries of our own: what mutation begins with.
+fn kept_texts() -> Vec<String> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |directory: &str| {
+        let entries = std::fs::read_dir(root.join(directory)).unwrap();
+        entries.map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap()).collect::<Vec<_>>()
+    };
+    let mut texts = read("testdata/fuzz");
+    for file in read("../query/testdata/kql") {
+        let questions = file.split("query T\n").skip(1).filter_map(|record| record.split_once("\n----").map(|(text, _)| text.to_owned()));
+        texts.extend(questions);
+    }
+    texts
+}
+
+#[test]
+fn what_once_broke_something_does_not_any_more() {
+    let texts = kept_texts();
+    assert!(texts.len() > 100, "{}", texts.len());
+    for text in texts {
+        fuzz_parse(text.as_bytes());
+    }
+}
+
+/// For as long as `STRONGROOM_FUZZ_SECONDS` says (60 if it says nothing), from the seed `STRONGROOM_FUZZ_SEED`.
+#[test]
+#[ignore = "a minute long: cargo xtask ci kql, or cargo xtask fuzz --minutes 10"]
+fn fuzzed_texts_end_in_a_tree() {
+    let number = |name: &str, otherwise: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise);
+    let (seconds, seed) = (number("STRONGROOM_FUZZ_SECONDS", 60), number("STRONGROOM_FUZZ_SEED", 1));
+    let mut texts = crate::fuzzing::Texts::new(kept_texts(), seed);
+    let (begun, mut count) = (std::time::Instant::now(), 0_u64);
+    while begun.elapsed().as_secs() < seconds {
+        let text = texts.next_text();
+        let at = std::time::Instant::now();
+        let ended = std::panic::catch_unwind(|| fuzz_parse(text.as_bytes()));
+        assert!(ended.is_ok(), "text number {count} of seed {seed}:\n{text}");
+        // A hang, not a measure: an unoptimised build under load does a text of 64 KiB in a few hundred milliseconds.
+        assert!(at.elapsed().as_secs() < 20, "text number {count} of seed {seed} takes for ever:\n{text}");
+        count += 1;
+    }
+    println!("fuzzed the parser with {count} texts of seed {seed}");
 }
 
 /// Words and signs that make texts of the right flavour.

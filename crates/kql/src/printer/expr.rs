@@ -2,7 +2,7 @@
 
 use super::Printer;
 use crate::ast::{BinaryOp, DynamicValue, Expr, ExprKind, Literal, UnaryOp};
-use crate::datetime::{format_datetime, format_timespan};
+use crate::datetime::{TICKS_PER_DAY, TICKS_PER_SECOND, format_datetime, format_timespan};
 
 /// How tight an expression holds together, as in the parser: 0 loosest; 8: a sign; 9: a path, call or index; 10: nothing can split it.
 fn power(kind: &ExprKind) -> u8 {
@@ -151,7 +151,7 @@ impl Printer {
                 self.string(value);
             }
             Literal::DateTime(ticks) => self.write(format_args!("datetime({})", format_datetime(*ticks))),
-            Literal::TimeSpan(ticks) => self.write(format_args!("timespan({})", format_timespan(*ticks))),
+            Literal::TimeSpan(ticks) => self.timespan(*ticks),
             Literal::Guid(text) => self.write(format_args!("guid({text})")),
             Literal::Dynamic(value) => {
                 self.say("dynamic(");
@@ -174,7 +174,22 @@ impl Printer {
         }
     }
 
+    /// In its largest whole unit: `90m`. What is negative or finer than a millisecond has no such form.
+    fn timespan(&mut self, ticks: i64) {
+        const MILLISECOND: i64 = TICKS_PER_SECOND / 1_000;
+        let second = TICKS_PER_SECOND;
+        let units = [(TICKS_PER_DAY, "d"), (3_600 * second, "h"), (60 * second, "m"), (second, "s"), (MILLISECOND, "ms")];
+        match units.iter().find(|(unit, _)| ticks > 0 && ticks % unit == 0) {
+            Some((unit, name)) => self.write(format_args!("{}{name}", ticks / unit)),
+            None => self.write(format_args!("timespan({})", format_timespan(ticks))),
+        }
+    }
+
     pub(super) fn string(&mut self, text: &str) {
+        // With backslashes, a pattern mostly: plain they are easier to read.
+        if text.contains('\\') && !text.chars().any(char::is_control) {
+            return self.write(format_args!("@\"{}\"", text.replace('"', "\"\"")));
+        }
         self.say("\"");
         for c in text.chars() {
             match c {
@@ -200,7 +215,7 @@ impl Printer {
             DynamicValue::Real(value) => self.real(*value),
             DynamicValue::String(value) => self.string(value),
             DynamicValue::DateTime(ticks) => self.write(format_args!("datetime({})", format_datetime(*ticks))),
-            DynamicValue::TimeSpan(ticks) => self.write(format_args!("timespan({})", format_timespan(*ticks))),
+            DynamicValue::TimeSpan(ticks) => self.timespan(*ticks),
             DynamicValue::Array(items) => {
                 self.say("[");
                 self.list(items, Self::dynamic);

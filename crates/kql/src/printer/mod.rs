@@ -15,23 +15,45 @@ use crate::lexer;
 /// (Of a tree with diagnostics: what could be read of it.)
 #[must_use]
 pub fn print(query: &Query) -> String {
-    let mut printer = Printer { out: String::new(), indent: 0 };
+    let mut printer = Printer::default();
     printer.statements(&query.statements);
     printer.out.push('\n');
     printer.out
 }
 
+/// A text in its usual form: that of [`print`], with its comments, each on a line of its own before what it stands before or in.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn format(text: &str) -> Result<String, Vec<crate::Diagnostic>> {
+    let parsed = crate::parse(text);
+    if !parsed.diagnostics.is_empty() {
+        return Err(parsed.diagnostics);
+    }
+    let comments = lexer::comments(text).into_iter().map(|span| (span.start, span.of(text).trim_end().to_owned())).rev().collect();
+    let mut printer = Printer { comments, ..Printer::default() };
+    printer.statements(&parsed.query.statements);
+    if !parsed.query.statements.is_empty() {
+        printer.out.push('\n');
+    }
+    printer.comments_before(u32::MAX);
+    Ok(printer.out)
+}
+
 /// One expression as text.
 #[must_use]
 pub fn print_expr(expr: &Expr) -> String {
-    let mut printer = Printer { out: String::new(), indent: 0 };
+    let mut printer = Printer::default();
     printer.expr(expr);
     printer.out
 }
 
+#[derive(Default)]
 struct Printer {
     out: String,
     indent: usize,
+    /// Comments not said yet and where they stood, the first one last.
+    comments: Vec<(u32, String)>,
 }
 
 impl Printer {
@@ -50,6 +72,15 @@ impl Printer {
         }
     }
 
+    /// Says the comments that stood before this place, at the beginning of a line; the line goes on where it is.
+    fn comments_before(&mut self, place: u32) {
+        while self.comments.last().is_some_and(|(start, _)| *start < place) {
+            let (_, comment) = self.comments.pop().expect("just seen");
+            self.out.push_str(&comment);
+            self.line();
+        }
+    }
+
     fn list<T>(&mut self, items: &[T], mut item: impl FnMut(&mut Self, &T)) {
         for (index, one) in items.iter().enumerate() {
             if index > 0 {
@@ -65,6 +96,7 @@ impl Printer {
                 self.say(";");
                 self.line();
             }
+            self.comments_before(statement.span.start);
             self.statement(&statement.kind);
         }
     }
@@ -211,6 +243,7 @@ impl Printer {
         self.source(&pipeline.source.kind);
         for operator in &pipeline.operators {
             self.line();
+            self.comments_before(operator.span.start);
             self.say("| ");
             self.operator(&operator.kind);
         }
@@ -220,7 +253,7 @@ impl Printer {
         match source {
             SourceKind::Expr(expr) => self.expr(expr),
             SourceKind::Wildcard(text) => self.say(text),
-            SourceKind::Parens(pipeline) => self.parens(|p| p.pipeline(pipeline)),
+            SourceKind::Parens(pipeline) => self.query_in_parens(pipeline),
             SourceKind::Datatable { columns, values } => {
                 self.say("datatable");
                 self.columns(columns);
@@ -254,6 +287,20 @@ impl Printer {
             SourceKind::Evaluate(invoke) => self.evaluate(invoke),
             SourceKind::Unread(unread) => self.write(format_args!("{} {}", unread.keyword.text, unread.text)),
         }
+    }
+
+    /// A query in parentheses: on lines of its own if it takes more than one.
+    fn query_in_parens(&mut self, pipeline: &Pipeline) {
+        if pipeline.operators.is_empty() {
+            return self.parens(|p| p.pipeline(pipeline));
+        }
+        self.parens(|p| {
+            p.line();
+            p.pipeline(pipeline);
+            p.indent -= 1;
+            p.line();
+            p.indent += 1;
+        });
     }
 
     /// A block in parentheses, lines of it indented.

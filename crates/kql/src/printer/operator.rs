@@ -55,7 +55,10 @@ impl Printer {
             OperatorKind::Distinct(list) => self.word_list("distinct ", list, Self::named),
             OperatorKind::Join(join) => self.join(join),
             OperatorKind::Lookup(lookup) => {
-                self.write(format_args!("lookup kind={} ", join_kind(lookup.kind)));
+                self.say("lookup ");
+                if lookup.kind != JoinKind::LeftOuter {
+                    self.write(format_args!("kind={} ", join_kind(lookup.kind)));
+                }
                 self.settings(&lookup.settings);
                 self.leg(&lookup.right);
                 self.word_list(" on ", &lookup.on, Self::expr);
@@ -165,6 +168,7 @@ impl Printer {
         self.parens(|p| {
             for (index, operator) in operators.iter().enumerate() {
                 p.line();
+                p.comments_before(operator.span.start);
                 if index > 0 {
                     p.say("| ");
                 }
@@ -206,7 +210,10 @@ impl Printer {
     }
 
     fn join(&mut self, join: &Join) {
-        self.write(format_args!("join kind={} ", join_kind(join.kind)));
+        self.say("join ");
+        if join.kind != JoinKind::InnerUnique {
+            self.write(format_args!("kind={} ", join_kind(join.kind)));
+        }
         self.settings(&join.settings);
         self.leg(&join.right);
         if !join.on.is_empty() {
@@ -219,7 +226,7 @@ impl Printer {
         match (&leg.source.kind, leg.operators.as_slice()) {
             (SourceKind::Expr(expr), []) => self.expr_at(expr, 9),
             (SourceKind::Wildcard(text), []) => self.say(text),
-            _ => self.parens(|p| p.pipeline(leg)),
+            _ => self.query_in_parens(leg),
         }
     }
 
