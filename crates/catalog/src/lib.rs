@@ -21,6 +21,7 @@ mod clusters;
 mod columns;
 mod db;
 mod error;
+mod functions;
 mod identities;
 mod lockbox;
 mod migrate;
@@ -46,6 +47,7 @@ pub use audit::{AuditCarryRow, AuditErrand, AuditHeadRow, AuditSink};
 use columns::Columns;
 use db::{Db, commit, refused};
 pub use error::CatalogError;
+pub use functions::FunctionRow;
 pub use rewriting::{Leftovers, RewriteCommit};
 pub use rows::clusters::{
     Billing, ClusterKeyRow, ClusterRow, ClusterState, HoldingRow, IdentityRow, IdentityType, InfrastructureRow, KeyStateRow, LinkRow,

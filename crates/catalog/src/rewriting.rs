@@ -124,11 +124,11 @@ impl Catalog {
         commit(tx, REWRITE).await
     }
 
-    /// Ends an epoch that no block names: its record, what waits beside it, and everything that is sealed under it. Whether it was
+    /// Ends an epoch that no block and no stored function names: its record, what waits beside it, and everything that is sealed under it. Whether it was
     /// there.
     ///
     /// # Errors
-    /// [`CatalogError::Conflict`] if it reigns, or if a block names it.
+    /// [`CatalogError::Conflict`] if it reigns, or if a block or a function names it.
     pub async fn aek_end(&self, epoch: Epoch) -> Result<bool, CatalogError> {
         let mut writer = self.writer().await?;
         let mut tx = writer.begin(END).await?;
@@ -140,6 +140,14 @@ impl Catalog {
             .map_err(|e| refused(END, &e))?;
         if held > 0 {
             return Err(CatalogError::Conflict { what: END, why: "blocks name it" });
+        }
+        let functions: i64 = sqlx::query_scalar("SELECT count(*) FROM functions WHERE aek = ?")
+            .bind(id)
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(|e| refused(END, &e))?;
+        if functions > 0 {
+            return Err(CatalogError::Conflict { what: END, why: "stored functions name it" });
         }
         let reigns: i64 = sqlx::query_scalar("SELECT count(*) FROM aeks WHERE id = ? AND current = 1")
             .bind(id)

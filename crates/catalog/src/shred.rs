@@ -104,13 +104,14 @@ impl Catalog {
             return Err(CatalogError::NotFound { what: WORKSPACE });
         }
         let seq = next_seq(&mut tx, SHRED).await?;
-        let mut counts = [0_u64; 4];
+        let mut counts = [0_u64; 5];
         for (at, sql) in [
             "DELETE FROM workspace_secrets WHERE workspace = ?1 AND ?2 > 0",
             "UPDATE blocks SET state = 2, since_ms = 0, removed_seq = ?2, stats = NULL
              WHERE table_id IN (SELECT id FROM tables WHERE workspace = ?1) AND state <> 2",
             "DELETE FROM schemas WHERE table_id IN (SELECT id FROM tables WHERE workspace = ?1) AND ?2 > 0",
             "DELETE FROM batches WHERE workspace = ?1 AND ?2 > 0",
+            "DELETE FROM functions WHERE workspace = ?1 AND ?2 > 0",
         ]
         .into_iter()
         .enumerate()
@@ -185,11 +186,12 @@ impl Catalog {
             return Err(CatalogError::Conflict { what: SHRED, why: "workspaces still send rows to the account" });
         }
         let seq = next_seq(&mut tx, SHRED).await?;
-        let mut counts = [0_u64; 11];
+        let mut counts = [0_u64; 12];
         for (at, sql) in [
             "DELETE FROM workspace_secrets WHERE aek IN (SELECT id FROM aeks WHERE account = ?1) AND ?2 > 0",
             "UPDATE blocks SET state = 2, since_ms = 0, removed_seq = ?2, stats = NULL WHERE account = ?1 AND state <> 2",
             "DELETE FROM schemas WHERE aek IN (SELECT id FROM aeks WHERE account = ?1) AND ?2 > 0",
+            "DELETE FROM functions WHERE aek IN (SELECT id FROM aeks WHERE account = ?1) AND ?2 > 0",
             "DELETE FROM flushed WHERE account = ?1 AND ?2 > 0",
             "DELETE FROM segments WHERE account = ?1 AND ?2 > 0",
             "DELETE FROM standby_records WHERE account = ?1 AND ?2 > 0",
@@ -206,7 +208,7 @@ impl Catalog {
             counts[at] = done.rows_affected();
         }
         commit(tx, SHRED).await?;
-        Ok((counts[8], counts[1]))
+        Ok((counts[9], counts[1]))
     }
 
     /// Says that nothing of a deleted cluster is left to shred.

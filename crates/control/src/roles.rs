@@ -27,6 +27,12 @@ pub mod action {
     pub const TABLES_READ: &str = "workspaces/tables/read";
     /// Change a table.
     pub const TABLES_WRITE: &str = "workspaces/tables/write";
+    /// See a workspace's stored functions.
+    pub const FUNCTIONS_READ: &str = "workspaces/functions/read";
+    /// Store a function.
+    pub const FUNCTIONS_WRITE: &str = "workspaces/functions/write";
+    /// Delete a stored function.
+    pub const FUNCTIONS_DELETE: &str = "workspaces/functions/delete";
     /// See who has a token.
     pub const PRINCIPALS_READ: &str = "principals/read";
     /// Give a token.

@@ -4,10 +4,10 @@
 //! account is another, the place change. As with compaction nothing is removed but by the one commit that makes the new block
 //! live. Stopping half-way leaves a block announced and not live, which the sweep takes.
 
-use strongroom_catalog::RewriteCommit;
-use strongroom_envelope::{CellPlace, open_cell};
+use strongroom_catalog::{CatalogError, FunctionRow, RewriteCommit};
+use strongroom_envelope::{CellPlace, open_cell, seal_cell};
 use strongroom_keys::Purpose;
-use strongroom_model::{AccountId, Epoch, Position, PrincipalId, TableId, WorkspaceId};
+use strongroom_model::{AccountId, Epoch, ObjectId, Position, PrincipalId, TableId, WorkspaceId};
 
 use crate::IngestError;
 use crate::encode::Encoded;
@@ -18,7 +18,7 @@ static POINTS: Points =
     Points { encode: "rewrite.encode", encrypt: "rewrite.encrypt", put: "rewrite.put", put_unknown: "rewrite.put_unknown" };
 
 impl Intake {
-    /// Gives the epoch `to` every column that a lineage of `from` has, for one workspace's tables or for all.
+    /// Gives the epoch `to` every column that a lineage of `from` has, for one workspace's tables or for all; and its stored functions.
     ///
     /// # Errors
     /// [`IngestError`].
@@ -30,6 +30,30 @@ impl Intake {
             let old = self.deps.keys.guard(from, of, PrincipalId::NIL, Purpose::Maintain).await?;
             let new = self.deps.keys.guard(to, of, PrincipalId::NIL, Purpose::Ingest).await?;
             self.schemas.carry(of, table, &old, &new).await?;
+        }
+        self.carry_functions(from, to, workspace).await
+    }
+
+    /// Seals the stored functions of `from` anew in `to`. One that is changed or deleted meanwhile is left alone.
+    async fn carry_functions(&self, from: Epoch, to: Epoch, workspace: Option<WorkspaceId>) -> Result<(), IngestError> {
+        let world = &self.deps.world;
+        for row in self.deps.catalog.functions_under(from.aek).await? {
+            let of = row.workspace;
+            if workspace.is_some_and(|only| only != of) {
+                continue;
+            }
+            let old = self.deps.keys.guard(from, of, PrincipalId::NIL, Purpose::Maintain).await?;
+            let new = self.deps.keys.guard(to, of, PrincipalId::NIL, Purpose::Ingest).await?;
+            let place = |epoch, row| CellPlace { epoch, workspace: of, table: TableId::NIL, row };
+            let plain = open_cell(&old, world.clock.boot(), &place(from, row.row), &row.cell)?;
+            let (ms, random) = world.id_seed();
+            let id = ObjectId::mint(ms, random);
+            let cell = seal_cell(&new, world.clock.boot(), &*world.rng, &place(to, id), &plain)?;
+            let carried = FunctionRow { aek: to.aek, row: id, cell, ..row };
+            match self.deps.catalog.function_put(&carried, Some(row.row)).await {
+                Ok(()) | Err(CatalogError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(())
     }

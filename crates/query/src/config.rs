@@ -1,9 +1,14 @@
 //! The question, and the bounds within which it is answered.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use strongroom_model::{PrincipalId, TimeRange, WorkspaceId};
+
+use crate::QueryError;
 
 /// Bounds of the engine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -111,4 +116,18 @@ pub struct QueryRequest {
     pub limits: Limits,
     /// Tell how it would be answered instead of answering.
     pub explain: bool,
+    /// Values for what the text declares with `declare query_parameters`.
+    pub parameters: serde_json::Map<String, serde_json::Value>,
+    /// Who finds the workspaces that `workspace("name")` means; without one there are none but the one asked.
+    pub neighbours: Option<Arc<dyn Neighbours>>,
+}
+
+/// Other workspaces, as far as whoever asks may ask them.
+#[async_trait]
+pub trait Neighbours: fmt::Debug + Send + Sync {
+    /// The workspace of that name or id. `None`: there is none, or none that the caller may ask; the two look alike.
+    ///
+    /// # Errors
+    /// What the catalog says.
+    async fn find(&self, name: &str) -> Result<Option<WorkspaceId>, QueryError>;
 }

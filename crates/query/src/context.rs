@@ -22,6 +22,8 @@ pub(crate) struct QueryContext {
     pub(crate) principal: PrincipalId,
     /// Leave of the account that the workspace is linked to.
     pass: Pass,
+    /// Of those that other workspaces are linked to which the text names.
+    more: Mutex<Vec<Pass>>,
     pub(crate) timespan: Option<TimeRange>,
     pub(crate) explain: bool,
     pub(crate) cancel: CancellationToken,
@@ -57,6 +59,7 @@ impl QueryContext {
             workspace,
             principal,
             pass,
+            more: Mutex::default(),
             timespan,
             explain,
             cancel: CancellationToken::new(),
@@ -95,6 +98,11 @@ impl QueryContext {
             .map_err(|error| QueryError::new(error.kind(), error.code(), format!("{error}; the query was under way and was stopped")))
     }
 
+    /// From now on no batch leaves unless this leave still holds.
+    pub(crate) fn admit(&self, pass: Pass) {
+        self.more.lock().push(pass);
+    }
+
     /// From now on no batch leaves unless this guard still holds, nor while a denial of its account's key is being confirmed.
     pub(crate) fn touch(&self, guard: KeyGuard, pass: Option<Pass>) {
         if let Some(pass) = pass.filter(|pass| pass.account() != self.pass.account()) {
@@ -112,7 +120,8 @@ impl QueryContext {
 
     /// Whether rows of this account's keys, or of a workspace that is linked to it, may be in the answer.
     pub(crate) fn concerns(&self, account: AccountId) -> bool {
-        self.pass.account() == account || self.guards.lock().keys().any(|epoch| epoch.account == account)
+        let passes = std::iter::once(self.pass.account()).chain(self.more.lock().iter().map(Pass::account)).any(|known| known == account);
+        passes || self.guards.lock().keys().any(|epoch| epoch.account == account)
     }
 
     /// Remembers the first failure: what DataFusion makes of it on the way up loses kind and block.
@@ -130,6 +139,7 @@ impl QueryContext {
             return Err(error);
         }
         self.pass.check().map_err(|error| shut_error(&error))?;
+        self.more.lock().iter().try_for_each(Pass::check).map_err(|error| shut_error(&error))?;
         self.check_warrants()?;
         let now = self.world.clock.boot();
         for guard in self.guards.lock().values() {
@@ -140,9 +150,8 @@ impl QueryContext {
 
     /// As [`check`](Self::check), after waiting while a denial is being confirmed.
     pub(crate) async fn hold(&self) -> Result<(), QueryError> {
-        self.pass.hold(&self.world).await.map_err(|error| self.take_fault().unwrap_or_else(|| shut_error(&error)))?;
-        let others = self.others.lock().clone();
-        for pass in others {
+        let others: Vec<Pass> = self.more.lock().iter().chain(self.others.lock().iter()).cloned().collect();
+        for pass in std::iter::once(&self.pass).chain(&others) {
             pass.hold(&self.world).await.map_err(|error| self.take_fault().unwrap_or_else(|| shut_error(&error)))?;
         }
         self.check()

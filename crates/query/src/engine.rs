@@ -28,8 +28,9 @@ use crate::run::{self, Job};
 use crate::sandbox::{self, OwnFunctions};
 use crate::session::Sessions;
 use crate::spill::{self, SpillFiles, SpillQuota};
+use crate::stored::Stored;
 use crate::table::Shared;
-use crate::{Answer, Language, QueryConfig, QueryError, QueryRequest, TableInfo, functions};
+use crate::{Answer, FunctionInfo, Language, QueryConfig, QueryError, QueryRequest, StoredFunction, TableInfo, functions};
 
 /// What the engine reads from.
 #[derive(Clone)]
@@ -66,6 +67,7 @@ pub struct Engine {
     footers: Arc<Footers>,
     openers: Arc<Openers>,
     lineage: Arc<Lineage>,
+    stored: Arc<Stored>,
     quota: Arc<SpillQuota>,
     places: Arc<Semaphore>,
     waiting: AtomicUsize,
@@ -123,6 +125,7 @@ impl Engine {
             // Without hot copies every query meets the stored object, and looks at both its ends.
             openers: Arc::new(Openers::new(if deps.blocks.cache().is_enabled() { config.openers_max } else { 0 })),
             lineage: Arc::new(lineage),
+            stored: Arc::new(Stored::new(deps.world.clone(), deps.catalog.clone(), Arc::clone(&deps.keys))),
             quota: SpillQuota::new(config.spill_bytes),
             places: Arc::new(Semaphore::new(config.concurrent_max.max(1))),
             waiting: AtomicUsize::new(0),
@@ -193,7 +196,7 @@ impl Engine {
     /// [`QueryError`]; see [`QueryError::kind`].
     pub async fn run(&self, request: QueryRequest) -> Result<Answer, QueryError> {
         let started = self.deps.world.clock.boot();
-        let QueryRequest { workspace, principal, text, language, timespan, limits, explain } = request;
+        let QueryRequest { workspace, principal, text, language, timespan, limits, explain, parameters, neighbours } = request;
         if text.len() > self.config.text_max_bytes {
             return Err(QueryError::new(
                 ErrorKind::TooLarge,
@@ -203,6 +206,9 @@ impl Engine {
         }
         let (parsed, explain) = match language {
             Language::Kql => (None, explain),
+            Language::Sql if !parameters.is_empty() => {
+                return Err(QueryError::invalid("BadArgumentError", "parameters are for KQL; write them into the SQL"));
+            }
             Language::Sql => {
                 let parsed = sandbox::parse(&text, self.config.recursion_max)?;
                 let explain = explain || parsed.explain;
@@ -224,7 +230,15 @@ impl Engine {
             text,
             parsed,
             own: Arc::clone(&self.own),
-            tables: Pins::new(self.deps.catalog.clone(), Arc::clone(&self.deps.buffer), shared, self.config.tables_max),
+            tables: Pins::new(
+                self.deps.catalog.clone(),
+                Arc::clone(&self.deps.buffer),
+                shared,
+                self.config.tables_max,
+                neighbours,
+                Arc::clone(&self.stored),
+            ),
+            parameters,
             _place: place,
             started,
             time,
@@ -259,6 +273,40 @@ impl Engine {
         }
         pass.check().map_err(|error| shut_error(&error))?;
         Ok(found)
+    }
+
+    /// The stored functions of a workspace, by name.
+    ///
+    /// # Errors
+    /// As the keys' and the catalog's.
+    pub async fn functions(&self, workspace: WorkspaceId, principal: PrincipalId) -> Result<Vec<FunctionInfo>, QueryError> {
+        let pass = self.pass(workspace).await?;
+        let found = self.stored.list(workspace, principal).await?;
+        pass.check().map_err(|error| shut_error(&error))?;
+        Ok(found)
+    }
+
+    /// Stores a function under its name, in the place of one that has it. Whether the name is new.
+    ///
+    /// # Errors
+    /// `SyntaxError` with all mistakes, `InvalidFunction`; as the keys' and the catalog's.
+    pub async fn function_put(
+        &self,
+        workspace: WorkspaceId,
+        principal: PrincipalId,
+        function: &StoredFunction,
+    ) -> Result<bool, QueryError> {
+        self.pass(workspace).await?;
+        self.stored.put(workspace, principal, function).await
+    }
+
+    /// Takes a stored function away. Whether it was there.
+    ///
+    /// # Errors
+    /// As the keys' and the catalog's.
+    pub async fn function_delete(&self, workspace: WorkspaceId, principal: PrincipalId, name: &str) -> Result<bool, QueryError> {
+        self.pass(workspace).await?;
+        self.stored.delete(workspace, principal, name).await
     }
 
     /// Ends queries of the workspaces that are linked to an account, and those that touched its keys; its gate is shut.

@@ -61,13 +61,15 @@ struct Inner {
     detail: Option<(&'static str, String, Option<Place>)>,
     hint: Option<String>,
     block: Option<ObjectId>,
+    /// What else is wrong with the text.
+    more: Vec<QueryError>,
 }
 
 impl QueryError {
     /// An error of any kind.
     #[must_use]
     pub fn new(kind: ErrorKind, code: &'static str, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, code, message: message.into(), detail: None, hint: None, block: None }))
+        Self(Box::new(Inner { kind, code, message: message.into(), detail: None, hint: None, block: None, more: Vec::new() }))
     }
 
     /// The caller's mistake.
@@ -112,6 +114,13 @@ impl QueryError {
         self
     }
 
+    /// Adds what else is wrong with the same text.
+    #[must_use]
+    pub fn with_more(mut self, more: impl IntoIterator<Item = Self>) -> Self {
+        self.0.more.extend(more);
+        self
+    }
+
     /// What sort of trouble it is.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -141,18 +150,33 @@ impl QueryError {
         self.0.block
     }
 
-    /// Azure's nested form: `SyntaxError`/`SemanticError` around the finer code with line, pos and token.
+    /// Everything that is wrong with the text, this first, if it is more than one thing: code, sentence, line, pos and token of each.
     #[must_use]
-    pub fn innererror(&self) -> Option<Value> {
-        let (outer, code, place) = self.0.detail.as_ref()?;
+    pub fn details(&self) -> Vec<Value> {
+        if self.0.more.is_empty() {
+            return Vec::new();
+        }
+        std::iter::once(self).chain(&self.0.more).map(Self::inner).collect()
+    }
+
+    /// The finer code, with line, pos and token.
+    fn inner(&self) -> Value {
+        let code = self.0.detail.as_ref().map_or(self.0.code, |(_, code, _)| code);
         let mut inner = json!({"code": code, "message": self.message()});
-        if let Some(place) = place {
+        if let Some(place) = self.place() {
             inner["line"] = json!(place.line);
             inner["pos"] = json!(place.column);
             inner["token"] = json!(place.token);
         }
+        inner
+    }
+
+    /// Azure's nested form: `SyntaxError`/`SemanticError` around the finer code with line, pos and token.
+    #[must_use]
+    pub fn innererror(&self) -> Option<Value> {
+        let (outer, _, _) = self.0.detail.as_ref()?;
         let message = if *outer == "SyntaxError" { "A recognition error occurred in the query." } else { "A semantic error occurred." };
-        Some(json!({"code": outer, "message": message, "innererror": inner}))
+        Some(json!({"code": outer, "message": message, "innererror": self.inner()}))
     }
 }
 

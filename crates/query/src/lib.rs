@@ -32,6 +32,7 @@ mod sandbox;
 mod session;
 mod span;
 mod spill;
+mod stored;
 mod table;
 
 #[cfg(test)]
@@ -40,6 +41,7 @@ mod rig;
 mod tests;
 
 pub use answer::{Answer, BatchStream, Egress, Partial, QueryStats, Render, TableInfo};
-pub use config::{Language, Limits, QueryConfig, QueryRequest};
+pub use config::{Language, Limits, Neighbours, QueryConfig, QueryRequest};
 pub use engine::{Engine, QueryDeps};
 pub use error::{Place, QueryError};
+pub use stored::{FunctionInfo, StoredFunction};

@@ -10,7 +10,7 @@ use strongroom_catalog::{BlockRow, Catalog};
 use strongroom_envelope::{CellPlace, KeyGuard, open_cell};
 use strongroom_keys::{KeyRing, Warrant};
 use strongroom_model::{
-    AccountId, AekId, BlockStats, Column, ColumnType, Epoch, ErrorKind, KeyClass, ObjectId, TIME_COLUMN, TableId, TableSchema,
+    AccountId, AekId, BlockStats, Column, ColumnType, Epoch, ErrorKind, KeyClass, ObjectId, TIME_COLUMN, TableId, TableSchema, WorkspaceId,
 };
 use strongroom_world::World;
 
@@ -62,8 +62,8 @@ impl Lineage {
     }
 
     /// Leave for this query to read a table, remembered by its egress gate.
-    pub(crate) async fn warrant(&self, context: &QueryContext, table: TableId) -> Result<Warrant, QueryError> {
-        let asked = self.keys.warrant(context.principal, context.workspace, table).await;
+    pub(crate) async fn warrant(&self, context: &QueryContext, workspace: WorkspaceId, table: TableId) -> Result<Warrant, QueryError> {
+        let asked = self.keys.warrant(context.principal, workspace, table).await;
         let warrant = asked.map_err(|error| shut_error(&error))?;
         context.entitle(warrant.clone());
         Ok(warrant)
@@ -71,10 +71,11 @@ impl Lineage {
 
     /// A guard for this query to read a table with, remembered by its egress gate.
     pub(crate) async fn guard(&self, context: &QueryContext, table: TableId, epoch: Epoch) -> Result<KeyGuard, QueryError> {
-        if let Some(guard) = context.guard(epoch) {
+        let warrant = context.warrant(table)?;
+        // One guard serves all workspaces of an epoch, once their keys are in it.
+        if let Some(guard) = context.guard(epoch).filter(|guard| guard.has_workspace(warrant.workspace())) {
             return Ok(guard);
         }
-        let warrant = context.warrant(table)?;
         let guard = self.keys.guard_for(epoch, &warrant).await.map_err(|error| key_error(&error, epoch))?;
         let pass = match guard.class() {
             KeyClass::Cmk => Some(self.keys.pass(epoch.account).await.map_err(|error| key_error(&error, epoch))?),

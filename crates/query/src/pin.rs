@@ -8,12 +8,13 @@ use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use strongroom_buffer::{Buffer, MemSnapshot};
 use strongroom_catalog::{Catalog, TableRow, TableSnapshot};
-use strongroom_model::{Epoch, ErrorKind, Position, TableName, TimeRange};
+use strongroom_model::{Epoch, ErrorKind, Position, TableName, TimeRange, WorkspaceId};
 
-use crate::QueryError;
 use crate::error::catalog_error;
 use crate::resolve::{BoundContext, TableResolver};
+use crate::stored::{Callable, Stored};
 use crate::table::{LogTable, Shared};
+use crate::{Neighbours, QueryError};
 
 /// The tables of one query.
 pub(crate) struct Pins {
@@ -21,6 +22,10 @@ pub(crate) struct Pins {
     buffer: Arc<Buffer>,
     shared: Arc<Shared>,
     tables_max: usize,
+    /// Whose tables.
+    workspace: WorkspaceId,
+    neighbours: Option<Arc<dyn Neighbours>>,
+    stored: Arc<Stored>,
     pinned: tokio::sync::Mutex<Pinned>,
 }
 
@@ -42,15 +47,37 @@ pub(crate) fn unflushed(memory: Vec<MemSnapshot>, snapshot: &TableSnapshot) -> V
 }
 
 impl Pins {
-    pub(crate) fn new(catalog: Catalog, buffer: Arc<Buffer>, shared: Arc<Shared>, tables_max: usize) -> Self {
-        Self { catalog, buffer, shared, tables_max, pinned: tokio::sync::Mutex::default() }
+    pub(crate) fn new(
+        catalog: Catalog,
+        buffer: Arc<Buffer>,
+        shared: Arc<Shared>,
+        tables_max: usize,
+        neighbours: Option<Arc<dyn Neighbours>>,
+        stored: Arc<Stored>,
+    ) -> Self {
+        let workspace = shared.context.workspace;
+        Self { catalog, buffer, shared, tables_max, workspace, neighbours, stored, pinned: tokio::sync::Mutex::default() }
+    }
+
+    /// The tables of another workspace, for the same query.
+    fn beside(&self, workspace: WorkspaceId) -> Self {
+        Self {
+            catalog: self.catalog.clone(),
+            buffer: Arc::clone(&self.buffer),
+            shared: Arc::clone(&self.shared),
+            tables_max: self.tables_max,
+            workspace,
+            neighbours: None,
+            stored: Arc::clone(&self.stored),
+            pinned: tokio::sync::Mutex::default(),
+        }
     }
 
     async fn list(&self, pinned: &mut Pinned) -> Result<Vec<TableRow>, QueryError> {
         if let Some(rows) = &pinned.rows {
             return Ok(rows.clone());
         }
-        let rows = self.catalog.tables(self.shared.context.workspace).await.map_err(|error| catalog_error(&error))?;
+        let rows = self.catalog.tables(self.workspace).await.map_err(|error| catalog_error(&error))?;
         pinned.rows = Some(rows.clone());
         Ok(rows)
     }
@@ -61,7 +88,7 @@ impl Pins {
         for (epoch, never_read) in away {
             // Of a log that was never read back it is known only who could have written to it.
             let may_hold = !never_read
-                || self.catalog.workspace_secret(context.workspace, epoch.aek).await.map_err(|error| catalog_error(&error))?.is_some();
+                || self.catalog.workspace_secret(self.workspace, epoch.aek).await.map_err(|error| catalog_error(&error))?.is_some();
             if may_hold {
                 let hint = format!("rows of table {} that came last are under that key", row.name);
                 self.shared.lineage.guard(context, row.id, epoch).await.map_err(|error| error.with_hint(hint))?;
@@ -75,7 +102,7 @@ impl Pins {
     async fn pin(&self, row: &TableRow) -> Result<LogTable, QueryError> {
         let context = &self.shared.context;
         // Before anything of the table is looked at: rows in memory and cached columns take no key.
-        let warrant = self.shared.lineage.warrant(context, row.id).await?;
+        let warrant = self.shared.lineage.warrant(context, self.workspace, row.id).await?;
         // EXPLAIN tells of the blocks outside the timespan, too.
         let range = if context.explain { TimeRange::ALL } else { context.timespan.unwrap_or(TimeRange::ALL) };
         // This order and no other: rows that are flushed in between are then in both, and dropped from one.
@@ -131,6 +158,30 @@ impl TableResolver for Pins {
         }
         let mut all: Vec<String> = rows.iter().map(|row| row.name.to_string()).collect();
         all.sort_unstable();
-        Ok(BoundContext { tables, names: all, now: self.shared.context.world.clock.wall().0, timespan: self.shared.context.timespan })
+        let now = self.shared.context.world.clock.wall().0;
+        Ok(BoundContext { tables, names: all, now, timespan: self.shared.context.timespan, ..BoundContext::default() })
+    }
+
+    async fn functions(&self, names: &[String]) -> Result<HashMap<String, Callable>, QueryError> {
+        let rows = self.stored.rows(self.workspace).await?;
+        if rows.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let context = &self.shared.context;
+        let warrant = self.stored.warrant(context.principal, self.workspace).await?;
+        context.entitle(warrant.clone());
+        let opened = self.stored.open(rows, &warrant).await?;
+        opened.guards.into_iter().for_each(|(guard, pass)| context.touch(guard, pass));
+        let meant = opened.functions.into_iter().filter(|(_, function)| names.contains(&function.name));
+        meant.map(|(_, function)| Ok((function.name.clone(), function.read()?))).collect()
+    }
+
+    async fn neighbour(&self, name: &str) -> Result<Option<Box<dyn TableResolver>>, QueryError> {
+        let Some(neighbours) = &self.neighbours else { return Ok(None) };
+        let Some(workspace) = neighbours.find(name).await? else { return Ok(None) };
+        let home = self.catalog.workspace(workspace).await.map_err(|error| catalog_error(&error))?;
+        let Some(home) = home else { return Ok(None) };
+        self.shared.context.admit(self.stored.pass(home.account).await?);
+        Ok(Some(Box::new(self.beside(workspace))))
     }
 }

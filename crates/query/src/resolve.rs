@@ -11,6 +11,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::LogicalPlan;
 use strongroom_model::TimeRange;
 
+use crate::stored::Callable;
 use crate::{QueryError, Render};
 
 /// What a text may refer to, pinned: the same answer however long planning takes.
@@ -27,6 +28,12 @@ pub(crate) struct BoundContext {
     /// The request's timespan, for a language that wants to know it.
     #[allow(dead_code, reason = "neither language asks yet")]
     pub timespan: Option<TimeRange>,
+    /// The stored functions found among the names asked for.
+    pub functions: HashMap<String, Callable>,
+    /// Tables of other workspaces, by the workspace as the text names it. One that is missing may not be asked, or is not there.
+    pub foreign: HashMap<String, BoundContext>,
+    /// Values for the text's declared parameters.
+    pub parameters: serde_json::Map<String, serde_json::Value>,
 }
 
 /// Resolves table names in the caller's workspace and nowhere else.
@@ -38,6 +45,12 @@ pub(crate) trait TableResolver: Send + Sync {
     /// Pins the named tables (exact case). Unknown names are left out, not errors.
     /// Within one query a name resolves to the same snapshot every time.
     async fn resolve(&self, names: &[String]) -> Result<BoundContext, QueryError>;
+
+    /// The stored functions of these names; those that are not there are left out.
+    async fn functions(&self, names: &[String]) -> Result<HashMap<String, Callable>, QueryError>;
+
+    /// The tables of another workspace: `None` if there is none of that name that may be asked.
+    async fn neighbour(&self, name: &str) -> Result<Option<Box<dyn TableResolver>>, QueryError>;
 }
 
 /// What a language makes of a text.

@@ -157,6 +157,8 @@ impl Rig {
             timespan: None,
             limits: Limits::default(),
             explain: false,
+            parameters: serde_json::Map::new(),
+            neighbours: None,
         }
     }
 

@@ -38,6 +38,8 @@ pub(crate) struct Job {
     pub(crate) parsed: Option<Sql>,
     pub(crate) own: Arc<OwnFunctions>,
     pub(crate) tables: Pins,
+    /// Values for declared parameters.
+    pub(crate) parameters: serde_json::Map<String, serde_json::Value>,
     /// Given back when the query ends.
     pub(crate) _place: OwnedSemaphorePermit,
     pub(crate) started: BootTime,
@@ -131,8 +133,9 @@ async fn plan(job: &mut Job) -> Result<(LogicalPlan, Option<Render>), QueryError
         let bound = job.tables.resolve(&sql.names()?).await?;
         (sql.plan(&job.text, &job.state, &job.own, &bound)?, None, Trust::Caller)
     } else {
+        let parameters = std::mem::take(&mut job.parameters);
         let ahead = Ahead { context: &job.context, state: &job.state, text: &job.text };
-        let planned = kql::plan(&ahead, &job.text, &job.tables).await?;
+        let planned = kql::plan(&ahead, &job.text, &job.tables, parameters).await?;
         (planned.plan, planned.render, Trust::Binder)
     };
     sandbox::check(&plan, trust)?;

@@ -10,6 +10,7 @@ mod body;
 mod clusters;
 mod egress;
 pub mod error;
+mod functions;
 mod ingest;
 mod listen;
 mod lockbox;
@@ -61,6 +62,8 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/workspaces/{workspace}/tables", get(resources::tables))
         .route("/v1/workspaces/{workspace}/tables/{table}", patch(resources::update_table))
         .route("/v1/workspaces/{workspace}/tables/{table}/shred", post(shred::rows))
+        .route("/v1/workspaces/{workspace}/functions", get(functions::list))
+        .route("/v1/workspaces/{workspace}/functions/{function}", get(functions::show).put(functions::put).delete(functions::delete))
         .route("/v1/workspaces/{workspace}/ingest/{table}", post(ingest::ingest))
         .route("/v1/workspaces/{workspace}/flush", post(ingest::flush))
         .route("/v1/workspaces/{workspace}/compact", post(ingest::compact))

@@ -10,6 +10,7 @@ mod compose;
 mod demo;
 mod docs;
 mod durability;
+mod functions;
 mod identities;
 mod key_changes;
 mod lifecycle;

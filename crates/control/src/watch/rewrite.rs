@@ -76,6 +76,8 @@ impl Watch {
             } else if left.others > 0 {
                 waits = Some("objects that readers may still hold");
             } else {
+                // A function that was stored while the epoch was on its way out.
+                self.deps.rewrite.carry(epoch, to, None).await.map_err(not_yet)?;
                 self.end(cluster, epoch).await?;
             }
         }
@@ -117,6 +119,13 @@ impl Watch {
                 self.deps.rewrite.carry(from, to, Some(workspace)).await.map_err(not_yet)?;
                 let bytes = self.deps.rewrite.next(from, to, Some(workspace)).await.map_err(not_yet)?;
                 return Ok(bytes.map_or(RewriteStep::Waits("a block that somebody else is at"), RewriteStep::Wrote));
+            }
+        }
+        // Stored functions of a workspace without a row under the provider's key.
+        for row in self.deps.catalog.functions(workspace).await? {
+            if let Some(old) = classes.iter().find(|old| old.aek == row.aek && old.class == KeyClass::Mmk) {
+                let from = Epoch { account: old.account, aek: old.aek };
+                self.deps.rewrite.carry(from, to, Some(workspace)).await.map_err(not_yet)?;
             }
         }
         Ok(RewriteStep::Done)

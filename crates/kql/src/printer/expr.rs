@@ -20,8 +20,6 @@ fn power(kind: &ExprKind) -> u8 {
             _ => 7,
         },
         ExprKind::Unary { .. } => 8,
-        // A sign in front of a number looks like an operator of its own.
-        ExprKind::Literal(Literal::Long(value)) if *value < 0 => 8,
         _ => 10,
     }
 }
@@ -141,6 +139,8 @@ impl Printer {
         match literal {
             Literal::Bool(value) => self.write(format_args!("{value}")),
             Literal::Int(value) => self.write(format_args!("int({value})")),
+            // `-1` would read as a minus and a 1.
+            Literal::Long(value) if *value < 0 => self.write(format_args!("long({value})")),
             Literal::Long(value) => self.write(format_args!("{value}")),
             Literal::Real(value) => self.real(*value),
             Literal::Decimal(text) => self.write(format_args!("decimal({text})")),

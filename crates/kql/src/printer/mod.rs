@@ -6,8 +6,8 @@ mod operator;
 use std::fmt::{self, Write as _};
 
 use crate::ast::{
-    ColumnDecl, Expr, Lambda, LetValue, Name, NamedExpr, Parameter, ParameterKind, Pipeline, Query, Setting, SourceKind, Statement,
-    StatementKind,
+    ColumnDecl, Expr, Lambda, LetValue, Literal, Name, NamedExpr, Parameter, ParameterKind, Pipeline, Query, Setting, SourceKind,
+    Statement, StatementKind,
 };
 use crate::lexer;
 
@@ -211,6 +211,7 @@ impl Printer {
         self.say("=");
         match &setting.value.kind {
             crate::ast::ExprKind::Array(items) => self.list(items, Self::expr),
+            crate::ast::ExprKind::Literal(Literal::Long(value)) => self.write(format_args!("{value}")),
             _ => self.expr(&setting.value),
         }
     }

@@ -130,6 +130,16 @@ impl<'k> Knowledge<'k> {
     }
 
     /// What the text could not be bound without.
+    /// Whether binding stopped at a question.
+    pub(super) fn asks(&self) -> bool {
+        self.question.is_some()
+    }
+
+    /// Asks nothing after all: the text is wrong elsewhere.
+    pub(super) fn withdraw(&mut self) {
+        self.question = None;
+    }
+
     pub(super) fn question(self) -> Option<Question> {
         self.question
     }

@@ -20,6 +20,8 @@ pub(super) enum Binding {
 pub(super) struct Function {
     pub(super) lambda: Arc<Lambda>,
     pub(super) env: Env,
+    /// Whether it is a stored one: its places are in another text.
+    pub(super) stored: bool,
 }
 
 /// Names in scope: a list that grows at its head and is shared by whoever saw it earlier.
@@ -60,10 +62,15 @@ impl Binder<'_> {
         }
     }
 
+    /// The function of that name: the text's own, else a stored one.
     pub(super) fn function(&self, name: &str) -> Option<Function> {
-        match self.env.get(name)? {
-            Binding::Function(function) => Some(function.clone()),
-            _ => None,
+        match self.env.get(name) {
+            Some(Binding::Function(function)) => Some(function.clone()),
+            Some(_) => None,
+            None => {
+                let stored = self.context.functions.get(name)?;
+                Some(Function { lambda: Arc::clone(&stored.lambda), env: Env::default(), stored: true })
+            }
         }
     }
 
@@ -75,7 +82,7 @@ impl Binder<'_> {
     /// Names of rows: `let`s and tables, for did-you-mean.
     pub(super) fn tabular_names(&self) -> Vec<String> {
         let lets = self.env.frames().filter(|frame| !matches!(frame.binding, Binding::Scalar(_))).map(|frame| frame.name.clone());
-        lets.chain(self.context.names.iter().cloned()).collect()
+        lets.chain(self.context.names.iter().cloned()).chain(self.context.functions.keys().cloned()).collect()
     }
 
     pub(super) fn is_tabular_name(&self, name: &str) -> bool {

@@ -19,10 +19,12 @@ mod nodes;
 mod plan;
 mod problem;
 mod registry;
+mod resolved;
 mod tables;
 #[cfg(test)]
 mod tests;
 
+use serde_json::{Map, Value};
 use strongroom_kql::Span;
 use strongroom_kql::ast;
 
@@ -43,29 +45,21 @@ const NODES_MAX: usize = 100_000;
 /// Most operators on one path through the tree: what later passes do recursively.
 const DEPTH_MAX: usize = 400;
 
-/// Plans one KQL text: parse, collect table names, resolve them, bind; where columns depend on the data, ask and bind again.
+/// Plans one KQL text: parse, fetch what it names, bind; where columns depend on the data, ask and bind again.
 ///
 /// # Errors
 /// `SyntaxError` or `SemanticError` with the place in the text; whatever resolving and asking give.
-pub(crate) async fn plan(ask: &dyn Ask, text: &str, resolver: &dyn TableResolver) -> Result<Planned, QueryError> {
+pub(crate) async fn plan(
+    ask: &dyn Ask,
+    text: &str,
+    resolver: &dyn TableResolver,
+    parameters: Map<String, Value>,
+) -> Result<Planned, QueryError> {
     let parsed = strongroom_kql::parse(text);
-    if let Some(first) = parsed.diagnostics.first() {
-        let span = first.span.start as usize..first.span.end as usize;
-        let error = QueryError::syntax(text, span, first.code.as_str(), first.message.clone());
-        return Err(match &first.hint {
-            Some(hint) => error.with_hint(hint.clone()),
-            None => error,
-        });
+    if !parsed.diagnostics.is_empty() {
+        return Err(misread(text, &parsed.diagnostics));
     }
-    let wanted = tables::wanted(&parsed.query);
-    let mut names = wanted.names;
-    if !wanted.patterns.is_empty() {
-        let all = resolver.names().await?;
-        names.extend(all.into_iter().filter(|name| wanted.patterns.iter().any(|pattern| pattern.matches(name))));
-    }
-    names.sort_unstable();
-    names.dedup();
-    let context = resolver.resolve(&names).await?;
+    let context = BoundContext { parameters, ..resolved::context(&parsed.query, resolver).await? };
     let mut facts = Vec::new();
     loop {
         match attempt(&parsed.query, text, &context, &facts).map_err(|problem| problem.into_error(text))? {
@@ -73,6 +67,20 @@ pub(crate) async fn plan(ask: &dyn Ask, text: &str, resolver: &dyn TableResolver
             Attempt::Asks(question) => facts.push(question.answered(ask).await?),
         }
     }
+}
+
+/// All mistakes of a text in one error.
+pub(crate) fn misread(text: &str, diagnostics: &[strongroom_kql::Diagnostic]) -> QueryError {
+    let mut errors = diagnostics.iter().map(|diagnostic| {
+        let span = diagnostic.span.start as usize..diagnostic.span.end as usize;
+        let error = QueryError::syntax(text, span, diagnostic.code.as_str(), diagnostic.message.clone());
+        match &diagnostic.hint {
+            Some(hint) => error.with_hint(hint.clone()),
+            None => error,
+        }
+    });
+    let first = errors.next().unwrap_or_else(|| QueryError::internal("a text without mistakes was refused"));
+    first.with_more(errors)
 }
 
 /// What came of binding a text.

@@ -6,6 +6,7 @@
 mod expand;
 mod series;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch};
@@ -206,10 +207,28 @@ fn values(batch: &RecordBatch) -> Planned<Partial> {
     fields.push(Arc::new(Field::new(&name, DataType::Int64, false)));
     let mut arrays = batch.columns().to_vec();
     arrays.push(Arc::new((0_i64..).take(batch.num_rows()).collect::<Int64Array>()));
-    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?;
-    let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?.with_sort_order(vec![vec![Sort::new(column(&name), true, true)]]);
-    let builder = LogicalPlanBuilder::scan(TableReference::bare("values"), provider_as_source(Arc::new(table)), None)?;
+    let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?;
+    let table =
+        MemTable::try_new(rows.schema(), vec![vec![rows.clone()]])?.with_sort_order(vec![vec![Sort::new(column(&name), true, true)]]);
+    // DataFusion compares plans by their tables' names: other rows need another name, else it takes two sub-queries for one.
+    let own = format!("values {:016x}", content_hash(&rows));
+    let builder = LogicalPlanBuilder::scan(TableReference::bare(own), provider_as_source(Arc::new(table)), None)?;
     Ok(Partial { builder, order: vec![OrderColumn::counting(name)], exact: true, hidden: 1, within: None })
+}
+
+/// Tells batches of other rows apart.
+fn content_hash(batch: &RecordBatch) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    batch.schema().hash(&mut hasher);
+    batch.num_rows().hash(&mut hasher);
+    for array in batch.columns() {
+        let data = array.to_data();
+        data.buffers().iter().for_each(|buffer| hasher.write(buffer.as_slice()));
+        if let Some(nulls) = data.nulls() {
+            nulls.iter().for_each(|valid| valid.hash(&mut hasher));
+        }
+    }
+    hasher.finish()
 }
 
 /// One input behind the other if each of them is in an order of its own; else in none.

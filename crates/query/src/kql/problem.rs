@@ -15,6 +15,8 @@ pub(crate) struct Problem {
     pub(super) message: String,
     /// What would work.
     pub(super) hint: Option<String>,
+    /// What is wrong with other statements.
+    pub(super) more: Vec<Problem>,
 }
 
 /// What binding gives.
@@ -22,7 +24,7 @@ pub(super) type Outcome<T> = Result<T, Problem>;
 
 impl Problem {
     pub(super) fn new(span: Span, code: &'static str, message: impl Into<String>) -> Self {
-        Self { span, code, message: message.into(), hint: None }
+        Self { span, code, message: message.into(), hint: None, more: Vec::new() }
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -51,10 +53,11 @@ impl Problem {
     /// As the caller gets it.
     pub(super) fn into_error(self, text: &str) -> QueryError {
         let error = QueryError::semantic(text, self.span.start as usize..self.span.end as usize, self.code, self.message);
-        match self.hint {
+        let error = match self.hint {
             Some(hint) => error.with_hint(hint),
             None => error,
-        }
+        };
+        error.with_more(self.more.into_iter().map(|problem| problem.into_error(text)))
     }
 }
 
@@ -68,6 +71,11 @@ impl Problem {
             message: self.message.clone(),
             hint: self.hint.clone(),
         };
-        strongroom_kql::render(text, &[diagnostic]).replacen("SYN0002", self.code, 1)
+        let mut told = strongroom_kql::render(text, &[diagnostic]).replacen("SYN0002", self.code, 1);
+        for problem in &self.more {
+            told.push('\n');
+            told.push_str(&problem.render(text));
+        }
+        told
     }
 }

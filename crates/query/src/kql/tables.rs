@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use strongroom_kql::Span;
 use strongroom_kql::ast::{
-    ColumnPattern, Expr, ExprKind, LetValue, Literal, NamedExpr, Operator, OperatorKind, PartitionBody, Pipeline, Query, Source,
+    Argument, ColumnPattern, Expr, ExprKind, LetValue, Literal, NamedExpr, Operator, OperatorKind, PartitionBody, Pipeline, Query, Source,
     SourceKind, StatementKind,
 };
 
@@ -14,6 +14,43 @@ pub(super) struct Wanted {
     pub(super) names: Vec<String>,
     /// Of `union T*`.
     pub(super) patterns: Vec<ColumnPattern>,
+    /// Names called as functions.
+    pub(super) calls: Vec<String>,
+    /// Names given by `let`.
+    pub(super) lets: HashSet<String>,
+    /// Workspace and table of `workspace("w").T`.
+    pub(super) foreign: Vec<(String, String)>,
+}
+
+impl Wanted {
+    pub(super) fn extend(&mut self, more: Self) {
+        self.names.extend(more.names);
+        self.patterns.extend(more.patterns);
+        self.calls.extend(more.calls);
+        self.foreign.extend(more.foreign);
+    }
+}
+
+/// Workspace and table of `workspace("w").T` and `workspace("w").table("T")`.
+pub(super) fn foreign_table(expr: &Expr) -> Option<(&str, &str)> {
+    let (base, table) = match &expr.kind {
+        ExprKind::Path { base, name } => (base, name.text.as_str()),
+        ExprKind::Call { receiver: Some(base), function, arguments } if function.text == "table" => (base, text_of(arguments.first()?)?),
+        _ => return None,
+    };
+    match &base.kind {
+        ExprKind::Call { receiver: None, function, arguments } if function.text == "workspace" && arguments.len() == 1 => {
+            Some((text_of(&arguments[0])?, table))
+        }
+        _ => None,
+    }
+}
+
+fn text_of(argument: &Argument) -> Option<&str> {
+    match &argument.value.kind {
+        ExprKind::Literal(Literal::String { value, .. }) => Some(value),
+        _ => None,
+    }
 }
 
 /// Every name in a place where rows can stand. What operators that are not supported yet refer to is left out.
@@ -44,11 +81,14 @@ impl Collector {
     fn query(&mut self, query: &Query) {
         for statement in &query.statements {
             match &statement.kind {
-                StatementKind::Let { value, .. } => match value {
-                    LetValue::Expr(expr) => self.rows(expr),
-                    LetValue::Pipeline(pipeline) => self.pipeline(pipeline),
-                    LetValue::Function(lambda) => self.query(&lambda.body),
-                },
+                StatementKind::Let { name, value } => {
+                    self.wanted.lets.insert(name.text.clone());
+                    match value {
+                        LetValue::Expr(expr) => self.rows(expr),
+                        LetValue::Pipeline(pipeline) => self.pipeline(pipeline),
+                        LetValue::Function(lambda) => self.query(&lambda.body),
+                    }
+                }
                 StatementKind::Pipeline(pipeline) => self.pipeline(pipeline),
                 _ => {}
             }
@@ -165,8 +205,12 @@ impl Collector {
 
     /// An expression that may hold queries.
     fn value(&mut self, expr: &Expr) {
+        if let Some((workspace, table)) = foreign_table(expr) {
+            return self.wanted.foreign.push((workspace.to_owned(), table.to_owned()));
+        }
         match &expr.kind {
             ExprKind::Call { receiver, function, arguments } => {
+                self.wanted.calls.push(function.text.clone());
                 if let Some(receiver) = receiver {
                     self.value(receiver);
                 }

@@ -3,6 +3,7 @@
 mod ahead;
 mod answers;
 mod explained;
+mod functions;
 mod keys;
 mod kql_plans;
 mod limits;

@@ -3,7 +3,7 @@
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
-use strongroom_control::{Caller, action};
+use strongroom_control::{Caller, ControlError, action};
 use strongroom_model::{ErrorKind, WorkspaceId};
 
 use super::error::ApiError;
@@ -44,6 +44,13 @@ fn unauthenticated(message: &str) -> ApiError {
     ApiError::new(ErrorKind::Unauthenticated, "AuthenticationFailed", message)
 }
 
+/// The workspace that `name` means to a caller, if it may ask questions there; see [`Who::questions`].
+pub(super) async fn questions(app: &App, caller: &Caller, name: &str) -> Result<WorkspaceId, ControlError> {
+    let own = caller.role.allows(action::QUERY) || !caller.role.allows(action::QUERY_APPROVED);
+    let action = if own { action::QUERY } else { action::QUERY_APPROVED };
+    app.site.workspaces.resolve(caller, name, action).await.map(|row| row.id)
+}
+
 impl Who {
     /// The workspace that `name` (a GUID or a name) means to this caller, if it may do `action` there.
     /// One that is absent and one that is another's look alike.
@@ -54,8 +61,7 @@ impl Who {
     /// The workspace that `name` means to this caller, if it may ask questions there: by its own right, or as far as the customer
     /// approved, which is for whoever gives the keys to say, table by table.
     pub(crate) async fn questions(&self, app: &App, name: &str) -> Result<WorkspaceId, ApiError> {
-        let own = self.0.role.allows(action::QUERY) || !self.0.role.allows(action::QUERY_APPROVED);
-        self.workspace(app, name, if own { action::QUERY } else { action::QUERY_APPROVED }).await
+        questions(app, &self.0, name).await.map_err(|error| control_error(&error))
     }
 
     /// Refuses unless the caller may do `action` on everything.

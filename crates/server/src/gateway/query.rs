@@ -1,7 +1,9 @@
 //! The query door: a text in, an answer in the shape the caller accepts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -9,11 +11,14 @@ use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use http_body_util::StreamBody;
 use hyper::body::Frame;
+use parking_lot::Mutex;
 use serde::Deserialize;
+use serde_json::{Map, Value};
+use strongroom_control::Caller;
 use strongroom_control::audit::AskedQuery;
 use strongroom_model::{ErrorKind, TimeRange, WorkspaceId};
 use strongroom_query::output::{self, JsonOptions};
-use strongroom_query::{Egress, Language, Limits, QueryError, QueryRequest};
+use strongroom_query::{Egress, Language, Limits, Neighbours, QueryError, QueryRequest};
 
 use super::auth::Who;
 use super::error::ApiError;
@@ -33,6 +38,31 @@ pub(crate) struct Question {
     explain: Option<bool>,
     #[serde(default)]
     workspaces: Option<Vec<String>>,
+    #[serde(default)]
+    parameters: Option<Map<String, Value>>,
+}
+
+/// Finds the workspaces that a question's text names, for who asks it; remembers which.
+#[derive(Debug)]
+struct Others {
+    app: App,
+    caller: Caller,
+    asked: Mutex<Vec<WorkspaceId>>,
+}
+
+#[async_trait]
+impl Neighbours for Others {
+    async fn find(&self, name: &str) -> Result<Option<WorkspaceId>, QueryError> {
+        match super::auth::questions(&self.app, &self.caller, name).await {
+            Ok(workspace) => {
+                self.asked.lock().push(workspace);
+                Ok(Some(workspace))
+            }
+            // What is absent and what is not the caller's to ask look alike.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Forbidden) => Ok(None),
+            Err(error) => Err(QueryError::new(error.kind(), error.code(), error.to_string())),
+        }
+    }
 }
 
 /// What an answer looks like on the wire.
@@ -110,6 +140,7 @@ async fn answer(
             .map_err(|message| ApiError::new(ErrorKind::Invalid, "BadArgumentError", message).target("timespan"))?;
         span = Some(span.map_or(parsed, |before| before.intersect(&parsed).unwrap_or(TimeRange { start: 1, end: 0 })));
     }
+    let others = Arc::new(Others { app: app.clone(), caller: who.0.clone(), asked: Mutex::default() });
     let request = QueryRequest {
         workspace,
         principal: who.0.principal,
@@ -118,11 +149,17 @@ async fn answer(
         timespan: span,
         limits: Limits { time: prefer.wait, ..Limits::default() },
         explain: question.explain.unwrap_or(false),
+        parameters: question.parameters.unwrap_or_default(),
+        neighbours: Some(Arc::clone(&others) as Arc<dyn Neighbours>),
     };
     let asked = app.site.audit.wants_queries().then(|| (request.text.clone(), request.language, std::time::Instant::now()));
     let answer = app.site.engine.run(request).await;
     if let Some((text, language, begun)) = asked {
-        write_down(app, who, workspace, (text, language), begun, answer.as_ref());
+        // In the records of every workspace that was asked.
+        let asked = std::mem::take(&mut *others.asked.lock());
+        for other in std::iter::once(workspace).chain(asked.into_iter().filter(|other| *other != workspace)) {
+            write_down(app, who, other, (text.clone(), language), begun, answer.as_ref());
+        }
     }
     let answer = answer.map_err(|error| query_error(&error))?;
     let egress = answer.egress.clone();
@@ -202,6 +239,9 @@ pub(crate) fn query_error(error: &QueryError) -> ApiError {
     let mut api = ApiError::new(error.kind(), error.code(), error.message());
     if let Some(inner) = error.innererror() {
         api = api.inner(inner);
+    }
+    for detail in error.details() {
+        api = api.detail(detail);
     }
     if let Some(block) = error.block() {
         api = api.target(format!("block {block}"));

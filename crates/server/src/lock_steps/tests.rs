@@ -189,6 +189,8 @@ impl House {
             timespan: None,
             limits: Limits::default(),
             explain: false,
+            parameters: serde_json::Map::new(),
+            neighbours: None,
         };
         let answer = self.engine.run(request).await.map_err(|error| error.code())?;
         let bytes = json(answer, JsonOptions::default()).await.map_err(|error| error.code())?;

@@ -71,11 +71,26 @@ impl Binder<'_> {
         }
         let env = self.bind_arguments(function, name, arguments, scope, piped)?;
         let outer = std::mem::replace(&mut self.env, env);
+        let outer_text = self.text;
+        if let Some(stored) = self.context.functions.get(&name.text).filter(|_| function.stored) {
+            self.text = &stored.text;
+        }
         self.inlined += 1;
         let result = self.body(&function.lambda.body);
         self.inlined -= 1;
+        self.text = outer_text;
         self.env = outer;
-        result
+        if !function.stored {
+            return result;
+        }
+        // Places in a stored text mean nothing in this one: what is wrong there is told at the call.
+        match result {
+            Ok(Either::Rows(rel)) => Ok(Either::Rows(Rel { span: name.span, ..rel })),
+            Ok(Either::Value(value)) => Ok(Either::Value(Bound { span: name.span, ..value })),
+            Err(problem) => {
+                Err(Problem { span: name.span, message: format!("in the stored function `{}`: {}", name.text, problem.message), ..problem })
+            }
+        }
     }
 
     fn bind_arguments(

@@ -36,9 +36,12 @@ impl Collector {
     }
 }
 
+/// How those columns' names begin.
+const PLACE: &str = "\u{1}aggregate";
+
 /// The column that holds aggregate number `at` before its values are taken out of it.
 fn place(at: usize) -> String {
-    format!("\u{1}aggregate{at}")
+    format!("{PLACE}{at}")
 }
 
 impl Binder<'_> {
@@ -67,6 +70,9 @@ impl Binder<'_> {
             self.summarized(aggregate, &rel, &collector, &mut namer, &mut outputs)?;
         }
         let collector = collector.into_inner();
+        if groups.is_empty() && collector.calls.is_empty() {
+            return Err(Problem::new(span, "AggregateNeeded", "`summarize` without an aggregate and without `by` gives nothing"));
+        }
         let mut columns: Vec<BoundColumn> = groups.iter().map(|(name, value)| BoundColumn::new(name.clone(), value.kind)).collect();
         // The kind of a raw aggregate does not matter: its values are taken out right above it.
         columns.extend((0..collector.calls.len()).map(|at| BoundColumn::new(place(at), ColumnType::Dynamic)));
@@ -107,7 +113,8 @@ impl Binder<'_> {
         }
         let scope = Scope { columns: &rel.columns, aggregates: Some(collector) };
         let value = self.value(&entry.value, scope)?;
-        if collector.borrow().calls.is_empty() && value.literal().is_none() {
+        let bare = value.expr.column_refs().iter().any(|there| !there.name.starts_with(PLACE));
+        if bare || collector.borrow().calls.is_empty() && value.literal().is_none() {
             return Err(Problem::new(entry.value.span, "AggregateNeeded", "`summarize` takes aggregates such as `count()` here")
                 .hint("wrap it, e.g. `take_any(..)`, or put it after `by`"));
         }

@@ -109,7 +109,7 @@ fn hosts() -> Arc<dyn TableProvider> {
 
 pub(super) fn context() -> BoundContext {
     let tables: HashMap<String, Arc<dyn TableProvider>> = HashMap::from([("Logs".to_owned(), logs()), ("Hosts".to_owned(), hosts())]);
-    BoundContext { tables, names: vec!["Hosts".to_owned(), "Logs".to_owned()], now: NOW, timespan: None }
+    BoundContext { tables, names: vec!["Hosts".to_owned(), "Logs".to_owned()], now: NOW, ..BoundContext::default() }
 }
 
 /// Many partitions and tiny batches: an order that is not in the plan does not survive.

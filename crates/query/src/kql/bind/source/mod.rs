@@ -44,7 +44,7 @@ impl Binder<'_> {
             ExprKind::Name(name) => self.table(name, span),
             ExprKind::Pipeline(pipeline) => self.pipeline(pipeline),
             ExprKind::Call { receiver: None, function, arguments } => self.tabular_call(function, arguments, expr),
-            _ if is_foreign(expr) => Err(foreign(span)),
+            _ if is_foreign(expr) => self.foreign_rows(expr),
             ExprKind::Missing => Err(Problem::new(span, "SyntaxError", "rows are missing here")),
             _ => Err(Problem::new(span, "NotTabular", "rows are needed here: a table, a query or `print`")),
         }
@@ -90,6 +90,9 @@ impl Binder<'_> {
         if let Some(provider) = self.context.tables.get(name) {
             return Ok(scan(name, provider, span));
         }
+        if let Some(function) = self.function(name) {
+            return self.call_rows(&function, &Name { text: name.to_owned(), span });
+        }
         let problem = Problem::new(span, "UnknownTable", format!("there is no table `{name}` in this workspace"));
         let names = self.tabular_names();
         Err(match strongroom_kql::closest(name, names.iter().map(String::as_str)) {
@@ -104,6 +107,27 @@ impl Binder<'_> {
             Either::Rows(rel) => Ok(rel),
             Either::Value(_) => Err(Problem::new(name.span, "NotTabular", format!("`{}` gives a value, not rows", name.text))),
         }
+    }
+
+    /// `workspace("w").T`
+    fn foreign_rows(&mut self, expr: &Expr) -> Outcome<Rel> {
+        let span = expr.span;
+        let Some((workspace, table)) = tables::foreign_table(expr) else { return Err(foreign(span)) };
+        let Some(there) = self.context.foreign.get(workspace) else {
+            // Absent and not to be asked: the same words for both.
+            return Err(Problem::new(span, "UnknownWorkspace", format!("there is no workspace `{workspace}` that you may ask")));
+        };
+        if let Some(provider) = there.tables.get(table) {
+            let rel = scan(table, provider, span);
+            // DataFusion compares plans by their tables' names: a table of this workspace may have the same.
+            let name = format!("workspace({workspace:?}).{table}");
+            return Ok(Rel { node: RelNode::Table { name, provider: Arc::clone(provider) }, ..rel });
+        }
+        let problem = Problem::new(span, "UnknownTable", format!("there is no table `{table}` in workspace `{workspace}`"));
+        Err(match strongroom_kql::closest(table, there.names.iter().map(String::as_str)) {
+            Some(near) => problem.hint(format!("did you mean `{near}`?")),
+            None => problem,
+        })
     }
 
     /// `T*` outside a union: all of those tables.

@@ -99,6 +99,8 @@ fn expected(value: &Value, kind: ColumnType) -> Cell {
         (Value::Null, ColumnType::String) => Cell::Text(String::new()),
         (Value::Null, _) => Cell::Null,
         (value, ColumnType::Dynamic) => Cell::Json(value.clone()),
+        // So the documentation writes it.
+        (Value::String(text), kind) if text == "null" && kind != ColumnType::String => Cell::Null,
         (Value::String(text), kind) => scalar(text, kind),
         (value, ColumnType::String) => Cell::Text(value.to_string()),
         (Value::Number(number), ColumnType::Bool) => Cell::Bool(number.as_f64() != Some(0.0)),

@@ -1,0 +1,268 @@
+//! A workspace's stored functions: KQL under a name, for everybody who may ask there.
+//!
+//! They are the customer's text, as queries are: name, parameters, body and remarks are one cell under the key of the workspace,
+//! opened when somebody asks and kept nowhere. While the key is away there are none to be had. A function is checked when it
+//! is stored (it parses, its name is free) and bound when it is called: tables it names may come later.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use strongroom_catalog::{Catalog, CatalogError, FunctionRow};
+use strongroom_envelope::{CellPlace, KeyGuard, open_cell, seal_cell};
+use strongroom_keys::{KeyRing, Pass, Purpose, Warrant};
+use strongroom_kql::ast::{Lambda, LetValue, StatementKind};
+use strongroom_model::{AccountId, Epoch, ErrorKind, KeyClass, ObjectId, PrincipalId, TableId, WorkspaceId};
+use strongroom_world::World;
+
+use crate::error::{catalog_error, key_error, open_error, shut_error};
+use crate::{QueryError, functions};
+
+/// Most functions a workspace holds.
+const FUNCTIONS_MAX: usize = 500;
+/// Longest name in bytes, as of a table.
+const NAME_MAX: usize = 128;
+/// Longest function in bytes, all its texts together; a query may be as long.
+const TEXT_MAX: usize = 64 << 10;
+
+/// A function as it is stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredFunction {
+    /// What it is called.
+    pub name: String,
+    /// What stands in its parentheses: `a:long, b:string = "x"`.
+    #[serde(default)]
+    pub parameters: String,
+    /// What stands in its braces: `let`s and a value or rows.
+    pub body: String,
+    /// Remarks for people.
+    #[serde(default)]
+    pub description: String,
+}
+
+/// A function that was read back.
+#[derive(Clone, Debug)]
+pub struct FunctionInfo {
+    /// The function.
+    pub function: StoredFunction,
+    /// When it was stored, milliseconds since 1970.
+    pub changed_ms: i64,
+}
+
+/// A function ready to be called.
+#[derive(Debug)]
+pub(crate) struct Callable {
+    /// The text its spans lie in.
+    pub(crate) text: String,
+    pub(crate) lambda: Arc<Lambda>,
+}
+
+impl StoredFunction {
+    /// The function as the statement it would be in a query, and where in it parameters and body begin.
+    fn statement(&self) -> (String, usize, usize) {
+        let head = "let f = (";
+        let middle = ") {\n";
+        let text = format!("{head}{}{middle}{}\n}}", self.parameters, self.body);
+        (text, head.len(), head.len() + self.parameters.len() + middle.len())
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// All its mistakes, with their places in the body or in the parameters.
+    pub(crate) fn read(&self) -> Result<Callable, QueryError> {
+        let (text, parameters, body) = self.statement();
+        let parsed = strongroom_kql::parse(&text);
+        if !parsed.diagnostics.is_empty() {
+            let errors = parsed.diagnostics.iter().map(|diagnostic| {
+                let (start, end) = (diagnostic.span.start as usize, diagnostic.span.end as usize);
+                let (of, within, begin) =
+                    if start >= body { ("body", &self.body, body) } else { ("parameters", &self.parameters, parameters) };
+                let span = start.saturating_sub(begin)..end.saturating_sub(begin);
+                let error =
+                    QueryError::syntax(within, span, diagnostic.code.as_str(), format!("in the function's {of}: {}", diagnostic.message));
+                match &diagnostic.hint {
+                    Some(hint) => error.with_hint(hint.clone()),
+                    None => error,
+                }
+            });
+            let mut errors: Vec<QueryError> = errors.collect();
+            let first = errors.remove(0);
+            return Err(first.with_more(errors));
+        }
+        let mut statements = parsed.query.statements;
+        match (statements.pop().map(|statement| statement.kind), statements.is_empty()) {
+            (Some(StatementKind::Let { value: LetValue::Function(lambda), .. }), true) if !lambda.body.statements.is_empty() => {
+                Ok(Callable { text, lambda: Arc::new(lambda) })
+            }
+            (Some(StatementKind::Let { value: LetValue::Function(_), .. }), true) => {
+                Err(QueryError::invalid("InvalidFunction", "the function has no body"))
+            }
+            // A brace too many ends it early.
+            _ => Err(QueryError::invalid("InvalidFunction", "the body is not that of one function: its braces do not pair up")),
+        }
+    }
+
+    /// Whether it may be stored.
+    fn check(&self) -> Result<(), QueryError> {
+        let wrong = |why: String| Err(QueryError::invalid("InvalidFunction", why));
+        let mut letters = self.name.chars();
+        let begins = letters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_');
+        if !begins || self.name.len() > NAME_MAX || !letters.all(|letter| letter.is_ascii_alphanumeric() || letter == '_') {
+            return wrong(format!("a function's name is made of letters, digits and `_`, at most {NAME_MAX}, and begins with no digit"));
+        }
+        if functions::scalar(&self.name).is_some() || functions::aggregate(&self.name).is_some() {
+            return wrong(format!("`{}` is a function of KQL's own", self.name));
+        }
+        if self.parameters.len() + self.body.len() + self.description.len() > TEXT_MAX {
+            return Err(QueryError::new(ErrorKind::TooLarge, "FunctionTooLong", format!("a function takes at most {TEXT_MAX} bytes")));
+        }
+        self.read().map(drop)
+    }
+}
+
+/// Opens and seals functions.
+pub(crate) struct Stored {
+    world: World,
+    catalog: Catalog,
+    keys: Arc<KeyRing>,
+    /// Held while one is stored or deleted: names are known only to whoever has opened all of them.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// Opened functions, each with its row, and what they were opened under.
+pub(crate) struct Opened {
+    pub(crate) functions: Vec<(FunctionRow, StoredFunction)>,
+    /// Each with leave of its account, if that key can be taken away.
+    pub(crate) guards: Vec<(KeyGuard, Option<Pass>)>,
+}
+
+impl Stored {
+    pub(crate) fn new(world: World, catalog: Catalog, keys: Arc<KeyRing>) -> Self {
+        Self { world, catalog, keys, turn: tokio::sync::Mutex::default() }
+    }
+
+    /// Leave to read a workspace's functions: for whoever may ask all its tables.
+    pub(crate) async fn warrant(&self, principal: PrincipalId, workspace: WorkspaceId) -> Result<Warrant, QueryError> {
+        self.keys.warrant(principal, workspace, TableId::NIL).await.map_err(|error| shut_error(&error))
+    }
+
+    /// Leave of the account that a workspace is linked to.
+    pub(crate) async fn pass(&self, account: AccountId) -> Result<Pass, QueryError> {
+        self.keys.pass(account).await.map_err(|error| shut_error(&error))
+    }
+
+    /// Whether a workspace has any; takes no key.
+    pub(crate) async fn rows(&self, workspace: WorkspaceId) -> Result<Vec<FunctionRow>, QueryError> {
+        self.catalog.functions(workspace).await.map_err(|error| catalog_error(&error))
+    }
+
+    /// Opens rows.
+    ///
+    /// # Errors
+    /// The key's error if one of them is under a key that is away: any could be the one that is meant.
+    pub(crate) async fn open(&self, rows: Vec<FunctionRow>, warrant: &Warrant) -> Result<Opened, QueryError> {
+        let mut opened = Opened { functions: Vec::with_capacity(rows.len()), guards: Vec::new() };
+        for row in rows {
+            let known = opened.guards.iter().find(|(guard, _)| guard.epoch().aek == row.aek).cloned();
+            let guard = if let Some((guard, _)) = known {
+                guard
+            } else {
+                let epoch = self.epoch(&row).await?;
+                let guard = self.keys.guard_for(epoch, warrant).await.map_err(|error| key_error(&error, epoch))?;
+                let pass = match guard.class() {
+                    KeyClass::Cmk => Some(self.pass(epoch.account).await?),
+                    KeyClass::Mmk => None,
+                };
+                opened.guards.push((guard.clone(), pass));
+                guard
+            };
+            let place = CellPlace { epoch: guard.epoch(), workspace: row.workspace, table: TableId::NIL, row: row.row };
+            let plain = open_cell(&guard, self.world.clock.boot(), &place, &row.cell).map_err(|error| open_error(&error, row.row))?;
+            let function = serde_json::from_slice(&plain).map_err(|_| {
+                QueryError::new(ErrorKind::Corrupt, "IntegrityError", format!("the function in cell {} has another form", row.row))
+            })?;
+            opened.functions.push((row, function));
+        }
+        Ok(opened)
+    }
+
+    async fn epoch(&self, row: &FunctionRow) -> Result<Epoch, QueryError> {
+        let known = self.catalog.aek(row.aek).await.map_err(|error| catalog_error(&error))?;
+        let known = known.ok_or_else(|| QueryError::new(ErrorKind::Corrupt, "IntegrityError", format!("no record of key {}", row.aek)))?;
+        Ok(Epoch { account: known.account, aek: row.aek })
+    }
+
+    /// All functions of a workspace, by name.
+    pub(crate) async fn list(&self, workspace: WorkspaceId, principal: PrincipalId) -> Result<Vec<FunctionInfo>, QueryError> {
+        let warrant = self.warrant(principal, workspace).await?;
+        let opened = self.open(self.rows(workspace).await?, &warrant).await?;
+        let infos = opened.functions.into_iter().map(|(row, function)| FunctionInfo { function, changed_ms: row.changed_ms });
+        let mut infos: Vec<FunctionInfo> = infos.collect();
+        infos.sort_by(|a, b| a.function.name.cmp(&b.function.name));
+        Ok(infos)
+    }
+
+    /// Stores a function under its name. Whether that is new.
+    pub(crate) async fn put(&self, workspace: WorkspaceId, principal: PrincipalId, function: &StoredFunction) -> Result<bool, QueryError> {
+        function.check()?;
+        let gone = || QueryError::new(ErrorKind::NotFound, "WorkspaceNotFound", "there is no such workspace");
+        let home = self.catalog.workspace(workspace).await.map_err(|error| catalog_error(&error))?.ok_or_else(gone)?;
+        let _turn = self.turn.lock().await;
+        let warrant = self.warrant(principal, workspace).await?;
+        let there = self.open(self.rows(workspace).await?, &warrant).await?.functions;
+        let old = there.iter().find(|(_, known)| known.name == function.name).map(|(row, _)| row.row);
+        if old.is_none() && there.len() >= FUNCTIONS_MAX {
+            return Err(QueryError::invalid("TooManyFunctions", format!("a workspace holds at most {FUNCTIONS_MAX} functions")));
+        }
+        let epoch = self.keys.write_epoch(home.account).await.map_err(|error| shut_error(&error))?;
+        let guard = self.keys.guard(epoch, workspace, principal, Purpose::Ingest).await.map_err(|error| key_error(&error, epoch))?;
+        let (ms, random) = self.world.id_seed();
+        let row = ObjectId::mint(ms, random);
+        let place = CellPlace { epoch, workspace, table: TableId::NIL, row };
+        let plain = serde_json::to_vec(function).map_err(|_| QueryError::internal("a function could not be written"))?;
+        let cell = seal_cell(&guard, self.world.clock.boot(), &*self.world.rng, &place, &plain)
+            .map_err(|error| QueryError::new(error.kind(), error.code(), error.to_string()))?;
+        let changed_ms = self.world.clock.wall().0 / 1_000_000;
+        let stored = FunctionRow { workspace, aek: epoch.aek, row, cell, changed_ms };
+        self.catalog.function_put(&stored, old).await.map_err(|error| match error {
+            CatalogError::Conflict { .. } => QueryError::new(ErrorKind::Conflict, "Conflict", "the function was changed meanwhile"),
+            error => catalog_error(&error),
+        })?;
+        Ok(old.is_none())
+    }
+
+    /// Takes a function away. Whether it was there.
+    pub(crate) async fn delete(&self, workspace: WorkspaceId, principal: PrincipalId, name: &str) -> Result<bool, QueryError> {
+        let _turn = self.turn.lock().await;
+        let warrant = self.warrant(principal, workspace).await?;
+        let there = self.open(self.rows(workspace).await?, &warrant).await?.functions;
+        let Some((row, _)) = there.into_iter().find(|(_, known)| known.name == name) else { return Ok(false) };
+        self.catalog.function_delete(workspace, row.row).await.map_err(|error| catalog_error(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn function(parameters: &str, body: &str) -> StoredFunction {
+        StoredFunction { name: "f".to_owned(), parameters: parameters.to_owned(), body: body.to_owned(), description: String::new() }
+    }
+
+    #[test]
+    fn what_is_no_function_is_refused_with_its_place() {
+        assert!(function("a:long, b:string = \"x\"", "T\n| where c > a").check().is_ok());
+        assert!(function("", "let x = 5; x + 1").check().is_ok());
+        let error = function("a:long", "T\n| wehre c > a\n| tke 5").check().unwrap_err();
+        assert_eq!(error.place().map(|place| (place.line, place.column)), Some((2, 3)), "{error}");
+        assert_eq!(error.details().len(), 2);
+        let error = function("a:lng", "T").check().unwrap_err();
+        assert_eq!(error.place().map(|place| (place.line, place.column)), Some((1, 3)), "{error}");
+        for body in ["", " ", "T }; U | where (1 == 1)", "T }; let g = () { U"] {
+            assert!(function("", body).check().is_err(), "{body}");
+        }
+        for name in ["", "1x", "a b", "tolower", "count", "é"] {
+            assert!(StoredFunction { name: name.to_owned(), ..function("", "T") }.check().is_err(), "{name}");
+        }
+    }
+}
