@@ -197,14 +197,25 @@ impl House {
     /// If it fails.
     #[must_use]
     pub fn sql(&self, text: &str) -> Rows {
+        self.ask(text, Language::Sql)
+    }
+
+    /// Asks in either language and reads the answer to its end.
+    ///
+    /// # Panics
+    /// If it fails.
+    #[must_use]
+    pub fn ask(&self, text: &str, language: Language) -> Rows {
         let request = QueryRequest {
             workspace: self.workspace,
             principal: PrincipalId::NIL,
             text: text.to_owned(),
-            language: Language::Sql,
+            language,
             timespan: None,
             limits: Limits::default(),
             explain: false,
+            parameters: serde_json::Map::new(),
+            neighbours: None,
         };
         self.runtime.block_on(async {
             let answer = self.engine.run(request).await.expect("a plan");

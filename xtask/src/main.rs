@@ -1,4 +1,4 @@
-//! The project's own checks: `cargo xtask layers` and `cargo xtask ci`.
+//! The project's own checks: `cargo xtask layers`, `cargo xtask ci` and `cargo xtask fuzz`.
 //!
 //! `ci` is all that `.ci/run` runs and what the README's test command calls. Start at [`stages::run`].
 
@@ -13,7 +13,8 @@ fn main() -> ExitCode {
     let result = match arguments.first().map(String::as_str) {
         Some("layers") => layers::check(),
         Some("ci") => stages::run(&arguments[1..]),
-        _ => Err("usage: cargo xtask layers | ci [STAGE…]\nstages: fmt tools python layers build unit stories lock kql docs clippy deny"
+        Some("fuzz") => kql::fuzz_by_hand(&arguments[1..]),
+        _ => Err("usage: cargo xtask layers | ci [STAGE…] | fuzz [--minutes N]\nstages: fmt tools python layers build unit stories lock kql docs clippy deny"
             .to_owned()),
     };
     match result {

@@ -102,15 +102,15 @@ fn cargo(arguments: &[&str]) -> Result<(), String> {
 
 /// Runs the tests that nextest's filter names, and adds up what passed and failed.
 fn tests(counts: &mut Counts, filter: &str) -> Result<(), String> {
-    tests_with(counts, filter, &[])
+    tests_with(counts, filter, &[], &[])
 }
 
-/// The same, with more of the runner's arguments.
-pub(crate) fn tests_with(counts: &mut Counts, filter: &str, more: &[&str]) -> Result<(), String> {
+/// The same, with more of the runner's arguments, and variables of the environment.
+pub(crate) fn tests_with(counts: &mut Counts, filter: &str, more: &[&str], environment: &[(&str, String)]) -> Result<(), String> {
     // Always the whole workspace, and a filter: another selection has other features and builds half the tree again.
     let mut arguments = vec!["nextest", "run", "--workspace", "--locked", "--no-fail-fast", "--profile", "ci", "-E", filter];
     arguments.extend(more);
-    let (ok, output) = tee(&arguments)?;
+    let (ok, output) = tee(&arguments, environment)?;
     let (passed, failed) = nextest_summary(&output).ok_or("the runner printed no summary")?;
     counts.passed += passed;
     counts.failed += failed;
@@ -121,7 +121,7 @@ pub(crate) fn tests_with(counts: &mut Counts, filter: &str, more: &[&str]) -> Re
 }
 
 fn doc_tests(counts: &mut Counts) -> Result<(), String> {
-    let (ok, output) = tee(&["test", "--workspace", "--doc", "--locked"])?;
+    let (ok, output) = tee(&["test", "--workspace", "--doc", "--locked"], &[])?;
     for line in output.lines().filter(|line| line.starts_with("test result:")) {
         counts.passed += number_before(line, " passed");
         counts.failed += number_before(line, " failed");
@@ -130,12 +130,13 @@ fn doc_tests(counts: &mut Counts) -> Result<(), String> {
 }
 
 /// Runs cargo, shows what it prints and keeps it.
-fn tee(arguments: &[&str]) -> Result<(bool, String), String> {
+fn tee(arguments: &[&str], environment: &[(&str, String)]) -> Result<(bool, String), String> {
     use std::io::{BufRead, BufReader};
     let mut child = Command::new("cargo")
         .args(arguments)
         .env("CARGO_INCREMENTAL", "0")
         .env("CARGO_TERM_COLOR", "never")
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

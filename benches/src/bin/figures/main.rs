@@ -7,6 +7,7 @@ mod allocator;
 mod house;
 mod http;
 mod ingest;
+mod kql;
 mod memory;
 mod server;
 
@@ -50,6 +51,8 @@ enum Part {
     House,
     /// Zeroing memory on free.
     Allocator,
+    /// KQL against SQL, and the parser.
+    Kql,
 }
 
 /// One line of a table: what, how much, the mark.
@@ -80,6 +83,9 @@ fn main() {
     }
     if wanted(Part::House) {
         show(&format!("In process, {} MB", arguments.megabytes), &house::take(&arguments, &dir));
+    }
+    if wanted(Part::Kql) {
+        show(&format!("KQL, {} MB", arguments.megabytes), &kql::take(&arguments, &dir));
     }
     if wanted(Part::Allocator) {
         show("Zeroing on free", &allocator::take(&arguments, &dir));

@@ -1,0 +1,93 @@
+//! KQL beside SQL that means the same, and the parser over real queries.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use strongroom_benches::clock::process_cpu;
+use strongroom_benches::{House, median, quantile};
+use strongroom_query::Language;
+
+use crate::ingest::bodies;
+use crate::{Arguments, Figure};
+
+/// Questions in both languages.
+const PAIRS: [(&str, &str, &str); 10] = [
+    ("count", "logs | count", r#"SELECT count(*) AS "Count" FROM logs"#),
+    ("filter", "logs | where status >= 500 | count", r#"SELECT count(*) FROM logs WHERE "status" >= 500"#),
+    (
+        "equality",
+        "logs | where level == \"error\" | project TimeGenerated, message",
+        r#"SELECT "TimeGenerated", "message" FROM logs WHERE "level" = 'error'"#,
+    ),
+    (
+        "group",
+        "logs | summarize count(), avg(duration_ms) by service, level",
+        r#"SELECT "service", "level", count(*), avg("duration_ms") FROM logs GROUP BY "service", "level""#,
+    ),
+    (
+        "bins",
+        "logs | summarize count() by bin(TimeGenerated, 1m)",
+        r#"SELECT date_bin(interval '1 minute', "TimeGenerated"), count(*) FROM logs GROUP BY 1"#,
+    ),
+    ("newest", "logs | top 100 by TimeGenerated", r#"SELECT * FROM logs ORDER BY "TimeGenerated" DESC LIMIT 100"#),
+    (
+        "largest",
+        "logs | where duration_ms > 1.0 | top 10 by duration_ms | project service, duration_ms",
+        r#"SELECT "service", "duration_ms" FROM logs WHERE "duration_ms" > 1.0 ORDER BY "duration_ms" DESC NULLS LAST LIMIT 10"#,
+    ),
+    ("contains", "logs | where message contains_cs \"deadlock\" | count", r#"SELECT count(*) FROM logs WHERE "message" LIKE '%deadlock%'"#),
+    ("list", "logs | where status in (500, 502, 503) | count", r#"SELECT count(*) FROM logs WHERE "status" IN (500, 502, 503)"#),
+    (
+        "extremes",
+        "logs | summarize min(duration_ms), max(duration_ms) by service",
+        r#"SELECT "service", min("duration_ms"), max("duration_ms") FROM logs GROUP BY "service""#,
+    ),
+];
+
+pub(crate) fn take(arguments: &Arguments, below: &Path) -> Vec<Figure> {
+    let dir = tempfile::tempdir_in(below).expect("a directory");
+    let house = House::build(&dir.path().join("house"));
+    for body in bodies(arguments.seed, arguments.megabytes) {
+        house.ingest(body.into());
+    }
+    house.flush();
+    let mut figures: Vec<Figure> = PAIRS.iter().map(|(name, kql, sql)| pair(&house, name, kql, sql, arguments.repeats)).collect();
+    figures.extend(parsing());
+    figures
+}
+
+/// CPU time of both, taken in turns.
+fn pair(house: &House, name: &str, kql: &str, sql: &str, repeats: usize) -> Figure {
+    let ask = |text: &str, language| house.ask(text, language).count();
+    assert_eq!(ask(kql, Language::Kql), ask(sql, Language::Sql), "{name}: both find as many rows");
+    let timed = |text: &str, language| {
+        let before = process_cpu();
+        ask(text, language);
+        process_cpu().saturating_sub(before).as_secs_f64() * 1e3
+    };
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..repeats {
+        ours.push(timed(kql, Language::Kql));
+        theirs.push(timed(sql, Language::Sql));
+    }
+    let (ours, theirs) = (median(ours), median(theirs));
+    Figure::new(format!("KQL against SQL: {name}"), format!("{:.2}× ({ours:.0} and {theirs:.0} CPU-ms)", ours / theirs), "≤ 1.05×")
+}
+
+/// Parsing of real queries, if they are there (see `xtask/src/kql.rs`).
+fn parsing() -> Option<Figure> {
+    let directory = std::env::var_os("STRONGROOM_KQL_CASES").map_or_else(|| PathBuf::from("../shared/kql"), PathBuf::from);
+    let file = std::fs::read(directory.join("corpus-sample.json")).ok()?;
+    let file: serde_json::Value = serde_json::from_slice(&file).ok()?;
+    let texts: Vec<&str> = file["queries"].as_array()?.iter().filter_map(|query| query["query"].as_str()).collect();
+    let mut micros = Vec::new();
+    for _ in 0..20 {
+        for text in &texts {
+            let begun = Instant::now();
+            std::hint::black_box(strongroom_kql::parse(text));
+            micros.push(begun.elapsed().as_secs_f64() * 1e6);
+        }
+    }
+    let (p50, p99) = (quantile(micros.clone(), 0.5), quantile(micros, 0.99));
+    Some(Figure::new(format!("parsing {} real queries", texts.len()), format!("p50 {p50:.0} µs, p99 {p99:.0} µs"), "p50 ≤ 50 µs"))
+}
