@@ -9,6 +9,7 @@
 
 mod aggregates;
 mod scalars;
+mod sketches;
 
 use datafusion::logical_expr::{AggregateUDF, Expr, ScalarUDF};
 use strongroom_kql::ast::{BinaryOp, SetOp};
@@ -16,11 +17,11 @@ use strongroom_model::ColumnType;
 
 pub(crate) use aggregates::part::part;
 pub(crate) use aggregates::{AggregateSpec, BoundAggregate};
-pub(crate) use scalars::ScalarSpec;
 pub(crate) use scalars::axis::{Axis, SeriesOf, series};
 pub(crate) use scalars::cells::{CellColumn, Cells, slots};
 pub(crate) use scalars::parse::{Fields, KvPattern, ParsePattern, Part, Quoting, Strictness, TakeApart, take_apart};
 pub(crate) use scalars::prefixes::{Family, network_key, networks_of};
+pub(crate) use scalars::{ScalarSpec, Several};
 
 /// An expression and its KQL type; its Arrow type is [`ColumnType::query_type`] of that.
 #[derive(Clone, Debug)]
@@ -56,6 +57,11 @@ pub(crate) struct Misfit {
 /// The scalar function of that name (aliases included), e.g. `tostring`.
 pub(crate) fn scalar(name: &str) -> Option<&'static ScalarSpec> {
     scalars::by_name(name)
+}
+
+/// The function of that name if it gives several columns, e.g. `series_fit_line`.
+pub(crate) fn several(name: &str) -> Option<&'static Several> {
+    scalars::several(name)
 }
 
 /// What computes a binary operator: arithmetic and the string operators. Comparisons (`==`, `<`, `=~`, ..) are the binder's: `None`.

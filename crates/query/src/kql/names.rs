@@ -121,6 +121,9 @@ pub(super) fn automatic(expr: &Expr) -> Option<String> {
             if functions::aggregate(name).is_some() {
                 return aggregate(name, arguments.iter().map(|argument| &argument.value)).into_iter().next();
             }
+            if matches!(name, "dcount_hll" | "percentile_tdigest") {
+                return Some(format!("{name}_{}", automatic(&arguments.first()?.value).unwrap_or_default()));
+            }
             if TRANSPARENT.binary_search(&name).is_ok() { automatic(&arguments.first()?.value) } else { None }
         }
         _ => None,
@@ -149,13 +152,14 @@ pub(super) fn aggregate<'e>(function: &str, mut arguments: impl Iterator<Item = 
             })
             .collect(),
         "percentilew" | "percentilesw" => {
-            let weight = arguments.next();
-            arguments
-                .map(|point| {
-                    let (value, weight) = (first.and_then(automatic).unwrap_or_default(), weight.and_then(automatic).unwrap_or_default());
-                    format!("percentilew_{value}_{weight}_{}", point_name(point))
-                })
-                .collect()
+            let name = first.and_then(automatic).unwrap_or_default();
+            arguments.skip(1).map(|point| format!("percentile_{name}_{}", point_name(point))).collect()
+        }
+        "percentiles_array" | "percentilesw_array" => of("percentiles"),
+        "buildschema" => of("schema"),
+        "covariance" | "covarianceif" | "covariancep" | "covariancepif" => {
+            let (name, other) = (first.and_then(automatic).unwrap_or_default(), arguments.next().and_then(automatic).unwrap_or_default());
+            vec![format!("{function}_{name}_{other}")]
         }
         _ => of(function),
     }

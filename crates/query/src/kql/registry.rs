@@ -23,6 +23,14 @@ pub(super) fn call(name: &str, name_span: Span, arguments: &[Bound], now: i64) -
     Ok(Bound::new(value.expr, value.kind, name_span))
 }
 
+/// A call of a function that gives several columns.
+pub(super) fn several(several: &functions::Several, name_span: Span, arguments: &[Bound], now: i64) -> Outcome<Vec<Bound>> {
+    let columns = several
+        .bind(arguments.iter().map(typed).collect(), &CallContext { now })
+        .map_err(|misfit| complain(misfit, name_span, arguments))?;
+    Ok(columns.into_iter().map(|column| Bound::new(column.expr, column.kind, name_span)).collect())
+}
+
 /// A constant that is no regular expression matches nothing: it is told, not run.
 fn check_pattern(name: &str, arguments: &[Bound]) -> Outcome<()> {
     match functions::bad_pattern(name, |at| arguments.get(at).and_then(Bound::literal_text)) {

@@ -5,6 +5,9 @@ mod extreme;
 mod groups;
 pub(super) mod part;
 mod percentile;
+mod schema;
+mod sketched;
+mod weighted;
 
 #[cfg(test)]
 mod tests;
@@ -22,6 +25,8 @@ use self::collect::{Collect, ELEMENTS_MAX, What};
 use self::extreme::{Extreme, Wins};
 use self::groups::KqlAggregate;
 use self::percentile::Percentiles;
+use self::sketched::{Sketch, Sketched};
+use self::weighted::Weighted;
 use super::scalars::convert;
 use super::{Misfit, Typed};
 
@@ -47,9 +52,17 @@ enum Base {
     DistinctExact,
     Row(Wins),
     Collect(What),
-    Percentile,
+    /// With weights, in one array.
+    Percentile {
+        weighted: bool,
+        array: bool,
+    },
     Spread(Spread),
+    Covariance {
+        population: bool,
+    },
     Bits(Bits),
+    Sketch(Sketch),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +104,8 @@ enum Finish {
     Long,
     /// Of a struct the field of that number.
     Part,
+    /// Of a struct all fields, of those types, in one array.
+    Array(Vec<ColumnType>),
     /// Computed as a real.
     FromReal,
 }
@@ -113,6 +128,10 @@ impl BoundAggregate {
                 cast(ns, kind.query_type())
             }
             Finish::FromReal => convert(Typed::new(output, ColumnType::Real), kind).expr,
+            Finish::Array(kinds) => {
+                let parts = kinds.iter().enumerate().map(|(at, kind)| Typed::new(part::part(output.clone(), at), *kind)).collect();
+                return super::scalars::packed_array(parts);
+            }
             Finish::Part => {
                 let part = part::part(output, index);
                 if kind == ColumnType::String { coalesce(vec![part, empty_text()]) } else { part }
@@ -130,7 +149,7 @@ const fn spec_if(name: &'static str, aliases: &'static [&'static str], base: Bas
     AggregateSpec { name, aliases, base, conditional: true }
 }
 
-static SPECS: [AggregateSpec; 38] = [
+static SPECS: &[AggregateSpec] = &[
     spec("count", &[], Base::Count),
     spec_if("countif", &[], Base::Count),
     spec("sum", &[], Base::Sum),
@@ -156,8 +175,12 @@ static SPECS: [AggregateSpec; 38] = [
     spec_if("make_set_if", &["makesetif"], Base::Collect(What::Set)),
     spec("make_bag", &[], Base::Collect(What::Bag)),
     spec_if("make_bag_if", &[], Base::Collect(What::Bag)),
-    spec("percentile", &[], Base::Percentile),
-    spec("percentiles", &[], Base::Percentile),
+    spec("percentile", &[], Base::Percentile { weighted: false, array: false }),
+    spec("percentiles", &[], Base::Percentile { weighted: false, array: false }),
+    spec("percentiles_array", &[], Base::Percentile { weighted: false, array: true }),
+    spec("percentilew", &[], Base::Percentile { weighted: true, array: false }),
+    spec("percentilesw", &[], Base::Percentile { weighted: true, array: false }),
+    spec("percentilesw_array", &[], Base::Percentile { weighted: true, array: true }),
     spec("stdev", &[], Base::Spread(Spread::Stdev)),
     spec_if("stdevif", &[], Base::Spread(Spread::Stdev)),
     spec("stdevp", &[], Base::Spread(Spread::StdevP)),
@@ -169,6 +192,16 @@ static SPECS: [AggregateSpec; 38] = [
     spec("binary_all_and", &[], Base::Bits(Bits::And)),
     spec("binary_all_or", &[], Base::Bits(Bits::Or)),
     spec("binary_all_xor", &[], Base::Bits(Bits::Xor)),
+    spec("covariance", &[], Base::Covariance { population: false }),
+    spec_if("covarianceif", &[], Base::Covariance { population: false }),
+    spec("covariancep", &[], Base::Covariance { population: true }),
+    spec_if("covariancepif", &[], Base::Covariance { population: true }),
+    spec("hll", &[], Base::Sketch(Sketch::Hll(14))),
+    spec_if("hll_if", &[], Base::Sketch(Sketch::Hll(14))),
+    spec("hll_merge", &[], Base::Sketch(Sketch::HllMerge)),
+    spec("tdigest", &[], Base::Sketch(Sketch::Digest)),
+    spec("tdigest_merge", &["merge_tdigest"], Base::Sketch(Sketch::DigestMerge)),
+    spec("buildschema", &[], Base::Sketch(Sketch::Schema)),
 ];
 
 static BY_NAME: LazyLock<HashMap<&'static str, &'static AggregateSpec>> = LazyLock::new(|| {
@@ -217,7 +250,9 @@ impl AggregateSpec {
             Base::Distinct | Base::DistinctExact => self.distinct(arguments)?,
             Base::Row(wins) => self.row(arguments, wins)?,
             Base::Collect(what) => self.collect(arguments, what)?,
-            Base::Percentile => self.percentiles(arguments)?,
+            Base::Percentile { weighted, array } => self.percentiles(arguments, weighted, array)?,
+            Base::Covariance { population } => self.covariance(arguments, population)?,
+            Base::Sketch(sketch) => self.sketch(arguments, sketch)?,
             Base::Spread(spread) => {
                 let value = convert(self.number(arguments)?, ColumnType::Real).expr;
                 let call = match spread {
@@ -261,7 +296,11 @@ impl AggregateSpec {
 
     /// Takes out the argument that says which rows count.
     fn condition(&self, arguments: &mut Vec<Typed>) -> Result<Expr, Misfit> {
-        let index = usize::from(self.base != Base::Count);
+        let index = match self.base {
+            Base::Count => 0,
+            Base::Covariance { .. } => 2,
+            _ => 1,
+        };
         if arguments.len() <= index {
             return Err(Misfit::call(format!("{}() needs a condition as argument {}", self.name, index + 1)));
         }
@@ -279,14 +318,17 @@ impl AggregateSpec {
 
     /// The one argument, if it is something to compute with; a dynamic counts as a real.
     fn number(&self, arguments: Vec<Typed>) -> Result<Typed, Misfit> {
+        self.measure(self.only(arguments)?, 0)
+    }
+
+    fn measure(&self, value: Typed, index: usize) -> Result<Typed, Misfit> {
         use ColumnType as C;
-        let value = self.only(arguments)?;
         match value.kind {
             C::Int | C::Bool => Ok(convert(value, C::Long)),
             C::Dynamic => Ok(convert(value, C::Real)),
             C::Long | C::Real | C::Decimal | C::TimeSpan | C::DateTime => Ok(value),
             C::String | C::Guid => Err(Misfit::argument(
-                0,
+                index,
                 format!("{}() takes a number, not a {}; convert it first: todouble(..)", self.name, value.kind.as_str()),
             )),
         }
@@ -376,11 +418,12 @@ impl AggregateSpec {
         Ok(BoundAggregate { call, columns: vec![ColumnType::Dynamic], ordered, finish })
     }
 
-    fn percentiles(&self, mut arguments: Vec<Typed>) -> Result<BoundAggregate, Misfit> {
-        self.count(&arguments, 2, usize::MAX)?;
+    fn percentiles(&self, mut arguments: Vec<Typed>, weighted: bool, array: bool) -> Result<BoundAggregate, Misfit> {
+        let first = if weighted { 2 } else { 1 };
+        self.count(&arguments, first + 1, usize::MAX)?;
         let mut wanted = Vec::new();
-        for (index, argument) in arguments.drain(1..).enumerate() {
-            let complaint = || Misfit::argument(index + 1, format!("{}() takes a number from 0 to 100 written out here", self.name));
+        for (index, argument) in arguments.drain(first..).enumerate() {
+            let complaint = || Misfit::argument(index + first, format!("{}() takes a number from 0 to 100 written out here", self.name));
             let value = constant(&argument).ok_or_else(complaint)?;
             let percents = percents(value);
             if percents.is_empty() || percents.iter().any(|percent| !(0.0..=100.0).contains(percent)) {
@@ -388,11 +431,53 @@ impl AggregateSpec {
             }
             wanted.extend(percents.into_iter().map(f64::to_bits));
         }
+        let weight = if weighted { Some(self.measure(arguments.remove(1), 1)?) } else { None };
         let value = self.number(arguments)?;
         let value = if value.kind == ColumnType::Decimal { convert(value, ColumnType::Real) } else { value };
         let columns = vec![value.kind; wanted.len()];
-        let call = AggregateUDF::from(KqlAggregate::new(Percentiles { wanted })).call(vec![value.expr]);
-        Ok(BoundAggregate { call, columns, ordered: false, finish: Finish::Part })
+        let call = match weight {
+            None => AggregateUDF::from(KqlAggregate::new(Percentiles { wanted })).call(vec![value.expr]),
+            Some(weight) => {
+                let weight = convert(weight, ColumnType::Long).expr;
+                AggregateUDF::from(KqlAggregate::new(Weighted { wanted })).call(vec![value.expr, weight])
+            }
+        };
+        Ok(if array {
+            BoundAggregate { call, columns: vec![ColumnType::Dynamic], ordered: false, finish: Finish::Array(columns) }
+        } else {
+            BoundAggregate { call, columns, ordered: false, finish: Finish::Part }
+        })
+    }
+
+    fn covariance(&self, mut arguments: Vec<Typed>, population: bool) -> Result<BoundAggregate, Misfit> {
+        self.count(&arguments, 2, 2)?;
+        let second = convert(self.measure(arguments.remove(1), 1)?, ColumnType::Real).expr;
+        let first = convert(self.measure(arguments.remove(0), 0)?, ColumnType::Real).expr;
+        let call = if population { native::covar_pop(second, first) } else { native::covar_samp(second, first) };
+        Ok(bound(call, ColumnType::Real, Finish::Or(ScalarValue::Float64(Some(0.0)))))
+    }
+
+    fn sketch(&self, mut arguments: Vec<Typed>, mut sketch: Sketch) -> Result<BoundAggregate, Misfit> {
+        self.count(&arguments, 1, if matches!(sketch, Sketch::Hll(_) | Sketch::Digest) { 2 } else { 1 })?;
+        if let (Sketch::Hll(_), Some(accuracy)) = (sketch, arguments.get(1)) {
+            let complaint = || Misfit::argument(1, format!("{}() takes an accuracy from 0 to 4 written out here", self.name));
+            let accuracy = constant(accuracy).and_then(whole).and_then(|accuracy| i64::try_from(accuracy).ok());
+            sketch = Sketch::Hll(accuracy.and_then(super::sketches::precision).ok_or_else(complaint)?);
+            arguments.truncate(1);
+        }
+        if let (Sketch::HllMerge | Sketch::DigestMerge | Sketch::Schema, Some(value)) = (sketch, arguments.first())
+            && value.kind != ColumnType::Dynamic
+        {
+            return Err(Misfit::argument(0, format!("{}() takes a dynamic, not a {}", self.name, value.kind.as_str())));
+        }
+        let weight = if arguments.len() > 1 { Some(self.measure(arguments.remove(1), 1)?) } else { None };
+        let value = match sketch {
+            Sketch::Digest => self.number(arguments)?,
+            _ => self.only(arguments)?,
+        };
+        let plan = Sketched { sketch, kind: value.kind };
+        let args = [solid(value)].into_iter().chain(weight.map(|weight| weight.expr)).collect();
+        Ok(bound(AggregateUDF::from(KqlAggregate::new(plan)).call(args), ColumnType::Dynamic, Finish::AsIs))
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) struct Percentiles {
     pub(super) wanted: Vec<u64>,
 }
 
-fn fields(kind: &DataType, count: usize) -> Fields {
+pub(super) fn fields(kind: &DataType, count: usize) -> Fields {
     (0..count).map(|index| Field::new(index.to_string(), kind.clone(), true)).collect()
 }
 
@@ -56,11 +56,15 @@ fn ordered(bits: i64) -> i64 {
     bits ^ (((bits >> 63).cast_unsigned()) >> 1).cast_signed()
 }
 
-fn bits_of(array: &ArrayRef) -> Result<Int64Array> {
+/// The bits of a NaN, which is no value here.
+pub(super) const MISSING: i64 = i64::MIN;
+
+/// A column as bits that order as its values do.
+pub(super) fn bits_of(array: &ArrayRef) -> Result<Int64Array> {
     Ok(match array.data_type() {
-        DataType::Float64 => array
-            .as_primitive::<Float64Type>()
-            .unary(|value| if value.is_nan() { i64::MIN } else { ordered(value.to_bits().cast_signed()) }),
+        DataType::Float64 => {
+            array.as_primitive::<Float64Type>().unary(|value| if value.is_nan() { MISSING } else { ordered(value.to_bits().cast_signed()) })
+        }
         DataType::Timestamp(..) => array.as_primitive::<TimestampNanosecondType>().reinterpret_cast(),
         DataType::Duration(_) => array.as_primitive::<DurationNanosecondType>().reinterpret_cast(),
         _ => cast(array, &DataType::Int64)?.as_primitive::<Int64Type>().clone(),
@@ -86,16 +90,16 @@ impl Sorted {
         self.values -= groups.iter().map(Vec::len).sum::<usize>();
         groups
     }
+}
 
-    /// Bits back to a column of the data's type.
-    fn column(&self, bits: Int64Array) -> Result<ArrayRef> {
-        Ok(match &self.kind {
-            DataType::Float64 => Arc::new(bits.unary::<_, Float64Type>(|bits| f64::from_bits(ordered(bits).cast_unsigned()))) as ArrayRef,
-            kind @ DataType::Timestamp(..) => Arc::new(bits.reinterpret_cast::<TimestampNanosecondType>().with_data_type(kind.clone())),
-            DataType::Duration(_) => Arc::new(bits.reinterpret_cast::<DurationNanosecondType>()),
-            kind => cast(&(Arc::new(bits) as ArrayRef), kind)?,
-        })
-    }
+/// Bits back to a column of the data's type.
+pub(super) fn column_of(kind: &DataType, bits: Int64Array) -> Result<ArrayRef> {
+    Ok(match kind {
+        DataType::Float64 => Arc::new(bits.unary::<_, Float64Type>(|bits| f64::from_bits(ordered(bits).cast_unsigned()))) as ArrayRef,
+        DataType::Timestamp(..) => Arc::new(bits.reinterpret_cast::<TimestampNanosecondType>().with_data_type(kind.clone())),
+        DataType::Duration(_) => Arc::new(bits.reinterpret_cast::<DurationNanosecondType>()),
+        kind => cast(&(Arc::new(bits) as ArrayRef), kind)?,
+    })
 }
 
 impl GroupsAccumulator for Sorted {
@@ -105,7 +109,7 @@ impl GroupsAccumulator for Sorted {
         let skip_nan = self.kind == DataType::Float64;
         for (row, &group) in groups.iter().enumerate().filter(|(row, _)| passes(filter, *row) && bits.is_valid(*row)) {
             let value = bits.value(row);
-            if skip_nan && value == i64::MIN {
+            if skip_nan && value == MISSING {
                 continue;
             }
             self.groups[group].push(value);
@@ -121,7 +125,7 @@ impl GroupsAccumulator for Sorted {
         }
         let column = |percent: &f64| {
             let pick = |group: &Vec<i64>| if group.is_empty() { None } else { Some(group[rank(*percent, group.len())]) };
-            self.column(groups.iter().map(pick).collect())
+            column_of(&self.kind, groups.iter().map(pick).collect())
         };
         let columns = self.wanted.iter().map(column).collect::<Result<Vec<_>>>()?;
         Ok(Arc::new(StructArray::try_new_with_length(fields(&self.kind, self.wanted.len()), columns, None, groups.len())?))

@@ -150,6 +150,48 @@ fn percentiles_are_elements_of_the_data() {
 }
 
 #[test]
+fn weights_make_values_count_several_times() {
+    // Of the values 10, 20, 30 of `a` with those weights: 60 in all, the 31st lies among the 30s.
+    assert_eq!(
+        answers("percentilesw", &[column("n"), column("n"), number(16), number(50), number(51)]),
+        "a 10 20 30 | b null null null | 10 20 30"
+    );
+    assert_eq!(answers("percentilew", &[column("t"), number(1), number(50)]).split(" | ").next(), Some("a 1970-01-01T00:00:00.000002Z"));
+    assert_eq!(answers("percentiles_array", &[column("n"), number(0), number(100)]), "a [10,30] | b [null,null] | [10,30]");
+    assert_eq!(answers("percentilesw_array", &[column("n"), number(1), number(50)]), "a [20] | b [null] | [20]");
+    let misfit = aggregate("percentilew").unwrap().bind(vec![column("n"), column("s"), number(1)]).unwrap_err();
+    assert_eq!(misfit.argument, Some(1));
+}
+
+#[test]
+fn covariances() {
+    // Of (10, 1.5) and (30, 4.0): the row in between has no real.
+    assert_eq!(answers("covariance", &[column("n"), column("r")]), "a 25.0 | b 0.0 | 25.0");
+    assert_eq!(answers("covariancep", &[column("n"), column("r")]), "a 12.5 | b 0.0 | 12.5");
+    let condition = Typed::new(col("n").gt(lit(15_i64)), ColumnType::Bool);
+    assert_eq!(answers("covarianceif", &[column("n"), column("r"), condition]), "a 0.0 | b 0.0 | 0.0");
+}
+
+#[test]
+fn sketches_are_made_and_merged() {
+    let summary = r#"{"tdigest":"long","clusters":[10.0,1.0,20.0,1.0,30.0,1.0]}"#;
+    assert_eq!(answers("tdigest", &[column("n")]), format!("a {summary} | b null | {summary}"));
+    let weighted = r#"{"tdigest":"long","clusters":[10.0,10.0,20.0,20.0,30.0,30.0]}"#;
+    assert_eq!(answers("tdigest", &[column("n"), column("n")]).split(" | ").next(), Some(format!("a {weighted}").as_str()));
+    let constant = Typed::new(lit(summary), ColumnType::Dynamic);
+    assert_eq!(
+        answers("tdigest_merge", &[constant]).split(" | ").nth(1),
+        Some(r#"b {"tdigest":"long","clusters":[10.0,2.0,20.0,2.0,30.0,2.0]}"#)
+    );
+    let hll = answers("hll", &[column("n")]);
+    assert!(hll.starts_with(r#"a {"hll":14,"few":""#) && hll.contains("b null"), "{hll}");
+    assert!(answers("hll", &[column("n"), number(3)]).starts_with(r#"a {"hll":17,"#));
+    assert_eq!(run("buildschema", &[column("d")], 1).split(" | ").next(), Some(r#"a ["long",{"k":"long","`indexer`":"long"}]"#));
+    let misfit = aggregate("hll").unwrap().bind(vec![column("n"), number(9)]).unwrap_err();
+    assert_eq!(misfit.message, "hll() takes an accuracy from 0 to 4 written out here");
+}
+
+#[test]
 fn what_does_not_fit_is_said() {
     let complaint = |name: &str, arguments: Vec<Typed>| aggregate(name).unwrap().bind(arguments).unwrap_err().message;
     assert_eq!(complaint("sum", vec![]), "sum() takes 1 argument, not 0");

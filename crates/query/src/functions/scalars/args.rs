@@ -1,5 +1,6 @@
 //! Arguments of a kernel as typed columns, and builders of its result. A constant argument is one value, not a column of copies.
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -17,6 +18,10 @@ use strongroom_model::ColumnType;
 use super::json;
 use super::text_of;
 
+/// Most bytes of text that one call makes of one batch of rows. A few functions make much out of little (`repeat`, `range`, gzip,
+/// `replace_string`), and what they make is not counted anywhere before it is there.
+pub(super) const MADE_MAX_BYTES: usize = 256 << 20;
+
 /// One call of a kernel: its arguments, their KQL types, and how many rows to compute.
 #[derive(Debug)]
 pub(in crate::functions) struct Call<'a> {
@@ -26,6 +31,8 @@ pub(in crate::functions) struct Call<'a> {
     pub(super) result: ColumnType,
     /// 1 if every argument is a constant.
     pub(super) rows: usize,
+    /// Whether the call wanted to make more than [`MADE_MAX_BYTES`]: its result is not to be used then.
+    pub(super) full: Cell<bool>,
 }
 
 /// A column of numbers, or one number for all rows.
@@ -181,6 +188,14 @@ impl Call<'_> {
         Ok(Numbers { array, single })
     }
 
+    /// Whether so many bytes may be made for one row; the call fails if not.
+    pub(super) fn may_make(&self, bytes: usize) -> bool {
+        if bytes > MADE_MAX_BYTES {
+            self.full.set(true);
+        }
+        !self.full.get()
+    }
+
     /// Whether there is such an argument.
     pub(super) fn has(&self, index: usize) -> bool {
         index < self.args.len()
@@ -259,9 +274,13 @@ impl Call<'_> {
     pub(super) fn texts(&self, mut write: impl FnMut(usize, &mut String)) -> ArrayRef {
         let mut builder = StringViewBuilder::with_capacity(self.rows);
         let mut scratch = String::new();
+        let mut made = 0;
         for row in 0..self.rows {
             scratch.clear();
-            write(row, &mut scratch);
+            if self.may_make(made) {
+                write(row, &mut scratch);
+                made += scratch.len();
+            }
             builder.append_value(&scratch);
         }
         Arc::new(builder.finish())
@@ -280,9 +299,11 @@ impl Call<'_> {
     pub(super) fn dynamics(&self, mut write: impl FnMut(usize, &mut String) -> bool) -> ArrayRef {
         let mut builder = StringViewBuilder::with_capacity(self.rows);
         let mut scratch = String::new();
+        let mut made = 0;
         for row in 0..self.rows {
             scratch.clear();
-            if write(row, &mut scratch) {
+            if self.may_make(made) && write(row, &mut scratch) {
+                made += scratch.len();
                 builder.append_value(&scratch);
             } else {
                 builder.append_null();
@@ -364,5 +385,5 @@ pub(super) fn decimals(values: Vec<Option<i128>>) -> Result<ArrayRef> {
 /// A column as values of a KQL type.
 pub(in crate::functions) fn values_of(array: &ArrayRef, kind: ColumnType) -> Result<Values> {
     let args = [ColumnarValue::Array(Arc::clone(array))];
-    Call { args: &args, kinds: &[kind], result: kind, rows: array.len() }.values(0)
+    Call { args: &args, kinds: &[kind], result: kind, rows: array.len(), full: Cell::new(false) }.values(0)
 }

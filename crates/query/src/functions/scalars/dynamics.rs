@@ -15,7 +15,7 @@ use super::text_of;
 /// Most elements `range` and `repeat` make.
 const MADE_MAX: i64 = 1 << 20;
 
-fn write_list<'a>(out: &mut String, items: impl Iterator<Item = &'a str>) {
+pub(super) fn write_list<'a>(out: &mut String, items: impl Iterator<Item = &'a str>) {
     out.push('[');
     for (index, item) in items.enumerate() {
         if index > 0 {
@@ -26,7 +26,7 @@ fn write_list<'a>(out: &mut String, items: impl Iterator<Item = &'a str>) {
     out.push(']');
 }
 
-fn elements(raw: Option<&str>) -> Option<Vec<&str>> {
+pub(super) fn elements(raw: Option<&str>) -> Option<Vec<&str>> {
     Some(json::items(raw?)?.collect())
 }
 
@@ -118,6 +118,29 @@ pub(super) fn bag_pack(call: &Call<'_>) -> Result<ArrayRef> {
             json::write_string(&key, out);
             out.push(':');
             pair[1].write_json(row, out);
+        }
+        out.push('}');
+        true
+    }))
+}
+
+/// `bag_pack` without nulls and empty strings: `pack_all(true)`.
+pub(super) fn bag_pack_filled(call: &Call<'_>) -> Result<ArrayRef> {
+    let values = call.values_from(0)?;
+    let (mut key, mut value) = (String::new(), String::new());
+    Ok(call.dynamics(|row, out| {
+        out.push('{');
+        for pair in values.chunks_exact(2) {
+            key.clear();
+            value.clear();
+            pair[1].write_json(row, &mut value);
+            if matches!(value.as_str(), "null" | "\"\"") {
+                continue;
+            }
+            pair[0].write_text(row, &mut key);
+            let mut written = String::with_capacity(key.len() + 2);
+            json::write_string(&key, &mut written);
+            write_entry(out, &written, &value);
         }
         out.push('}');
         true
@@ -276,14 +299,23 @@ fn number(raw: &str) -> Option<f64> {
     raw.starts_with(|c: char| c == '-' || c.is_ascii_digit()).then(|| raw.parse().ok())?
 }
 
-/// `array_index_of(array, value[, start])`: -1 if it is not there.
+/// `array_index_of(array, value[, start[, length[, occurrence]]])`: -1 if it is not in that stretch.
 pub(super) fn array_index_of(call: &Call<'_>) -> Result<ArrayRef> {
     let (arrays, values) = (call.text(0)?, call.values(1)?);
+    let options = (2..call.args.len().min(5)).map(|index| call.long(index)).collect::<Result<Vec<_>>>()?;
     let mut wanted = String::new();
     Ok(call.longs(|row| {
-        let mut items = json::items(arrays.json(row)?)?;
+        let option = |index: usize, usual: i64| options.get(index).map_or(Some(usual), |numbers| numbers.get(row));
+        let (start, length, occurrence) = (option(0, 0)?, option(1, -1)?, option(2, 1)?);
+        if length < -1 || occurrence < 1 {
+            return None;
+        }
+        let items = json::items(arrays.json(row)?)?;
+        let start = if start < 0 { start + i64::try_from(items.clone().count()).ok()? } else { start };
+        let (start, length) = (usize::try_from(start.max(0)).ok()?, usize::try_from(length).unwrap_or(usize::MAX));
         element_of(&values, row, &mut wanted);
-        Some(items.position(|item| equal(item, &wanted)).map_or(-1, |at| i64::try_from(at).unwrap_or(-1)))
+        let mut hits = items.enumerate().skip(start).take(length).filter(|(_, item)| equal(item, &wanted));
+        Some(hits.nth(usize::try_from(occurrence - 1).ok()?).map_or(-1, |(at, _)| i64::try_from(at).unwrap_or(-1)))
     }))
 }
 
@@ -299,7 +331,7 @@ pub(super) fn set_has_element(call: &Call<'_>) -> Result<ArrayRef> {
 }
 
 /// How array sorts compare: numbers, then strings, then the rest, whichever the direction; nulls are the sorts' own business.
-fn compare(a: &str, b: &str, descending: bool) -> Ordering {
+pub(super) fn compare(a: &str, b: &str, descending: bool) -> Ordering {
     let rank = |raw: &str| match json::type_name(raw) {
         "long" | "double" => 0,
         "string" => 1,
@@ -354,6 +386,9 @@ pub(super) fn strcat_array(call: &Call<'_>) -> Result<ArrayRef> {
     let (arrays, delimiters) = (call.text(0)?, call.text(1)?);
     Ok(call.texts(|row, out| {
         for (index, item) in arrays.json(row).and_then(json::items).into_iter().flatten().enumerate() {
+            if !call.may_make(out.len()) {
+                return;
+            }
             if index > 0 {
                 out.push_str(delimiters.get(row));
             }
@@ -498,6 +533,9 @@ pub(super) fn repeat(call: &Call<'_>) -> Result<ArrayRef> {
     Ok(call.dynamics(|row, out| {
         let Some(times) = times.get(row).filter(|times| *times >= 0) else { return false };
         element_of(&values, row, &mut item);
+        if !call.may_make(usize::try_from(times.min(MADE_MAX)).unwrap_or(0).saturating_mul(item.len() + 1)) {
+            return false;
+        }
         write_list(out, (0..times.min(MADE_MAX)).map(|_| item.as_str()));
         true
     }))

@@ -28,19 +28,8 @@ pub(super) fn base64_decode(call: &Call<'_>) -> Result<ArrayRef> {
     }))
 }
 
-pub(super) fn base64_decode_toarray(call: &Call<'_>) -> Result<ArrayRef> {
-    let texts = call.text(0)?;
-    Ok(call.dynamics(|row, out| {
-        let Ok(bytes) = LENIENT.decode(texts.get(row).trim()) else { return false };
-        out.push('[');
-        out.push_str(&bytes.iter().map(u8::to_string).collect::<Vec<_>>().join(","));
-        out.push(']');
-        true
-    }))
-}
-
 /// The bytes of a value that hashes are taken of: text as UTF-8, numbers and times little-endian.
-fn bytes_of(values: &Values, row: usize, out: &mut Vec<u8>, scratch: &mut String) {
+pub(in crate::functions) fn bytes_of(values: &Values, row: usize, out: &mut Vec<u8>, scratch: &mut String) {
     out.clear();
     match values {
         Values::Long(v) => out.extend(v.get(row).unwrap_or(0).to_le_bytes()),

@@ -174,7 +174,7 @@ pub(super) fn is_string(raw: Raw<'_>, plain: &str) -> bool {
 }
 
 /// The text of a JSON string; none if it is something else.
-pub(super) fn string(raw: Raw<'_>) -> Option<Cow<'_, str>> {
+pub(in crate::functions) fn string(raw: Raw<'_>) -> Option<Cow<'_, str>> {
     if raw.len() < 2 {
         return None;
     }

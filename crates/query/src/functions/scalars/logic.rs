@@ -26,7 +26,7 @@ const fn list(name: &'static str, make: super::spec::Macro) -> ScalarSpec {
     ScalarSpec { name, aliases: &[], takes: &[], least: 1, more: Some(Want::Any), gives: Gives::Same(0), make: Make::Macro(make) }
 }
 
-pub(super) static SPECS: [ScalarSpec; 11] = [
+pub(super) static SPECS: [ScalarSpec; 12] = [
     by_macro("iff", &["iif"], &[Want::Bool, Want::Any, Want::Any], 3, |args, _| iff(args)),
     list("case", |args, _| case(args)),
     list("coalesce", |args, _| coalesce(args)),
@@ -47,6 +47,7 @@ pub(super) static SPECS: [ScalarSpec; 11] = [
         super::of_operator(strongroom_kql::ast::BinaryOp::Subtract)
             .map_or_else(|| Ok(now(context)), |subtract| subtract.bind(both, context))
     }),
+    by_macro("around", &[], &[Want::Any, Want::Any, Want::Any], 3, around),
     by_macro("extract", &[], &[Want::String, Want::Long, Want::String, Want::Any], 3, |args, context| {
         typed_text("extract_text", 3, args, context)
     }),
@@ -78,6 +79,25 @@ fn now(context: &CallContext) -> Typed {
     Typed::new(Expr::Literal(ScalarValue::TimestampNanosecond(Some(context.now), Some("UTC".into())), None), ColumnType::DateTime)
 }
 
+/// `around(value, center, delta)`: from `center - delta` to `center + delta`, both included.
+fn around(args: Vec<Typed>, context: &CallContext) -> Result<Typed, Misfit> {
+    use strongroom_kql::ast::BinaryOp as B;
+    let Ok([value, center, delta]) = <[Typed; 3]>::try_from(args) else { return Err(Misfit::call("around() takes 3 arguments")) };
+    let bound = |op: B| {
+        let spec = super::of_operator(op).ok_or_else(|| Misfit::call("around() needs arithmetic"))?;
+        let bound = spec.bind(vec![center.clone(), delta.clone()], context)?;
+        if bound.kind != value.kind && common_type([bound.kind, value.kind].into_iter()).is_none() {
+            let kinds = (value.kind.as_str(), bound.kind.as_str());
+            return Err(Misfit::argument(0, format!("around() compares values of one type, not {} and {}", kinds.0, kinds.1)));
+        }
+        Ok(bound)
+    };
+    let (low, high) = (bound(B::Subtract)?, bound(B::Add)?);
+    let kind = common_type([value.kind, low.kind].into_iter()).unwrap_or(value.kind);
+    let value = convert(value, kind).expr;
+    Ok(Typed::new(value.clone().gt_eq(convert(low, kind).expr).and(value.lt_eq(convert(high, kind).expr)), ColumnType::Bool))
+}
+
 /// A function that gives text, and after its `count` arguments perhaps a type to convert it to (`typeof(long)`, given as its name).
 fn typed_text(name: &str, count: usize, mut args: Vec<Typed>, context: &CallContext) -> Result<Typed, Misfit> {
     let kind = if args.len() > count { args.pop() } else { None };
@@ -101,7 +121,7 @@ fn parse_json(text: Typed, context: &CallContext) -> Result<Typed, Misfit> {
     super::by_name("parse_json").ok_or_else(|| Misfit::call("there is no parse_json"))?.bind(vec![text], context)
 }
 
-fn of_scalar_type(kind: strongroom_kql::ast::ScalarType) -> ColumnType {
+pub(super) fn of_scalar_type(kind: strongroom_kql::ast::ScalarType) -> ColumnType {
     use strongroom_kql::ast::ScalarType as S;
     match kind {
         S::Bool => ColumnType::Bool,

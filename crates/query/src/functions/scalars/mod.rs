@@ -5,6 +5,7 @@
 
 pub(in crate::functions) mod args;
 mod arithmetic;
+mod arrays;
 pub(in crate::functions) mod axis;
 pub(in crate::functions) mod cells;
 mod convert;
@@ -14,18 +15,29 @@ pub(in crate::functions) mod json;
 mod logic;
 mod network;
 mod numbers;
+mod packed;
 pub(in crate::functions) mod parse;
+mod parsing;
 pub(in crate::functions) mod prefixes;
 mod regexes;
+mod series;
+mod several;
+mod sketched;
 mod spec;
+mod special;
 mod strings;
 mod table;
 mod text_match;
 pub(in crate::functions) mod text_of;
 mod times;
+mod units;
+mod xml;
+mod zones;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_families;
 
 use std::sync::LazyLock;
 
@@ -35,15 +47,18 @@ use strongroom_kql::ast::{BinaryOp, SetOp};
 use strongroom_model::ColumnType;
 
 pub(super) use convert::convert;
+pub(super) use encoding::bytes_of;
 pub(super) use regexes::{fault as pattern_fault, pattern_at};
+pub(crate) use several::Several;
+pub(super) use several::several;
+pub(super) use sketched::measured;
 pub(crate) use spec::ScalarSpec;
 
 use super::{PathStep, Typed};
 
 static BY_NAME: LazyLock<HashMap<&'static str, &'static ScalarSpec>> = LazyLock::new(|| {
-    let lists: [&'static [ScalarSpec]; 4] = [&convert::SPECS, &arithmetic::SPECS, &logic::SPECS, table::SPECS];
     let mut names = HashMap::new();
-    for spec in lists.into_iter().flatten() {
+    for spec in convert::SPECS.iter().chain(&arithmetic::SPECS).chain(&logic::SPECS).chain(families()) {
         for name in std::iter::once(&spec.name).chain(spec.aliases) {
             let before = names.insert(*name, spec);
             debug_assert!(before.is_none(), "{name} is defined twice");
@@ -51,6 +66,23 @@ static BY_NAME: LazyLock<HashMap<&'static str, &'static ScalarSpec>> = LazyLock:
     }
     names
 });
+
+/// The functions that are one kernel each, by family.
+fn families() -> impl Iterator<Item = &'static ScalarSpec> {
+    let lists: [&'static [ScalarSpec]; 10] = [
+        table::SPECS,
+        arrays::SPECS,
+        packed::SPECS,
+        parsing::SPECS,
+        series::SPECS,
+        several::SPECS,
+        sketched::SPECS,
+        special::SPECS,
+        units::SPECS,
+        zones::SPECS,
+    ];
+    lists.into_iter().flatten()
+}
 
 pub(super) fn by_name(name: &str) -> Option<&'static ScalarSpec> {
     BY_NAME.get(name).copied()
@@ -95,9 +127,15 @@ pub(super) fn dynamic_get(value: Expr, path: &[PathStep]) -> Typed {
     table::DYNAMIC_GET.call(arguments)
 }
 
+/// Values in one array.
+pub(super) fn packed_array(values: Vec<Typed>) -> Typed {
+    let spec = by_name("pack_array").expect("the table has it");
+    spec.call(values)
+}
+
 pub(super) fn for_sql() -> Vec<ScalarUDF> {
-    let lists: [&'static [ScalarSpec]; 4] = [&convert::SPECS, &arithmetic::KERNELS[5..], &logic::SPECS, table::SPECS];
-    let own = lists.into_iter().flatten().chain(&table::OPERATORS).chain([&table::DYNAMIC_GET]);
+    let plain = convert::SPECS.iter().chain(&arithmetic::KERNELS[5..]).chain(&logic::SPECS).chain(families());
+    let own = plain.chain(&table::OPERATORS).chain([&table::DYNAMIC_GET]);
     // Where DataFusion has a function of that name SQL means that one.
     let native =
         datafusion::functions::all_default_functions().into_iter().chain(datafusion::functions_nested::all_default_nested_functions());

@@ -219,12 +219,78 @@ pub(super) fn ipv6_is_in_range(call: &Call<'_>) -> Result<ArrayRef> {
     }))
 }
 
-pub(super) fn ipv6_is_match(call: &Call<'_>) -> Result<ArrayRef> {
+/// `parse_ipv6_mask(address, prefix)`: the bits beyond the prefix are 0.
+pub(super) fn parse_ipv6_mask(call: &Call<'_>) -> Result<ArrayRef> {
+    let (texts, prefixes) = (call.text(0)?, call.long(1)?);
+    Ok(call.texts(|row, out| {
+        let asked = prefixes.get(row).and_then(|p| u32::try_from(p).ok()).filter(|bits| *bits <= 128);
+        let (Some((address, bits)), Some(asked)) = (ipv6(texts.get(row)), asked) else { return };
+        let groups = Ipv6Addr::from(address & mask6(bits.min(asked))).segments();
+        out.push_str(&groups.map(|group| format!("{group:04x}")).join(":"));
+    }))
+}
+
+/// `ipv6_is_in_any_range(address, range, ..)`: ranges as strings or dynamic arrays of them.
+pub(super) fn ipv6_is_in_any_range(call: &Call<'_>) -> Result<ArrayRef> {
+    let texts = call.text(0)?;
+    let lists = call.values_from(1)?;
+    Ok(call.maybe_bools(|row| {
+        let (address, bits) = ipv6(texts.get(row))?;
+        let hit = |range: &str| ipv6(range).is_some_and(|(network, range)| (address & mask6(bits) ^ network) & mask6(range) == 0);
+        Some(lists.iter().any(|list| match list {
+            Values::String(range) => hit(range.get(row)),
+            Values::Dynamic(ranges) => {
+                ranges.json(row).and_then(json::items).into_iter().flatten().any(|raw| json::string(raw).is_some_and(|range| hit(&range)))
+            }
+            _ => false,
+        }))
+    }))
+}
+
+/// Both addresses cut to the shortest of their prefixes and the one asked for.
+fn compared6(call: &Call<'_>) -> Result<impl Fn(usize) -> Option<std::cmp::Ordering>> {
     let (left, right) = (call.text(0)?, call.text(1)?);
     let prefixes = if call.has(2) { Some(call.long(2)?) } else { None };
-    Ok(call.maybe_bools(|row| {
+    Ok(move |row| {
         let ((a, a_bits), (b, b_bits)) = (ipv6(left.get(row))?, ipv6(right.get(row))?);
         let asked = prefixes.as_ref().map_or(Some(128), |p| p.get(row)).and_then(|p| u32::try_from(p).ok()).filter(|bits| *bits <= 128)?;
-        Some((a ^ b) & mask6(asked.min(a_bits).min(b_bits)) == 0)
+        let mask = mask6(asked.min(a_bits).min(b_bits));
+        Some((a & mask).cmp(&(b & mask)))
+    })
+}
+
+pub(super) fn ipv6_is_match(call: &Call<'_>) -> Result<ArrayRef> {
+    let compare = compared6(call)?;
+    Ok(call.maybe_bools(|row| Some(compare(row)?.is_eq())))
+}
+
+pub(super) fn ipv6_compare(call: &Call<'_>) -> Result<ArrayRef> {
+    let compare = compared6(call)?;
+    Ok(call.longs(|row| Some(compare(row)? as i64)))
+}
+
+/// `ipv4_range_to_cidr_list(first, last)`: the fewest ranges that cover just these addresses.
+pub(super) fn ipv4_range_to_cidr_list(call: &Call<'_>) -> Result<ArrayRef> {
+    let (firsts, lasts) = (call.text(0)?, call.text(1)?);
+    Ok(call.dynamics(|row, out| {
+        let (Some((first, 32)), Some((last, 32))) = (ipv4(firsts.get(row)), ipv4(lasts.get(row))) else { return false };
+        if first > last {
+            return false;
+        }
+        let (mut here, end) = (u64::from(first), u64::from(last) + 1);
+        out.push('[');
+        while here < end {
+            // As large as the address allows, and no larger than what is left.
+            let aligned = here.trailing_zeros().min(32);
+            let bits = aligned.min((end - here).ilog2());
+            let [.., a, b, c, d] = here.to_be_bytes();
+            if out.len() > 1 {
+                out.push(',');
+            }
+            write!(out, "\"{a}.{b}.{c}.{d}/{}\"", 32 - bits).expect("a String takes everything");
+            here += 1 << bits;
+        }
+        out.push(']');
+        true
     }))
 }

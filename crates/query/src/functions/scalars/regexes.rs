@@ -151,6 +151,9 @@ fn replace(call: &Call<'_>, [text, pattern, rewrite]: [usize; 3]) -> Result<Arra
         let Some(regex) = cache.get(patterns.get(row)) else { return out.push_str(text) };
         let mut end = 0;
         for found in regex.captures_iter(text) {
+            if !call.may_make(out.len()) {
+                return;
+            }
             let whole = found.get(0).expect("group 0 is the match");
             out.push_str(&text[end..whole.start()]);
             write_rewrite(&found, rewrites.get(row), out);
@@ -254,11 +257,22 @@ fn overlapping(text: &str, needle: &str) -> usize {
 /// `indexof_regex(text, regex[, start[, length[, occurrence]]])`: in code points, -1 if it does not occur.
 pub(super) fn indexof_regex(call: &Call<'_>) -> Result<ArrayRef> {
     let (texts, patterns) = (call.text(0)?, call.text(1)?);
+    let options = (2..call.args.len().min(5)).map(|index| call.long(index)).collect::<Result<Vec<_>>>()?;
     let mut cache = Patterns::default();
     Ok(call.longs(|row| {
+        let option = |index: usize, usual: i64| options.get(index).map_or(Some(usual), |numbers| numbers.get(row));
+        let (start, length, occurrence) = (option(0, 0)?, option(1, -1)?, option(2, 1)?);
         let text = texts.get(row);
-        let found = cache.get(patterns.get(row))?.find(text);
-        Some(found.map_or(-1, |found| i64::try_from(text[..found.start()].chars().count()).unwrap_or(-1)))
+        let total = i64::try_from(text.chars().count()).ok()?;
+        let start = if start < 0 { (total + start).max(0) } else { start };
+        if length < -1 || occurrence < 1 {
+            return None;
+        }
+        let regex = cache.get(patterns.get(row))?;
+        let byte = |place: i64| text.char_indices().nth(usize::try_from(place).unwrap_or(usize::MAX)).map_or(text.len(), |(at, _)| at);
+        let (from, to) = (byte(start), if length < 0 { text.len() } else { byte(start.saturating_add(length)) });
+        let found = regex.find_iter(&text[from..to]).nth(usize::try_from(occurrence - 1).ok()?);
+        Some(found.map_or(-1, |found| i64::try_from(text[..from + found.start()].chars().count()).unwrap_or(-1)))
     }))
 }
 

@@ -1,18 +1,19 @@
 //! What a scalar function is: name, arguments, result, and how it is computed.
 
+use std::cell::Cell;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::{Result, ScalarValue, exec_err};
+use datafusion::common::{DataFusionError, Result, ScalarValue, exec_err};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 use hashbrown::HashSet;
 use strongroom_model::ColumnType;
 
-use super::args::Call;
+use super::args::{Call, MADE_MAX_BYTES};
 use super::convert;
 use crate::functions::{CallContext, Misfit, Typed};
 
@@ -248,14 +249,27 @@ impl KqlFunction {
             _ => None,
         };
         let values: Vec<ColumnarValue> = args.iter().map(literal).collect::<Option<_>>()?;
-        let array = kernel(&Call { args: &values, kinds, result: *result, rows: 1 }).ok()?;
+        let array = self.run(kernel, &Call { args: &values, kinds, result: *result, rows: 1, full: Cell::new(false) }).ok()?;
         ScalarValue::try_from_array(&array, 0).ok()
+    }
+
+    fn run(&self, kernel: Kernel, call: &Call<'_>) -> Result<ArrayRef> {
+        let array = kernel(call)?;
+        if call.full.get() {
+            return Err(DataFusionError::ResourcesExhausted(format!(
+                "{}() makes more than {} MiB of a batch of rows",
+                self.spec.name,
+                MADE_MAX_BYTES >> 20
+            )));
+        }
+        Ok(array)
     }
 
     fn new(spec: &'static ScalarSpec, bound: Option<(Vec<ColumnType>, ColumnType)>) -> Self {
         let volatility = if matches!(spec.make, Make::Volatile(_)) { Volatility::Volatile } else { Volatility::Immutable };
-        let any = || Signature::one_of(vec![TypeSignature::VariadicAny, TypeSignature::Nullary], volatility);
-        let signature = if bound.is_some() { any() } else { Signature::user_defined(volatility) };
+        // `rand()` has no arguments, which is not "any".
+        let bound_signature = || Signature::one_of(vec![TypeSignature::Nullary, TypeSignature::VariadicAny], volatility);
+        let signature = if bound.is_some() { bound_signature() } else { Signature::user_defined(volatility) };
         let aliases = if bound.is_some() { Vec::new() } else { spec.aliases.iter().map(|&name| name.to_owned()).collect() };
         Self { spec, bound, signature, aliases }
     }
@@ -334,7 +348,7 @@ impl ScalarUDFImpl for KqlFunction {
             found = args.arg_fields.iter().enumerate().map(kind).collect::<Vec<_>>();
             (found.as_slice(), self.spec.result(&found))
         };
-        let array = kernel(&Call { args: &args.args, kinds, result, rows })?;
+        let array = self.run(kernel, &Call { args: &args.args, kinds, result, rows, full: Cell::new(false) })?;
         if constant { Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?)) } else { Ok(ColumnarValue::Array(array)) }
     }
 }

@@ -115,6 +115,9 @@ pub(super) fn strrep(call: &Call<'_>) -> Result<ArrayRef> {
     let delimiter = if call.has(2) { Some(call.text(2)?) } else { None };
     Ok(call.texts(|row, out| {
         for index in 0..times.get(row).unwrap_or(0).min(1024) {
+            if !call.may_make(out.len()) {
+                return;
+            }
             if index > 0 {
                 out.push_str(delimiter.as_ref().map_or("", |d| d.get(row)));
             }
@@ -167,17 +170,23 @@ pub(super) fn replace_string(call: &Call<'_>) -> Result<ArrayRef> {
         if lookup.is_empty() {
             return out.push_str(text);
         }
-        match &finder {
-            Some(finder) => {
-                let mut end = 0;
-                for at in finder.find_iter(text.as_bytes()) {
-                    out.push_str(&text[end..at]);
-                    out.push_str(rewrites.get(row));
-                    end = at + lookup.len();
+        if let Some(finder) = &finder {
+            let mut end = 0;
+            for at in finder.find_iter(text.as_bytes()) {
+                if !call.may_make(out.len()) {
+                    return;
                 }
-                out.push_str(&text[end..]);
+                out.push_str(&text[end..at]);
+                out.push_str(rewrites.get(row));
+                end = at + lookup.len();
             }
-            None => out.push_str(&text.replace(lookup, rewrites.get(row))),
+            out.push_str(&text[end..]);
+            return;
+        }
+        let most = text.len().saturating_add((text.len() / lookup.len()).saturating_mul(rewrites.get(row).len()));
+        // Counted only where the worst could be too much.
+        if most < 1 << 20 || call.may_make(text.matches(lookup).count().saturating_mul(rewrites.get(row).len())) {
+            out.push_str(&text.replace(lookup, rewrites.get(row)));
         }
     }))
 }
@@ -193,6 +202,7 @@ pub(super) fn replace_strings(call: &Call<'_>) -> Result<ArrayRef> {
         let rewrites = strings(rewrites.json(row));
         // Pieces of the text, and whether they are settled.
         let mut pieces = vec![(texts.get(row).to_owned(), false)];
+        let mut made = 0;
         for (index, lookup) in strings(lookups.json(row)).into_iter().enumerate() {
             let Some(lookup) = lookup.filter(|lookup| !lookup.is_empty()) else { continue };
             let rewrite = rewrites.get(index).cloned().flatten().unwrap_or_else(|| lookup.clone());
@@ -204,6 +214,10 @@ pub(super) fn replace_strings(call: &Call<'_>) -> Result<ArrayRef> {
                 }
                 for (part, rest) in piece.split(&lookup).enumerate() {
                     if part > 0 {
+                        made += rewrite.len();
+                        if !call.may_make(made) {
+                            return;
+                        }
                         next.push((rewrite.clone(), true));
                     }
                     next.push((rest.to_owned(), false));

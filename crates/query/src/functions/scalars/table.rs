@@ -5,33 +5,33 @@ use strongroom_model::ColumnType as C;
 use super::spec::{Gives, Kernel, Make, ScalarSpec, Want as W};
 use super::{dynamics, encoding, network, numbers, regexes, strings, text_match, times};
 
-const fn f(name: &'static str, takes: &'static [W], gives: C, kernel: Kernel) -> ScalarSpec {
+pub(super) const fn f(name: &'static str, takes: &'static [W], gives: C, kernel: Kernel) -> ScalarSpec {
     ScalarSpec { name, aliases: &[], takes, least: takes.len(), more: None, gives: Gives::Kind(gives), make: Make::Kernel(kernel) }
 }
 
 impl ScalarSpec {
-    const fn also(mut self, aliases: &'static [&'static str]) -> Self {
+    pub(super) const fn also(mut self, aliases: &'static [&'static str]) -> Self {
         self.aliases = aliases;
         self
     }
 
     /// Fewer arguments than listed will do.
-    const fn least(mut self, least: usize) -> Self {
+    pub(super) const fn least(mut self, least: usize) -> Self {
         self.least = least;
         self
     }
 
-    const fn more(mut self, more: W) -> Self {
+    pub(super) const fn more(mut self, more: W) -> Self {
         self.more = Some(more);
         self
     }
 
-    const fn gives(mut self, gives: Gives) -> Self {
+    pub(super) const fn gives(mut self, gives: Gives) -> Self {
         self.gives = gives;
         self
     }
 
-    const fn volatile(mut self, kernel: Kernel) -> Self {
+    pub(super) const fn volatile(mut self, kernel: Kernel) -> Self {
         self.make = Make::Volatile(kernel);
         self
     }
@@ -114,7 +114,7 @@ pub(super) static SPECS: &[ScalarSpec] = &[
     f("trim_start", TEXTS, C::String, regexes::trim_start),
     f("trim_end", TEXTS, C::String, regexes::trim_end),
     f("countof", &[W::String, W::String, W::String], C::Long, regexes::countof).least(2),
-    f("indexof_regex", TEXTS, C::Long, regexes::indexof_regex),
+    f("indexof_regex", &[W::String, W::String, W::Long, W::Long, W::Long], C::Long, regexes::indexof_regex).least(2),
     f("regex_quote", TEXT, C::String, regexes::regex_quote),
     // times
     f("startofday", TIME_SHIFT, C::DateTime, times::startofday).least(1),
@@ -185,6 +185,7 @@ pub(super) static SPECS: &[ScalarSpec] = &[
     f("bag_has_key", &[W::Dynamic, W::String], C::Bool, dynamics::bag_has_key),
     f("bag_merge", BAGS, C::Dynamic, dynamics::bag_merge).more(W::Dynamic),
     f("bag_pack", &[], C::Dynamic, dynamics::bag_pack).more(W::Any).also(&["pack", "pack_dictionary"]),
+    f("bag_pack_filled", &[], C::Dynamic, dynamics::bag_pack_filled).more(W::Any),
     f("bag_remove_keys", BAGS, C::Dynamic, dynamics::bag_remove_keys),
     f("bag_set_key", &[W::Dynamic, W::String, W::Any], C::Dynamic, dynamics::bag_set_key),
     f("bag_zip", BAGS, C::Dynamic, dynamics::bag_zip),
@@ -193,7 +194,7 @@ pub(super) static SPECS: &[ScalarSpec] = &[
     f("array_slice", &[W::Dynamic, W::Long, W::Long], C::Dynamic, dynamics::array_slice),
     f("array_split", &[W::Dynamic, W::Any], C::Dynamic, dynamics::array_split),
     f("array_reverse", BAG, C::Dynamic, dynamics::array_reverse),
-    f("array_index_of", &[W::Dynamic, W::Any], C::Long, dynamics::array_index_of),
+    f("array_index_of", &[W::Dynamic, W::Any, W::Long, W::Long, W::Long], C::Long, dynamics::array_index_of).least(2),
     f("array_sort_asc", &[W::Dynamic, W::Bool], C::Dynamic, dynamics::array_sort_asc).least(1),
     f("array_sort_desc", &[W::Dynamic, W::Bool], C::Dynamic, dynamics::array_sort_desc).least(1),
     f("array_sum", BAG, C::Real, dynamics::array_sum),
@@ -227,6 +228,10 @@ pub(super) static SPECS: &[ScalarSpec] = &[
     f("parse_ipv6", TEXT, C::String, network::parse_ipv6),
     f("ipv6_is_in_range", TEXTS, C::Bool, network::ipv6_is_in_range),
     f("ipv6_is_match", &[W::String, W::String, W::Long], C::Bool, network::ipv6_is_match).least(2),
+    f("ipv6_compare", &[W::String, W::String, W::Long], C::Long, network::ipv6_compare).least(2),
+    f("ipv6_is_in_any_range", &[W::String, W::Any], C::Bool, network::ipv6_is_in_any_range).more(W::Any),
+    f("parse_ipv6_mask", &[W::String, W::Long], C::String, network::parse_ipv6_mask),
+    f("ipv4_range_to_cidr_list", TEXTS, C::Dynamic, network::ipv4_range_to_cidr_list),
     // hashes, URLs, small formats
     f("hash", &[W::Any, W::Long], C::Long, encoding::hash).least(1).also(&["hash_xxhash64"]),
     f("hash_md5", &[W::Any], C::String, encoding::hash_md5),
@@ -234,7 +239,6 @@ pub(super) static SPECS: &[ScalarSpec] = &[
     f("hash_sha256", &[W::Any], C::String, encoding::hash_sha256),
     f("base64_encode_tostring", TEXT, C::String, encoding::base64_encode).also(&["base64_encodestring"]),
     f("base64_decode_tostring", TEXT, C::String, encoding::base64_decode).also(&["base64_decodestring"]),
-    f("base64_decode_toarray", TEXT, C::Dynamic, encoding::base64_decode_toarray),
     f("new_guid", &[], C::Guid, encoding::new_guid).volatile(encoding::new_guid),
     f("url_encode", TEXT, C::String, encoding::url_encode),
     f("url_encode_component", TEXT, C::String, encoding::url_encode_component),

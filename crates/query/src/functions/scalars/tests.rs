@@ -10,42 +10,42 @@ use strongroom_model::ColumnType;
 use super::super::{CallContext, PathStep, Typed, dynamic_get, operator, scalar, set_operator};
 use super::convert;
 
-const CONTEXT: CallContext = CallContext { now: 1_700_000_000_000_000_000 };
+pub(super) const CONTEXT: CallContext = CallContext { now: 1_700_000_000_000_000_000 };
 
-fn s(value: &str) -> Typed {
+pub(super) fn s(value: &str) -> Typed {
     super::spec::text(value)
 }
 
-fn l(value: i64) -> Typed {
+pub(super) fn l(value: i64) -> Typed {
     super::spec::long(value)
 }
 
-fn r(value: f64) -> Typed {
+pub(super) fn r(value: f64) -> Typed {
     Typed::new(lit(value), ColumnType::Real)
 }
 
-fn d(json: &str) -> Typed {
+pub(super) fn d(json: &str) -> Typed {
     Typed::new(s(json).expr, ColumnType::Dynamic)
 }
 
-fn b(value: bool) -> Typed {
+pub(super) fn b(value: bool) -> Typed {
     Typed::new(lit(value), ColumnType::Bool)
 }
 
-fn null(kind: ColumnType) -> Typed {
+pub(super) fn null(kind: ColumnType) -> Typed {
     Typed::new(Expr::Literal(ScalarValue::try_from(&kind.query_type()).unwrap(), None), kind)
 }
 
-fn t(text: &str) -> Typed {
+pub(super) fn t(text: &str) -> Typed {
     convert(s(text), ColumnType::DateTime)
 }
 
-fn span(text: &str) -> Typed {
+pub(super) fn span(text: &str) -> Typed {
     convert(s(text), ColumnType::TimeSpan)
 }
 
 /// A constant as `tostring` shows it; null as `null`.
-fn show(value: Typed) -> String {
+pub(super) fn show(value: Typed) -> String {
     let Expr::Literal(constant, _) = &value.expr else {
         return show_computed(&value);
     };
@@ -70,12 +70,19 @@ fn show_computed(value: &Typed) -> String {
     }
 }
 
+/// The value of a query of one row, or what went wrong.
+pub(super) fn run(value: &Typed) -> datafusion::common::Result<ScalarValue> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let batches = runtime.block_on(async { one_row().select(vec![value.expr.clone()])?.collect().await })?;
+    ScalarValue::try_from_array(batches[0].column(0), 0)
+}
+
 fn one_row() -> DataFrame {
     SessionContext::new().read_empty().unwrap()
 }
 
 #[track_caller]
-fn check(name: &str, arguments: Vec<Typed>, expected: &str) {
+pub(super) fn check(name: &str, arguments: Vec<Typed>, expected: &str) {
     let spec = scalar(name).unwrap_or_else(|| panic!("{name} is missing"));
     let value = spec.bind(arguments, &CONTEXT).unwrap_or_else(|misfit| panic!("{name}: {}", misfit.message));
     assert_eq!(show(value), expected, "{name}");

@@ -116,7 +116,7 @@ pub(super) fn days_in_month(year: i64, month: i64) -> i64 {
 }
 
 /// Kusto ticks (100 ns since 0001-01-01) as nanoseconds since 1970, and back.
-pub(super) fn ns_of_ticks(ticks: i64) -> i64 {
+pub(in crate::functions) fn ns_of_ticks(ticks: i64) -> i64 {
     strongroom_kql::ticks_to_unix_ns(ticks)
 }
 

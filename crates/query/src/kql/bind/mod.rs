@@ -14,6 +14,7 @@ mod rows;
 mod scan;
 mod search;
 mod series;
+mod several;
 mod source;
 mod statement;
 mod summarize;

@@ -22,6 +22,24 @@ impl Binder<'_> {
         let mut outputs = rel.outputs();
         let mut namer = Namer::taken(rel.columns.iter().map(|c| c.name.as_str()));
         for value in values {
+            if let Some(columns) = self.several(value, Scope::of(&rel.columns))? {
+                let given_names = value.names.len();
+                for (at, (derived, bound)) in columns.into_iter().enumerate() {
+                    let given = value.names.get(at).map(|name| name.text.clone());
+                    // Columns beyond the names are left out.
+                    if given.is_none() && given_names > 0 {
+                        break;
+                    }
+                    let name = given.unwrap_or(derived);
+                    if let Some(at) = outputs.iter().position(|(there, _)| *there == name) {
+                        outputs[at].1 = bound;
+                    } else {
+                        namer.take(&name);
+                        outputs.push((name, bound));
+                    }
+                }
+                continue;
+            }
             let bound = self.value(&value.value, Scope::of(&rel.columns))?;
             for (name, bound) in split(value, bound) {
                 match name {
@@ -52,6 +70,13 @@ impl Binder<'_> {
         let mut outputs = Vec::with_capacity(values.len());
         let mut namer = Namer::default();
         for value in values {
+            if let Some(columns) = self.several(value, Scope::of(&rel.columns))? {
+                for (at, (derived, bound)) in columns.into_iter().enumerate() {
+                    let name = value.names.get(at).map_or(derived, |name| name.text.clone());
+                    outputs.push((namer.unique(&name), bound));
+                }
+                continue;
+            }
             let bound = self.value(&value.value, Scope::of(&rel.columns))?;
             for (name, bound) in split(value, bound) {
                 let name = match name {

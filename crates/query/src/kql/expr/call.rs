@@ -1,6 +1,5 @@
 //! Calls: the forms that are more than functions, the user's own functions, then the registry.
 
-use datafusion::common::ScalarValue;
 use datafusion::functions::core::expr_fn::{coalesce, nullif};
 use datafusion::logical_expr::{Case, Expr, lit};
 use strongroom_kql::Span;
@@ -33,11 +32,9 @@ impl Binder<'_> {
         }
         match name {
             "toscalar" => return self.first_cell(arguments, span),
-            "column_ifexists" | "columnifexists" => return self.column_if_exists(function, arguments, scope),
             "materialize" | "table" | "datatable" => {
                 return Err(Problem::new(span, "NotScalar", "rows cannot be used as a value; `toscalar(..)` takes the first cell"));
             }
-            "pack_all" => return self.pack_all(function, arguments, scope),
             "extract" | "extractjson" | "extract_json" if arguments.len() == 4 || arguments.len() == 3 => {
                 if let Some(last) = arguments.last()
                     && let ExprKind::TypeOf(kind) = last.value.kind
@@ -48,6 +45,9 @@ impl Binder<'_> {
             }
             _ => {}
         }
+        if let Some(value) = self.call_by_name(function, arguments, scope)? {
+            return Ok(value);
+        }
         let mut values = Vec::with_capacity(arguments.len());
         for argument in arguments {
             values.push(match &argument.value.kind {
@@ -55,10 +55,10 @@ impl Binder<'_> {
                 _ => self.value(&argument.value, scope)?,
             });
         }
-        if matches!(name, "array_sort_asc" | "array_sort_desc")
-            && let Some(second) = values.get(1).filter(|second| second.kind == ColumnType::Dynamic)
-        {
-            return Err(Problem::unsupported(second.span, "sorting several arrays together", Some("sort one array at a time")));
+        if matches!(name, "array_sort_asc" | "array_sort_desc") && values.get(1).is_some_and(|second| second.kind == ColumnType::Dynamic) {
+            let mut sorted = registry::call(&format!("{name}_together"), function.span, &values, self.now())?;
+            sorted.span = span;
+            return Ok(sorted);
         }
         if let Some(special) = self.special(function, &values, span)? {
             return Ok(special);
@@ -162,38 +162,6 @@ impl Binder<'_> {
                 super::arith::arithmetic(op, span, now, offset).map(Some)
             }
             _ => Ok(None),
-        }
-    }
-
-    /// `column_ifexists("n", otherwise)`: decided while binding.
-    fn column_if_exists(&mut self, function: &Name, arguments: &[Argument], scope: Scope<'_>) -> Outcome<Bound> {
-        let [name, otherwise] = arguments else {
-            return Err(Problem::new(function.span, "WrongArguments", format!("`{}` takes a column's name and a value", function.text)));
-        };
-        let name = self.constant(&name.value)?;
-        let Some(name) = name.literal_text() else {
-            return Err(Problem::mismatch(name.span, "the name of a column must be a constant string"));
-        };
-        match scope.column(name) {
-            Some(column) => Ok(column.bound(function.span)),
-            None => self.value(&otherwise.value, scope),
-        }
-    }
-
-    /// `pack_all()`: every column by its name.
-    fn pack_all(&mut self, function: &Name, arguments: &[Argument], scope: Scope<'_>) -> Outcome<Bound> {
-        let span = function.span;
-        let mut values = Vec::with_capacity(scope.columns.len() * 2);
-        for column in scope.columns {
-            values.push(Bound::string(column.name.clone(), span));
-            values.push(column.bound(span));
-        }
-        let bag = registry::call("bag_pack", span, &values, self.now())?;
-        let Some(flag) = arguments.first() else { return Ok(bag) };
-        let flag = self.constant(&flag.value)?;
-        match flag.literal() {
-            Some(ScalarValue::Boolean(Some(false))) => Ok(bag),
-            _ => Err(Problem::unsupported(span, "`pack_all` without nulls", Some("use `pack_all()`"))),
         }
     }
 }

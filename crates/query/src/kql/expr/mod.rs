@@ -6,6 +6,7 @@
 
 mod arith;
 mod arith_kernel;
+mod by_name;
 mod call;
 mod coerce;
 mod compare;

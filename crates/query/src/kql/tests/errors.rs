@@ -42,7 +42,8 @@ fn what_is_not_there_yet_says_so_and_names_an_alternative() {
         "Logs | evaluate autocluster()",
         "Logs | extend g = geo_info_from_ip_address(Level)",
         "workspace(\"w\").Logs | count",
-        "print array_sort_asc(dynamic([1]), dynamic([2]))",
+        "print parse_user_agent(\"x\", \"browser\")",
+        "print array_lenght(dynamic([1]))",
     ]));
 }
 

@@ -63,6 +63,13 @@ impl Binder<'_> {
         let mut namer = Namer::default();
         let mut outputs = Vec::with_capacity(values.len());
         for (at, value) in values.iter().enumerate() {
+            if let Some(columns) = self.several(value, Scope::EMPTY)? {
+                for (at, (derived, bound)) in columns.into_iter().enumerate() {
+                    let name = value.names.get(at).map_or(derived, |name| name.text.clone());
+                    outputs.push((namer.unique(&name), bound));
+                }
+                continue;
+            }
             let bound = self.value(&value.value, Scope::EMPTY)?;
             let name = value.names.first().map_or_else(|| format!("print_{at}"), |name| name.text.clone());
             outputs.push((namer.unique(&name), bound));
