@@ -430,6 +430,16 @@ impl Site {
         (reply.status().as_u16(), reply.json().expect("JSON"))
     }
 
+    /// What editors are told about a workspace; status and body.
+    ///
+    /// # Panics
+    /// If no JSON comes back.
+    #[must_use]
+    pub fn metadata(&self, workspace: &str) -> (u16, Value) {
+        let reply = self.request(Method::GET, &format!("/v1/workspaces/{workspace}/metadata")).send().expect("an answer");
+        (reply.status().as_u16(), reply.json().expect("JSON"))
+    }
+
     /// Sends NDJSON to a table of a workspace; status and body.
     ///
     /// # Panics

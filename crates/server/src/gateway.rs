@@ -14,6 +14,7 @@ mod functions;
 mod ingest;
 mod listen;
 mod lockbox;
+mod metadata;
 mod ops;
 mod query;
 mod resources;
@@ -60,6 +61,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/workspaces/{workspace}/recover", post(shred::recover))
         .route("/v1/deleted-workspaces", get(shred::deleted))
         .route("/v1/workspaces/{workspace}/tables", get(resources::tables))
+        .route("/v1/workspaces/{workspace}/metadata", get(metadata::show))
         .route("/v1/workspaces/{workspace}/tables/{table}", patch(resources::update_table))
         .route("/v1/workspaces/{workspace}/tables/{table}/shred", post(shred::rows))
         .route("/v1/workspaces/{workspace}/functions", get(functions::list))

@@ -55,6 +55,17 @@ fn a_token_does_what_its_role_says_where_its_scope_says() {
     assert_eq!(query(&reader, &mine), 200);
     assert_eq!(query(&agent, &mine), 403, "an agent reads nothing");
     assert_eq!(ingest(&reader, &mine), 403, "a reader writes nothing");
+    let metadata = format!("/v1/workspaces/{mine}/metadata");
+    assert_eq!(agent.call(Method::GET, &metadata, "").0, 403, "nor what the columns are called");
+    let (status, told) = reader.call(Method::GET, &metadata, "");
+    assert_eq!(status, 200, "{told}");
+    let columns = json!([{"name": "TimeGenerated", "type": "datetime"}, {"name": "a", "type": "long"}]);
+    assert_eq!(told["tables"], json!([{"name": "T", "columns": columns}]));
+    let named = |list: &str, name: &str| told[list].as_array().unwrap().iter().find(|entry| entry["name"] == name).cloned();
+    let strlen = named("functions", "strlen").unwrap();
+    assert_eq!((&strlen["signature"], &strlen["kind"]), (&json!("strlen(text)"), &json!("function")), "{strlen}");
+    assert!(!strlen["meaning"].as_str().unwrap().is_empty() && named("functions", "percentile").is_some(), "{strlen}");
+    assert!(named("operators", "where").is_some() && named("operators", "macro-expand").is_none(), "only what is here");
     for path in ["/v1/principals", "/v1/cache"] {
         assert_eq!(reader.call(Method::GET, path, "").0, 403, "{path}");
     }
@@ -66,6 +77,7 @@ fn a_token_does_what_its_role_says_where_its_scope_says() {
             (Method::POST, "ingest/T", r#"{"a":1}"#),
             (Method::POST, "query", QUERY),
             (Method::GET, "tables", ""),
+            (Method::GET, "metadata", ""),
             (Method::POST, "flush", ""),
         ] {
             let foreign = who.call(method.clone(), &format!("/v1/workspaces/{other}/{path}"), body);

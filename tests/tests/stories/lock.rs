@@ -144,6 +144,10 @@ fn a_customer_locks_and_unlocks_as_the_seeds_tell() {
         site.until_key(&cluster, "Revoked");
         let (status, body) = site.ask("default", "App | count");
         assert_eq!((status, code(&body)), (403, "CustomerKeyRevoked"), "{way}: {body}");
+        // Names of tables and columns are the customer's, too.
+        let (status, named) = site.metadata("default");
+        assert_eq!((status, code(&named)), (403, "CustomerKeyRevoked"), "{way}: {named}");
+        assert_eq!(named["error"]["message"], body["error"]["message"], "{way}: what a query says");
         let text = body["error"]["message"].as_str().unwrap();
         assert!(text.contains("cluster shop-cluster is disabled, deleted or access to it was removed"), "{text}");
         let (status, body) = site.send("default", "App", rows(9_000, 1));
@@ -160,6 +164,9 @@ fn a_customer_locks_and_unlocks_as_the_seeds_tell() {
         check(&site, "default", 150);
         assert_eq!(fetched(), before, "{way}: every part was there");
     }
+
+    let (status, named) = site.metadata("default");
+    assert_eq!((status, &named["tables"][0]["name"]), (200, &json!("App")), "{named}");
 
     // Unlinked: the provider's again, and all three periods in one answer.
     site.unlink("default").unwrap();

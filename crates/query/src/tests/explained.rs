@@ -3,8 +3,8 @@
 use serde_json::json;
 use strongroom_store::Hotness;
 
-use crate::QueryConfig;
 use crate::rig::Rig;
+use crate::{Language, QueryConfig, QueryRequest};
 
 #[tokio::test]
 async fn explain_tells_of_each_block_what_pruned_it() {
@@ -107,4 +107,25 @@ async fn a_count_of_blocks_reads_no_block() {
     let bytes = crate::output::json(answer, crate::output::JsonOptions::default()).await.unwrap();
     assert!(std::str::from_utf8(&bytes).unwrap().contains("[[55]]"));
     assert_eq!(stats.bytes_read(), 0);
+}
+
+#[tokio::test]
+async fn both_languages_explain_one_question_alike() {
+    let rig = Rig::new().await;
+    for (minutes, from) in [(149, 0), (89, 1_000)] {
+        rig.send_many("App", 50, minutes, from).await;
+        rig.flush().await;
+    }
+    let fates = |items: Vec<std::collections::HashMap<String, serde_json::Value>>| {
+        let mut fates: Vec<(serde_json::Value, serde_json::Value)> =
+            items.iter().filter(|item| item["Item"] == "block").map(|item| (item["Block"].clone(), item["Fate"].clone())).collect();
+        fates.sort_by_key(|(block, _)| block.to_string());
+        assert!(items.iter().any(|item| item["Item"] == "logical plan") && items.iter().any(|item| item["Item"] == "physical plan"));
+        fates
+    };
+    let sql = fates(rig.explain("select n from App where n = 1010").await);
+    let question = QueryRequest { explain: true, ..rig.request("App | where n == 1010 | project n", Language::Kql) };
+    let kql = fates(rig.told(question).await.unwrap().items());
+    assert_eq!(kql, sql);
+    assert_eq!(kql.iter().filter(|(_, fate)| fate == "read").count(), 1, "{kql:?}");
 }

@@ -35,7 +35,8 @@ use super::{Misfit, Typed};
 pub(crate) struct AggregateSpec {
     /// As messages call it.
     pub(crate) name: &'static str,
-    aliases: &'static [&'static str],
+    /// Other names for it.
+    pub(crate) aliases: &'static [&'static str],
     base: Base,
     /// `sumif` and its like: the second argument (of `countif` the only one) says which rows count.
     conditional: bool,

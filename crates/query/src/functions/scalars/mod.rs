@@ -11,6 +11,7 @@ pub(in crate::functions) mod cells;
 mod convert;
 mod dynamics;
 mod encoding;
+mod geo;
 pub(in crate::functions) mod json;
 mod logic;
 mod network;
@@ -69,9 +70,10 @@ static BY_NAME: LazyLock<HashMap<&'static str, &'static ScalarSpec>> = LazyLock:
 
 /// The functions that are one kernel each, by family.
 fn families() -> impl Iterator<Item = &'static ScalarSpec> {
-    let lists: [&'static [ScalarSpec]; 10] = [
+    let lists: [&'static [ScalarSpec]; 11] = [
         table::SPECS,
         arrays::SPECS,
+        geo::SPECS,
         packed::SPECS,
         parsing::SPECS,
         series::SPECS,

@@ -349,6 +349,11 @@ impl ScalarUDFImpl for KqlFunction {
             (found.as_slice(), self.spec.result(&found))
         };
         let array = self.run(kernel, &Call { args: &args.args, kinds, result, rows, full: Cell::new(false) })?;
+        // What a call bound in KQL gives is known before; SQL texts bring types of all kinds.
+        if self.bound.is_none() && *array.data_type() != result.query_type() {
+            let kinds: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
+            return exec_err!("{}() cannot be computed over {}", self.spec.name, kinds.join(", "));
+        }
         if constant { Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?)) } else { Ok(ColumnarValue::Array(array)) }
     }
 }

@@ -491,3 +491,50 @@ fn sql_keeps_its_own_functions_and_gets_ours_besides() {
     +------+---+---+-----+
     ");
 }
+
+#[test]
+fn every_function_works_in_sql() {
+    use super::spec::Want;
+    use arrow::array::{DurationNanosecondArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray};
+    use std::sync::Arc;
+    let (scalars, _) = crate::functions::sql_functions();
+    let context = SessionContext::new();
+    let batch = RecordBatch::try_from_iter([
+        ("t", Arc::new(StringArray::from(vec!["[1,2]", "a"])) as _),
+        ("n", Arc::new(Int64Array::from(vec![1, 2])) as _),
+        ("r", Arc::new(Float64Array::from(vec![0.5, 1.5])) as _),
+        ("d", Arc::new(TimestampNanosecondArray::from(vec![1_i64, 2]).with_timezone("UTC")) as _),
+        ("s", Arc::new(DurationNanosecondArray::from(vec![1_i64, 2])) as _),
+    ])
+    .unwrap();
+    context.register_batch("rows", batch).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for function in scalars {
+        let name = function.name().to_owned();
+        let spec = super::by_name(&name)
+            .or_else(|| super::table::OPERATORS.iter().find(|spec| spec.name == name))
+            .or_else(|| super::arithmetic::KERNELS.iter().find(|spec| spec.name == name))
+            .unwrap_or(&super::table::DYNAMIC_GET);
+        let wanted = spec.takes.iter().chain(&spec.more);
+        let columns: Vec<&str> = wanted
+            .map(|want| match want {
+                Want::Bool => "n > 1",
+                Want::Long | Want::Number | Want::Quantity => "n",
+                Want::Real => "r",
+                Want::Any | Want::String | Want::Dynamic => "t",
+                Want::DateTime => "d",
+                Want::TimeSpan => "s",
+            })
+            .collect();
+        context.register_udf(function);
+        let columns = match name.as_str() {
+            "bin" => "n, n".to_owned(),
+            "bin_at" => "n, n, n".to_owned(),
+            _ => columns.join(", "),
+        };
+        let sql = format!("select {name}({columns}) from rows");
+        let answer = runtime.block_on(async { context.sql(&sql).await?.collect().await });
+        let rows: usize = answer.unwrap_or_else(|error| panic!("{sql}: {error}")).iter().map(RecordBatch::num_rows).sum();
+        assert_eq!(rows, 2, "{sql}");
+    }
+}

@@ -10,6 +10,7 @@ mod operators;
 mod parse;
 mod picks;
 mod plans;
+mod reference;
 mod rows;
 mod rules;
 mod scan;

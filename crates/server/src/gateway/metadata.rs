@@ -1,0 +1,59 @@
+//! What an editor wants to know to help with a query: tables, columns and types, functions and operators.
+//!
+//! Names of tables and columns are the customer's: they are given to who may ask questions there, and while a key is away as little
+//! as a query is.
+
+use std::sync::LazyLock;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde_json::{Value, json};
+use strongroom_query::reference::{self, Entry, Status};
+
+use super::App;
+use super::auth::Who;
+use super::error::ApiError;
+use super::query::query_error;
+
+/// The language's part, which never changes while the server runs.
+static LANGUAGE: LazyLock<(Value, Value)> = LazyLock::new(|| {
+    let scalars = reference::families().iter().flat_map(|(_, entries)| entries.iter());
+    let functions: Vec<Value> = scalars.chain(reference::aggregates()).chain(reference::plugins()).filter_map(page).collect();
+    (functions.into(), reference::operators().iter().filter_map(page).collect())
+});
+
+/// An entry that is here; what is not yet here helps nobody to write a query.
+fn page(entry: &Entry) -> Option<Value> {
+    let mut page = json!({
+        "name": entry.name(),
+        "kind": entry.kind.as_str(),
+        "signature": entry.signature,
+        "meaning": entry.meaning,
+        "example": entry.query(),
+    });
+    if !entry.aliases().is_empty() {
+        page["aliases"] = json!(entry.aliases());
+    }
+    match entry.status {
+        Status::Supported => {}
+        Status::Different(how) => page["differs"] = json!(how),
+        Status::NotYet(_) => return None,
+    }
+    Some(page)
+}
+
+/// `GET /v1/workspaces/{workspace}/metadata`
+pub(crate) async fn show(State(app): State<App>, who: Who, Path(workspace): Path<String>) -> Result<Json<Value>, ApiError> {
+    let workspace = who.questions(&app, &workspace).await?;
+    let tables = app.site.engine.tables(workspace, who.0.principal).await.map_err(|error| query_error(&error))?;
+    let tables: Vec<Value> = tables
+        .iter()
+        .map(|table| {
+            let columns: Vec<Value> =
+                table.columns.iter().map(|column| json!({"name": column.name, "type": column.kind.as_str()})).collect();
+            json!({"name": table.name, "columns": columns})
+        })
+        .collect();
+    let (functions, operators) = &*LANGUAGE;
+    Ok(Json(json!({"tables": tables, "functions": functions, "operators": operators})))
+}
