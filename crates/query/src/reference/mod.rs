@@ -24,6 +24,7 @@ pub enum Kind {
 
 impl Kind {
     /// As editors are told.
+    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Operator => "operator",
@@ -93,12 +94,14 @@ impl Entry {
     }
 
     /// Its name alone.
+    #[must_use]
     pub fn name(&self) -> &'static str {
         let end = self.signature.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-')).unwrap_or(self.signature.len());
         &self.signature[..end]
     }
 
     /// Other names for it.
+    #[must_use]
     pub fn aliases(&self) -> &'static [&'static str] {
         match self.kind {
             Kind::Function => crate::functions::scalar(self.name()).map_or(&[], |spec| spec.aliases),
@@ -108,6 +111,7 @@ impl Entry {
     }
 
     /// A query that shows it.
+    #[must_use]
     pub fn query(&self) -> String {
         if self.example.contains(" | ") {
             return self.example.to_owned();
@@ -121,21 +125,25 @@ impl Entry {
 }
 
 /// Tabular operators.
+#[must_use]
 pub fn operators() -> &'static [Entry] {
     operators::OPERATORS
 }
 
 /// Plugins of `evaluate`.
+#[must_use]
 pub fn plugins() -> &'static [Entry] {
     operators::PLUGINS
 }
 
 /// Aggregates.
+#[must_use]
 pub fn aggregates() -> &'static [Entry] {
     aggregates::ENTRIES
 }
 
 /// Scalar functions by family: its title and its functions.
+#[must_use]
 pub fn families() -> &'static [(&'static str, &'static [Entry])] {
     scalars::FAMILIES
 }

@@ -207,9 +207,9 @@ fn cell(hash: &str) -> Option<[f64; 4]> {
             let (low, high) = if along { (&mut west, &mut east) } else { (&mut south, &mut north) };
             let middle = f64::midpoint(*low, *high);
             if upper {
-                *low = middle
+                *low = middle;
             } else {
-                *high = middle
+                *high = middle;
             }
             along = !along;
         }
@@ -227,9 +227,9 @@ fn geohash(place: Place, digits: usize) -> String {
             let middle = f64::midpoint(*low, *high);
             let upper = here >= middle;
             if upper {
-                *low = middle
+                *low = middle;
             } else {
-                *high = middle
+                *high = middle;
             }
             value = value << 1 | usize::from(upper);
             along = !along;
