@@ -64,5 +64,5 @@ pub(super) static PLUGINS: &[Entry] = &[
     plugin("pivot(column[, aggregate[, column, ..]])", "A column for each value.", r#"print a = "x" | evaluate pivot(a)"#, "1"),
     plugin("narrow()", "A row for each cell.", "print a = 1 | evaluate narrow()", "0, 'a', '1'"),
     plugin("ipv4_lookup(table, address, range)", "Rows of a table of ranges.", r#"print ip = "10.0.0.1" | evaluate ipv4_lookup(datatable(net:string)["10.0.0.0/8"], ip, net)"#, "'10.0.0.1', '10.0.0.0/8'"),
-    plugin("ipv6_lookup(table, address, range)", "The same for both versions.", r#"print ip = "fe80::1" | evaluate ipv6_lookup(datatable(net:string)["fe80::/10"], ip, net)"#, "'fe80::1', 'fe80::/10'"),
+    plugin("ipv6_lookup(table, address, range)", "The same for both versions.", r#"print ip = "fe80::1" | evaluate ipv6_lookup(datatable(net:string)["fe80::/10"], ip, net)"#, "'fe80::/10', 'fe80::1'"),
 ];

@@ -408,7 +408,7 @@ fn converted(texts: &ArrayRef, kind: ColumnType) -> Result<ArrayRef> {
         _ if kind == ColumnType::String => Ok(Arc::clone(texts)),
         Make::Kernel(kernel) => {
             let args = [ColumnarValue::Array(Arc::clone(texts))];
-            kernel(&Call { args: &args, kinds: &[ColumnType::String], result: kind, rows: texts.len() })
+            kernel(&Call { args: &args, kinds: &[ColumnType::String], result: kind, rows: texts.len(), full: std::cell::Cell::new(false) })
         }
         _ => exec_err!("no conversion from text to {}", kind.as_str()),
     }

@@ -1,7 +1,7 @@
 //! Tables in memory, a session that would betray lost order, and answers as text.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, RecordBatch, StringViewArray, TimestampNanosecondArray,
@@ -114,10 +114,14 @@ pub(super) fn context() -> BoundContext {
 
 /// Many partitions and tiny batches: an order that is not in the plan does not survive.
 fn session() -> SessionContext {
-    let mut config = SessionConfig::new().with_target_partitions(4).with_batch_size(2).with_collect_statistics(false);
-    config.options_mut().execution.time_zone = Some("UTC".to_owned());
-    let state = SessionStateBuilder::new_with_default_features().with_config(config).with_query_planner(Arc::new(KqlPlanner)).build();
-    SessionContext::new_with_state(state)
+    // Made once: registering a thousand functions takes longer than most questions.
+    static SESSION: LazyLock<SessionContext> = LazyLock::new(|| {
+        let mut config = SessionConfig::new().with_target_partitions(4).with_batch_size(2).with_collect_statistics(false);
+        config.options_mut().execution.time_zone = Some("UTC".to_owned());
+        let state = SessionStateBuilder::new_with_default_features().with_config(config).with_query_planner(Arc::new(KqlPlanner)).build();
+        SessionContext::new_with_state(state)
+    });
+    SESSION.clone()
 }
 
 fn bound(text: &str) -> Result<Planned, Problem> {
