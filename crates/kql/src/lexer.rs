@@ -66,7 +66,7 @@ pub(crate) struct Token {
 }
 
 /// Names that before `(` begin a literal whose inside is not an expression.
-const TYPED: [&str; 15] = [
+pub(crate) const TYPED: [&str; 15] = [
     "datetime", "date", "timespan", "time", "guid", "uuid", "uniqueid", "decimal", "real", "double", "float", "long", "int", "bool",
     "boolean",
 ];

@@ -176,7 +176,12 @@ impl Parser<'_> {
             if self.ahead(count).kind != TokenKind::Assign || !(self.is_word("hint") && count > 1 || known.contains(&self.word())) {
                 break;
             }
-            settings.push(self.setting(count));
+            let setting = self.setting(count);
+            // Hints may be said as often as one likes: nobody heeds them.
+            if count == 1 && settings.iter().any(|there: &Setting| there.name.text == setting.name.text) {
+                self.complain_at(setting.name.span, Code::Setting, format!("`{}` is given twice", setting.name.text), None);
+            }
+            settings.push(setting);
         }
         settings
     }
@@ -253,11 +258,14 @@ impl Parser<'_> {
         Some(settings.remove(at).value)
     }
 
-    pub(super) fn take_name(settings: &mut Vec<Setting>, name: &str) -> Option<Name> {
+    pub(super) fn take_name(&mut self, settings: &mut Vec<Setting>, name: &str) -> Option<Name> {
         let value = Self::take_setting(settings, name)?;
         match value.kind {
             ExprKind::Name(text) | ExprKind::Literal(Literal::String { value: text, .. }) => Some(Name { text, span: value.span }),
-            _ => None,
+            _ => {
+                self.complain_at(value.span, Code::Setting, format!("`{name}` takes a name"), None);
+                None
+            }
         }
     }
 
@@ -522,9 +530,16 @@ impl Parser<'_> {
     pub(super) fn union(&mut self) -> Union {
         let mut settings = self.settings(&["kind", "withsource", "with_source", "isfuzzy"]);
         let kind = self.take_word(&mut settings, "kind", &[("outer", UnionKind::Outer), ("inner", UnionKind::Inner)]).unwrap_or_default();
-        let with_source = Self::take_name(&mut settings, "withsource").or_else(|| Self::take_name(&mut settings, "with_source"));
-        let is_fuzzy = Self::take_setting(&mut settings, "isfuzzy").is_some_and(|value| {
-            matches!(value.kind, ExprKind::Literal(Literal::Bool(true))) || matches!(&value.kind, ExprKind::Literal(Literal::Long(1)))
+        let with_source = self.take_name(&mut settings, "withsource").or_else(|| self.take_name(&mut settings, "with_source"));
+        let is_fuzzy = Self::take_setting(&mut settings, "isfuzzy").is_some_and(|value| match value.kind {
+            ExprKind::Literal(Literal::Bool(fuzzy)) => fuzzy,
+            ExprKind::Literal(Literal::Long(number @ 0..=1)) => number == 1,
+            _ => {
+                let written = value.span.of(self.text);
+                let hint = Some("it can be true, false".to_owned());
+                self.complain_at(value.span, Code::Setting, format!("`isfuzzy` cannot be `{written}`"), hint);
+                false
+            }
         });
         let mut legs = vec![self.leg()];
         while self.eat(TokenKind::Comma) {

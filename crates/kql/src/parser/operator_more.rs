@@ -86,7 +86,7 @@ impl Parser<'_> {
             kind = if self.is_word("regex") { ParseKind::Regex } else { kind };
             self.advance();
         }
-        let flags = Self::take_name(&mut settings, "flags").map(|name| name.text);
+        let flags = self.take_name(&mut settings, "flags").map(|name| name.text);
         let input = self.expr();
         self.expect_word("with");
         let parts = self.parse_parts();
@@ -133,7 +133,7 @@ impl Parser<'_> {
         let mut settings = self.settings(&["bagexpansion", "kind", "with_itemindex"]);
         let words = [("array", true), ("bag", false)];
         let as_array = self.take_word(&mut settings, "bagexpansion", &words).or_else(|| self.take_word(&mut settings, "kind", &words));
-        let item_index = Self::take_name(&mut settings, "with_itemindex");
+        let item_index = self.take_name(&mut settings, "with_itemindex");
         (as_array.unwrap_or(false), item_index, settings)
     }
 
@@ -265,7 +265,7 @@ impl Parser<'_> {
 
     pub(super) fn find(&mut self) -> Find {
         let mut settings = self.settings(&["withsource", "datascope"]);
-        let with_source = Self::take_name(&mut settings, "withsource");
+        let with_source = self.take_name(&mut settings, "withsource");
         let tables = if self.eat_word("in") { self.tables_in_parens() } else { Vec::new() };
         self.eat_word("where");
         let predicate = Box::new(self.expr());

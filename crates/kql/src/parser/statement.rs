@@ -277,8 +277,8 @@ impl Parser<'_> {
             }
             "range" => self.name_ahead(1).is_some_and(|length| self.word_ahead(1 + length) == "from"),
             "union" => {
-                (next.kind == TokenKind::Word && !word_infix)
-                    || matches!(next.kind, TokenKind::OpenParen | TokenKind::Star | TokenKind::OpenBracket)
+                // A literal is no leg, but what is told of it is the binder's.
+                (value_follows && !word_infix) || matches!(next.kind, TokenKind::OpenParen | TokenKind::Star | TokenKind::OpenBracket)
             }
             "datatable" | "externaldata" | "external_data" => next.kind == TokenKind::OpenParen,
             "search" => {
@@ -307,6 +307,7 @@ impl Parser<'_> {
     pub(super) fn pipeline_from(&mut self, start: usize, kind: SourceKind) -> Pipeline {
         let kind = match kind {
             SourceKind::Expr(Expr { kind: ExprKind::Pipeline(pipeline), .. }) => SourceKind::Parens(pipeline),
+            SourceKind::Expr(Expr { kind: ExprKind::Wildcard(text), .. }) => SourceKind::Wildcard(text),
             kind => kind,
         };
         let source = Source { kind, span: self.since(start) };

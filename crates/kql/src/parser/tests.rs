@@ -60,7 +60,9 @@ fn fuzz_parse(bytes: &[u8]) {
     assert_eq!(render(&text, &parsed.diagnostics).is_empty(), parsed.diagnostics.is_empty());
     let printed = print(&parsed.query);
     let again = parse(&printed);
-    if parsed.diagnostics.is_empty() && !format!("{:?}", parsed.query).contains("Unread") {
+    // Brackets that the printer adds may nest deeper than is read.
+    let deep = again.diagnostics.iter().any(|diagnostic| diagnostic.code == crate::Code::TooDeep);
+    if parsed.diagnostics.is_empty() && !deep && !format!("{:?}", parsed.query).contains("Unread") {
         assert!(again.diagnostics.is_empty(), "{text}\n{printed}\n{}", render(&printed, &again.diagnostics));
         assert_eq!(shape(&parsed), shape(&again), "{text}\n{printed}");
     }

@@ -3,6 +3,10 @@
 use super::Printer;
 use crate::ast::{BinaryOp, DynamicValue, Expr, ExprKind, Literal, UnaryOp};
 use crate::datetime::{TICKS_PER_DAY, TICKS_PER_SECOND, format_datetime, format_timespan};
+use crate::lexer::TYPED;
+
+/// Words that with a parenthesis behind them begin rows.
+const SOURCES: [&str; 6] = ["print", "search", "union", "datatable", "externaldata", "external_data"];
 
 /// How tight an expression holds together, as in the parser: 0 loosest; 8: a sign; 9: a path, call or index; 10: nothing can split it.
 fn power(kind: &ExprKind) -> u8 {
@@ -61,7 +65,13 @@ impl Printer {
                     self.expr_at(receiver, 9);
                     self.say(".");
                 }
-                self.name(function);
+                // `long(x)` would read as a literal, `search (x)` as a source of rows.
+                let name = function.text.as_str();
+                if receiver.is_none() && (TYPED.contains(&name) || SOURCES.contains(&name)) {
+                    self.write(format_args!("[\"{}\"]", function.text));
+                } else {
+                    self.name(function);
+                }
                 self.say("(");
                 self.list(arguments, |p, argument| {
                     if let Some(name) = &argument.name {
@@ -103,11 +113,19 @@ impl Printer {
                 self.say(")");
             }
             ExprKind::TypeOf(kind) => self.write(format_args!("typeof({})", kind.as_str())),
-            ExprKind::Array(items) => {
-                self.say("[");
-                self.list(items, Self::expr);
-                self.say("]");
-            }
+            // `["x"]` would read as a name.
+            ExprKind::Array(items) => match items.as_slice() {
+                [Expr { kind: ExprKind::Literal(text @ Literal::String { .. }), .. }] => {
+                    self.say("[(");
+                    self.literal(text);
+                    self.say(")]");
+                }
+                items => {
+                    self.say("[");
+                    self.list(items, Self::expr);
+                    self.say("]");
+                }
+            },
             ExprKind::Pipeline(pipeline) => self.pipeline(pipeline),
             ExprKind::Unread(unread) => self.write(format_args!("{} {}", unread.keyword.text, unread.text)),
             ExprKind::Missing => {}
@@ -135,7 +153,7 @@ impl Printer {
         }
     }
 
-    fn literal(&mut self, literal: &Literal) {
+    pub(super) fn literal(&mut self, literal: &Literal) {
         match literal {
             Literal::Bool(value) => self.write(format_args!("{value}")),
             Literal::Int(value) => self.write(format_args!("int({value})")),

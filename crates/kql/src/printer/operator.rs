@@ -263,8 +263,7 @@ impl Printer {
             self.say(" ");
             match part {
                 ParsePart::Star(_) => self.say("*"),
-                ParsePart::Text(crate::ast::Literal::String { value, .. }, _) => self.string(value),
-                ParsePart::Text(..) => {}
+                ParsePart::Text(literal, _) => self.literal(literal),
                 ParsePart::Column { name, kind } => {
                     self.name(name);
                     if let Some(kind) = kind {

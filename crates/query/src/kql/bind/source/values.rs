@@ -29,6 +29,9 @@ pub(in crate::kql) fn schema(columns: &[BoundColumn]) -> SchemaRef {
 
 impl Binder<'_> {
     pub(in crate::kql) fn datatable(&mut self, declared: &[ColumnDecl], values: &[ast::Expr], span: Span) -> Outcome<Rel> {
+        if declared.is_empty() {
+            return Err(Problem::new(span, "NoColumns", "a `datatable` has at least one column: `datatable(a:long) [1]`"));
+        }
         let mut namer = Namer::default();
         let columns: Vec<BoundColumn> =
             declared.iter().map(|column| BoundColumn::new(namer.unique(&column.name.text), kind_of(column.kind))).collect();
