@@ -20,7 +20,24 @@ pub(super) fn call(name: &str, name_span: Span, arguments: &[Bound], now: i64) -
     check_pattern(name, arguments)?;
     let value =
         spec.bind(arguments.iter().map(typed).collect(), &CallContext { now }).map_err(|misfit| complain(misfit, name_span, arguments))?;
-    Ok(Bound::new(value.expr, value.kind, name_span))
+    Ok(match exception(name, arguments) {
+        Some(kind) if kind != value.kind => Bound::new(convert(value.expr, value.kind, kind), kind, name_span),
+        _ => Bound::new(value.expr, value.kind, name_span),
+    })
+}
+
+/// Types that depend on more than the types of the arguments, as the original's engine answers: a part of a constant time is a long
+/// (of a column an int), and a difference in weeks is a real.
+fn exception(name: &str, arguments: &[Bound]) -> Option<ColumnType> {
+    match name {
+        "getyear" | "monthofyear" | "getmonth" | "hourofday" | "datetime_part" | "datepart" => {
+            arguments.last().filter(|time| matches!(time.expr, Expr::Literal(..))).map(|_| ColumnType::Long)
+        }
+        "datetime_diff" => {
+            arguments.first().and_then(Bound::literal_text).filter(|part| part.eq_ignore_ascii_case("week")).map(|_| ColumnType::Real)
+        }
+        _ => None,
+    }
 }
 
 /// A call of a function that gives several columns.

@@ -226,7 +226,7 @@ fn bind_bin(args: Vec<Typed>, _: &CallContext) -> Result<Typed, Misfit> {
     let size = if value.kind == C::Real { convert(size, C::Real) } else { size };
     let kind = value.kind;
     let binned = KERNELS[5].call_giving(vec![value, size], kind);
-    Ok(if value_kind == C::Int && size_kind != C::Real { convert(binned, C::Int) } else { binned })
+    Ok(if value_kind == C::Int && size_kind == C::Int { convert(binned, C::Int) } else { binned })
 }
 
 /// `bin_at(value, size, edge)` = `bin(value - edge, size) + edge`.

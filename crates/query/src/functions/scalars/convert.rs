@@ -112,7 +112,8 @@ fn to_bool(call: &Call<'_>) -> Result<ArrayRef> {
         Values::Dynamic(v) => match plain(v.json(row)?) {
             Plain::Bool(value) => Some(value),
             Plain::Number(text) => text.parse::<f64>().ok().map(|v| v != 0.0),
-            Plain::Text(text) => bool_of(&text),
+            // Hexadecimal too, which a text of its own may not be.
+            Plain::Text(text) => bool_of(&text).or_else(|| long_of(&text).filter(|_| text.starts_with("0x")).map(|v| v != 0)),
             Plain::Null => None,
         },
         _ => None,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewArray};
+use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringViewArray};
 use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::lit;
 use strongroom_kql::Span;
@@ -58,12 +58,12 @@ impl Binder<'_> {
     /// The columns as rows.
     pub(super) fn get_schema(rel: &Rel, span: Span) -> Rel {
         let names: StringViewArray = rel.columns.iter().map(|column| Some(column.name.as_str())).collect();
-        let ordinals: Int64Array = (0_i64..).take(rel.columns.len()).collect();
+        let ordinals: Int32Array = (0_i32..).take(rel.columns.len()).collect();
         let net: StringViewArray = rel.columns.iter().map(|column| Some(net_name(column.kind))).collect();
         let kinds: StringViewArray = rel.columns.iter().map(|column| Some(column.kind.as_str())).collect();
         let columns = vec![
             BoundColumn::new("ColumnName", ColumnType::String),
-            BoundColumn::new("ColumnOrdinal", ColumnType::Long),
+            BoundColumn::new("ColumnOrdinal", ColumnType::Int),
             BoundColumn::new("DataType", ColumnType::String),
             BoundColumn::new("ColumnType", ColumnType::String),
         ];

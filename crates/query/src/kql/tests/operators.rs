@@ -332,7 +332,7 @@ fn getschema_lists_the_columns() {
     check(
         "Hosts | getschema | project ColumnName, ColumnOrdinal, ColumnType",
         &[
-            "ColumnName:string, ColumnOrdinal:long, ColumnType:string",
+            "ColumnName:string, ColumnOrdinal:int, ColumnType:string",
             "'Code' | 0 | 'long'",
             "'Owner' | 1 | 'string'",
             "'Level' | 2 | 'string'",

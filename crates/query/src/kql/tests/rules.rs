@@ -91,6 +91,7 @@ rules! {
     extracting
     extremes_bring_their_row
     getschema_tells_names_and_types
+    types_that_the_engine_chooses_by_value
     groups_come_first_and_nulls_are_one
     halves_are_rounded_away_from_zero
     has_any_and_has_all

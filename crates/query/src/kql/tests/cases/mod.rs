@@ -27,9 +27,9 @@ use super::fixture::{self, NOW, Table, table_alone};
 use crate::resolve::BoundContext;
 
 /// Deterministic cases of the first tier that must give the known answer, in percent.
-const FIRST_TIER_MIN: f64 = 95.0;
+const FIRST_TIER_MIN: f64 = 99.0;
 /// Real queries that must plan, run and have the official columns, in percent.
-const CORPUS_MIN: f64 = 93.0;
+const CORPUS_MIN: f64 = 95.0;
 
 /// How a question fared.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -108,11 +108,17 @@ fn cases() {
     let (file, counts) = file("cases.json", "KQL_CASES");
     let (mut first, mut free, mut rest) = (Tally::default(), Tally::default(), Tally::default());
     let mut kept = [0, 0, 0, 0];
+    let mut aside = 0;
     for (id, case) in questions(&file, "cases") {
         let text = case["query"].as_str().expect("a query");
         let trust = &case["trust"];
         let beyond = tiers::beyond(&case["tags"]);
         let free_choice = compare::is_free(case);
+        if is_no_question(text, case) {
+            println!("ASIDE {id} {}\n", first_line(text));
+            aside += 1;
+            continue;
+        }
         let fate = if let Some(complaint) = misread(text) {
             println!("SYNTAX {id} {}\n{text}\n", first_line(&complaint));
             kept[3] += 1;
@@ -139,10 +145,21 @@ fn cases() {
     println!("pass {} failed {} refused {} syntax {}", kept[0], kept[1], kept[2], kept[3]);
     let mut told = format!("{HEAD}\n{}\n", first.row("tier 1, one right answer"));
     writeln!(told, "{}\n{}", free.row("tier 1, several right answers"), rest.row("beyond tier 1")).expect("a string takes text");
-    println!("{told}");
+    println!("{told}{aside} set aside: commands, fragments, or over tables that the file does not give");
     if counts {
+        assert!(aside <= 20, "{aside} cases are set aside");
         assert!(first.percent() >= FIRST_TIER_MIN, "fewer than {FIRST_TIER_MIN} % of the first tier:\n{told}");
     }
+}
+
+/// What the file has but nobody could answer: commands (`.show`, `#connect`), calls that the documentation shows without the
+/// `print` that would make a query of them (their columns have no type), and tables of the documentation's own cluster.
+fn is_no_question(text: &str, case: &Value) -> bool {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//"));
+    let command = lines.next().is_some_and(|line| line.starts_with(['.', '#']));
+    let untyped = case["columns"].as_array().is_some_and(|columns| columns.iter().all(|column| column["type"].is_null()));
+    let elsewhere = ["search ", "find "].iter().any(|word| text.starts_with(word)) || text.contains("'StormEvents'");
+    command || untyped && !text.contains(['|', ';']) && !text.contains("print ") || elsewhere
 }
 
 /// Compares an answer with the known one, and tells of what differs.
