@@ -128,27 +128,28 @@ impl Watch {
     /// Carries a change of state out.
     pub(super) async fn act(self: &Arc<Self>, watched: &Arc<Watched>, step: Step) {
         let Step::Entered { from, to } = step else { return };
-        let code = watched.machine.lock().code();
+        let code = {
+            let machine = watched.machine.lock();
+            // At once: whoever reads the state and asks next is served.
+            if matches!(to, KeyState::Active | KeyState::Degraded) && machine.state().shut().is_none() {
+                watched.gate.set(Standing::Open);
+            }
+            machine.code()
+        };
         tracing::warn!(cluster = %watched.cluster, %from, %to, code, "key state changed");
         self.note_state(watched, from, to, code);
         metrics::counter!("control_key_state_changes_total", "to" => to.as_str()).increment(1);
         match to {
             KeyState::Suspect => {
                 // A gate that is shut stays so; an open one lets nobody on before this is cleared up. Under the machine's lock, as
-                // below: an identity may be taken away at any moment.
+                // above: an identity may be taken away at any moment.
                 let machine = watched.machine.lock();
                 if machine.state() == KeyState::Suspect && watched.gate.standing() == Standing::Open {
                     watched.gate.set(Standing::Held);
                 }
             }
-            KeyState::Active | KeyState::Degraded => {
-                let machine = watched.machine.lock();
-                if machine.state().shut().is_none() {
-                    watched.gate.set(Standing::Open);
-                }
-            }
+            KeyState::Active | KeyState::Degraded | KeyState::Provisioning => {}
             KeyState::Restoring => crash_point("unwrapped"),
-            KeyState::Provisioning => {}
             KeyState::Unavailable | KeyState::Held | KeyState::Revoked | KeyState::Quarantined => {
                 if let Some(why) = to.shut() {
                     self.shut(watched, why).await;

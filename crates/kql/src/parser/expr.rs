@@ -448,7 +448,9 @@ impl Parser<'_> {
         if matches!(word, "not" | "NOT") && self.ahead(1).kind == TokenKind::Word {
             self.complain(Code::OtherLanguage, format!("`{word}` is a function"), Some("write not(..)".to_owned()));
         }
-        let wildcard = self.ahead(1).kind == TokenKind::Star && self.touches(1);
+        // A whole argument, not the end of a product.
+        let begins = self.at > 0 && matches!(self.tokens[self.at - 1].kind, TokenKind::OpenParen | TokenKind::Comma);
+        let wildcard = begins && self.ahead(1).kind == TokenKind::Star && self.touches(1);
         if wildcard && !word.is_empty() && matches!(self.ahead(2).kind, TokenKind::Comma | TokenKind::CloseParen) {
             let pattern = format!("{word}*");
             self.advance();
@@ -468,6 +470,9 @@ impl Parser<'_> {
         let start = self.at;
         self.advance();
         let value = self.inside(|p| p.value_or_pipeline(start));
+        if matches!(value.kind, ExprKind::Wildcard(_)) {
+            self.complain_at(value.span, Code::Unexpected, "a pattern of names is no value", None);
+        }
         self.close(start, TokenKind::CloseParen);
         Expr { kind: value.kind, span: self.since(start) }
     }
