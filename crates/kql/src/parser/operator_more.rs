@@ -302,6 +302,9 @@ impl Parser<'_> {
     pub(super) fn evaluate(&mut self) -> Invoke {
         let settings = self.settings(&[]);
         let call = Box::new(self.expr());
+        if !matches!(call.kind, ExprKind::Call { .. } | ExprKind::Missing) {
+            self.complain_at(call.span, Code::Unexpected, "`evaluate` takes a call of a plugin", Some("e.g. `bag_unpack(d)`".to_owned()));
+        }
         let schema = self.eat(TokenKind::Colon).then(|| self.plugin_schema());
         Invoke { settings, call, schema }
     }

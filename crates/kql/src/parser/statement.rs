@@ -272,7 +272,7 @@ impl Parser<'_> {
         match self.word() {
             "print" => {
                 let sign_follows = next.kind == TokenKind::Plus && !self.touches(1) && self.touches(2);
-                let begins = matches!(next.kind, TokenKind::Minus | TokenKind::OpenBracket | TokenKind::OpenParen);
+                let begins = matches!(next.kind, TokenKind::Minus | TokenKind::Star | TokenKind::OpenBracket | TokenKind::OpenParen);
                 (value_follows || sign_follows || begins) && !word_infix
             }
             "range" => self.name_ahead(1).is_some_and(|length| self.word_ahead(1 + length) == "from"),
@@ -308,6 +308,7 @@ impl Parser<'_> {
         let kind = match kind {
             SourceKind::Expr(Expr { kind: ExprKind::Pipeline(pipeline), .. }) => SourceKind::Parens(pipeline),
             SourceKind::Expr(Expr { kind: ExprKind::Wildcard(text), .. }) => SourceKind::Wildcard(text),
+            SourceKind::Expr(Expr { kind: ExprKind::Star, .. }) => SourceKind::Wildcard("*".to_owned()),
             kind => kind,
         };
         let source = Source { kind, span: self.since(start) };

@@ -12,7 +12,8 @@ const SOURCES: [&str; 6] = ["print", "search", "union", "datatable", "externalda
 fn power(kind: &ExprKind) -> u8 {
     use BinaryOp as B;
     match kind {
-        ExprKind::Pipeline(_) => 0,
+        // `a*` means a pattern in a list only; elsewhere in brackets.
+        ExprKind::Pipeline(_) | ExprKind::Wildcard(_) => 0,
         ExprKind::Or(_) => 1,
         ExprKind::And(_) => 2,
         ExprKind::Set { .. } | ExprKind::Between { .. } => 3,
@@ -43,6 +44,14 @@ impl Printer {
         }
     }
 
+    /// What stands before a dot or a bracket: not a bare number, whose dot it would become.
+    fn base(&mut self, expr: &Expr) {
+        match expr.kind {
+            ExprKind::Literal(Literal::Long(_) | Literal::Real(_)) => self.parens(|p| p.expr(expr)),
+            _ => self.expr_at(expr, 9),
+        }
+    }
+
     fn bare_expr(&mut self, kind: &ExprKind, own: u8) {
         match kind {
             ExprKind::Literal(literal) => self.literal(literal),
@@ -50,19 +59,19 @@ impl Printer {
             ExprKind::Star => self.say("*"),
             ExprKind::Wildcard(text) => self.say(text),
             ExprKind::Path { base, name } => {
-                self.expr_at(base, 9);
+                self.base(base);
                 self.say(".");
                 self.name(name);
             }
             ExprKind::Index { base, index } => {
-                self.expr_at(base, 9);
+                self.base(base);
                 self.say("[");
                 self.expr(index);
                 self.say("]");
             }
             ExprKind::Call { receiver, function, arguments } => {
                 if let Some(receiver) = receiver {
-                    self.expr_at(receiver, 9);
+                    self.base(receiver);
                     self.say(".");
                 }
                 // `long(x)` would read as a literal, `search (x)` as a source of rows.
@@ -140,6 +149,7 @@ impl Printer {
                 self.pipeline(pipeline);
                 self.indent -= 1;
             }
+            ExprKind::Wildcard(text) => self.say(text),
             _ => self.expr(expr),
         }
     }

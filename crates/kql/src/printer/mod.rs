@@ -6,7 +6,7 @@ mod operator;
 use std::fmt::{self, Write as _};
 
 use crate::ast::{
-    ColumnDecl, Expr, Lambda, LetValue, Literal, Name, NamedExpr, Parameter, ParameterKind, Pipeline, Query, Setting, SourceKind,
+    ColumnDecl, Expr, ExprKind, Lambda, LetValue, Literal, Name, NamedExpr, Parameter, ParameterKind, Pipeline, Query, Setting, SourceKind,
     Statement, StatementKind,
 };
 use crate::lexer;
@@ -210,8 +210,8 @@ impl Printer {
         self.say(&setting.name.text);
         self.say("=");
         match &setting.value.kind {
-            crate::ast::ExprKind::Array(items) => self.list(items, Self::expr),
-            crate::ast::ExprKind::Literal(Literal::Long(value)) => self.write(format_args!("{value}")),
+            ExprKind::Array(items) => self.list(items, Self::expr),
+            ExprKind::Literal(Literal::Long(value)) => self.write(format_args!("{value}")),
             _ => self.expr(&setting.value),
         }
     }
@@ -253,7 +253,8 @@ impl Printer {
     fn source(&mut self, source: &SourceKind) {
         match source {
             SourceKind::Expr(expr) => self.expr(expr),
-            SourceKind::Wildcard(text) => self.say(text),
+            // A leg of a union is said without brackets, see `leg`.
+            SourceKind::Wildcard(text) => self.write(format_args!("({text})")),
             SourceKind::Parens(pipeline) => self.query_in_parens(pipeline),
             SourceKind::Datatable { columns, values } => {
                 self.say("datatable");
@@ -314,8 +315,56 @@ impl Printer {
     }
 }
 
+/// Words that stand between operands or for values: as names they need brackets.
+const WORDS: &[&str] = &[
+    "and",
+    "or",
+    "in",
+    "between",
+    "matches",
+    "contains",
+    "contains_cs",
+    "containscs",
+    "notcontains",
+    "notcontainscs",
+    "has",
+    "has_cs",
+    "hascs",
+    "has_any",
+    "has_all",
+    "hasprefix",
+    "hasprefix_cs",
+    "hassuffix",
+    "hassuffix_cs",
+    "startswith",
+    "startswith_cs",
+    "endswith",
+    "endswith_cs",
+    "like",
+    "likecs",
+    "notlike",
+    "notlikecs",
+    "true",
+    "True",
+    "TRUE",
+    "false",
+    "False",
+    "FALSE",
+    "asc",
+    "desc",
+    "nulls",
+    "by",
+    "on",
+    "let",
+    "typeof",
+    "dynamic",
+];
+
 /// Whether a name is one word that the lexer gives back as it is.
 fn is_plain_name(name: &str) -> bool {
+    if WORDS.contains(&name) {
+        return false;
+    }
     let mut ignored = Vec::new();
     let tokens = lexer::tokens(name, &mut ignored);
     name.is_ascii() && tokens.len() == 2 && tokens[0].kind == lexer::TokenKind::Word && tokens[0].span.of(name) == name
