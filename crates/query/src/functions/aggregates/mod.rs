@@ -88,7 +88,7 @@ pub(crate) struct BoundAggregate {
     pub(crate) call: Expr,
     /// What it gives: one column, or several (`arg_max(t, a, b)` gives t, a, b; `percentiles(x, 50, 95)` two; `take_any(a, b)` two).
     pub(crate) columns: Vec<ColumnType>,
-    /// Whether its result depends on the order of its input (`make_list`).
+    /// Whether its result depends on the order of its input (`make_list`; `make_bag`, where a key comes twice).
     pub(crate) ordered: bool,
     finish: Finish,
 }
@@ -414,9 +414,8 @@ impl AggregateSpec {
         }
         let plan = Collect { what, limit: limit.min(ELEMENTS_MAX), kind: Some(value.kind) };
         let call = AggregateUDF::from(KqlAggregate::new(plan)).call(vec![value.expr]);
-        let ordered = what != What::Bag;
         let finish = Finish::Or(ScalarValue::Utf8View(Some(if what == What::Bag { "{}" } else { "[]" }.to_owned())));
-        Ok(BoundAggregate { call, columns: vec![ColumnType::Dynamic], ordered, finish })
+        Ok(BoundAggregate { call, columns: vec![ColumnType::Dynamic], ordered: true, finish })
     }
 
     fn percentiles(&self, mut arguments: Vec<Typed>, weighted: bool, array: bool) -> Result<BoundAggregate, Misfit> {

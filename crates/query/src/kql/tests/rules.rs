@@ -132,6 +132,7 @@ rules! {
     sums_and_means_of_times
     sums_of_nothing
     texts_of_values
+    the_first_of_equal_keys_stays_in_a_bag
     the_first_of_several_tables_is_the_answer
     the_remainder_is_never_negative
     top_sorts_and_takes
