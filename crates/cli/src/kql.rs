@@ -67,21 +67,25 @@ impl Fmt {
 
 fn read(path: Option<&Path>) -> std::io::Result<String> {
     let mut text = String::new();
-    if let Some(path) = path {
-        std::fs::File::open(path)?.take(TEXT_MAX).read_to_string(&mut text)?;
-        return Ok(text);
+    let read = if let Some(path) = path {
+        std::fs::File::open(path)?.take(TEXT_MAX + 1).read_to_string(&mut text)?
+    } else {
+        if stdin().is_terminal() {
+            eprintln!("strongroom: reading KQL from the terminal; Ctrl-D ends it");
+        }
+        stdin().take(TEXT_MAX + 1).read_to_string(&mut text)?
+    };
+    // Half of it must not be taken for all, and written back.
+    if read as u64 > TEXT_MAX {
+        return Err(std::io::Error::other(format!("it is longer than {TEXT_MAX} bytes; format its queries one by one")));
     }
-    if stdin().is_terminal() {
-        eprintln!("strongroom: reading KQL from the terminal; Ctrl-D ends it");
-    }
-    stdin().take(TEXT_MAX).read_to_string(&mut text)?;
     Ok(text)
 }
 
 /// The text in its usual form; of a text with mistakes all of them, each with line, mark and hint.
 fn formatted(name: &str, text: &str) -> Result<String, Failure> {
     strongroom_kql::format(text)
-        .map_err(|mistakes| Failure::Failed(format!("{name} is no KQL:\n{}", strongroom_kql::render(text, &mistakes).trim_end())))
+        .map_err(|mistakes| Failure::Failed(format!("{name} cannot be formatted:\n{}", strongroom_kql::render(text, &mistakes).trim_end())))
 }
 
 #[cfg(test)]
@@ -105,5 +109,11 @@ mod tests {
         fmt(false, true).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "T\n| take 5\n// five\n");
         fmt(true, false).unwrap();
+        // Longer than is read: nothing of it is lost.
+        let long = "T | take 5;\n".repeat(90_000);
+        std::fs::write(&path, &long).unwrap();
+        let Err(Failure::Failed(told)) = fmt(false, true) else { panic!("too long a text was formatted") };
+        assert!(told.contains("longer than 1048576 bytes"), "{told}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), long);
     }
 }

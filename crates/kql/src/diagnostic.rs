@@ -24,6 +24,8 @@ pub enum Code {
     TooDeep,
     /// Words or signs of SQL or of other languages.
     OtherLanguage,
+    /// Nothing is wrong, but its usual form would be read as something else.
+    Unprintable,
 }
 
 impl Code {
@@ -39,6 +41,7 @@ impl Code {
             Self::Setting => "SYN0006",
             Self::TooDeep => "SYN0007",
             Self::OtherLanguage => "SYN0008",
+            Self::Unprintable => "SYN0009",
         }
     }
 }

@@ -24,7 +24,7 @@ pub fn print(query: &Query) -> String {
 /// A text in its usual form: that of [`print`], with its comments, each on a line of its own before what it stands before or in.
 ///
 /// # Errors
-/// What is wrong with the text.
+/// What is wrong with the text; or that its usual form would be read as something else, and so there is none.
 pub fn format(text: &str) -> Result<String, Vec<crate::Diagnostic>> {
     let parsed = crate::parse(text);
     if !parsed.diagnostics.is_empty() {
@@ -37,7 +37,34 @@ pub fn format(text: &str) -> Result<String, Vec<crate::Diagnostic>> {
         printer.out.push('\n');
     }
     printer.comments_before(u32::MAX);
-    Ok(printer.out)
+    if reads_as(&printer.out, &parsed.query) {
+        return Ok(printer.out);
+    }
+    Err(vec![crate::Diagnostic {
+        span: parsed.query.span,
+        code: crate::Code::Unprintable,
+        message: "in its usual form this would be read as something else".to_owned(),
+        hint: Some("leave it as it is, or put names that are words of KQL into brackets: ['in']".to_owned()),
+    }])
+}
+
+/// Whether a text is read as this tree, but for spans. What nobody reads (commands) is not looked into.
+pub(crate) fn reads_as(text: &str, query: &Query) -> bool {
+    let again = crate::parse(text);
+    let unread = |query: &Query| format!("{query:?}").contains("Unread");
+    again.diagnostics.is_empty() && (unread(query) || shape(&again.query) == shape(query))
+}
+
+/// The tree in Debug form without its spans.
+pub(crate) fn shape(query: &Query) -> String {
+    let text = format!("{:?}", query.statements);
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some(at) = rest.find("..") {
+        out.push_str(rest[..at].trim_end_matches(|c: char| c.is_ascii_digit()));
+        rest = rest[at + 2..].trim_start_matches(|c: char| c.is_ascii_digit());
+    }
+    out + rest
 }
 
 /// One expression as text.
