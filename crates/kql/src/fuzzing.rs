@@ -2,8 +2,10 @@
 //!
 //! Behind the feature-free `doc(hidden)` door [`crate::fuzzing`]: the crate's own fuzz test and that of the planner share it.
 
+use std::path::Path;
+
 /// Words and signs that make texts of the right flavour.
-const WORDS: &[&str] = &[
+pub const WORDS: &[&str] = &[
     "T",
     "Logs",
     "Hosts",
@@ -146,6 +148,34 @@ const WORDS: &[&str] = &[
     "typeof(long)",
     "=>",
 ];
+
+/// For how many seconds to go on and from which seed: `STRONGROOM_FUZZ_SECONDS` (60) and `STRONGROOM_FUZZ_SEED` (1).
+#[must_use]
+pub fn asked() -> (u64, u64) {
+    let number = |name: &str, otherwise: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise);
+    (number("STRONGROOM_FUZZ_SECONDS", 60), number("STRONGROOM_FUZZ_SEED", 1))
+}
+
+/// Texts that once broke something, and queries of our own: what mutation begins with.
+///
+/// # Panics
+/// If a directory or a file in it cannot be read.
+#[must_use]
+pub fn kept_texts(broken: &str, answered: &str) -> Vec<String> {
+    let read = |directory: &str| {
+        let entries = std::fs::read_dir(Path::new(directory)).expect("a directory of texts");
+        let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+        // The same seed gives the same texts on every machine.
+        paths.sort();
+        paths.into_iter().map(|path| std::fs::read_to_string(path).expect("a text")).collect::<Vec<_>>()
+    };
+    let mut texts = read(broken);
+    for file in read(answered) {
+        let questions = file.split("query T\n").skip(1).filter_map(|record| record.split_once("\n----").map(|(text, _)| text.to_owned()));
+        texts.extend(questions);
+    }
+    texts
+}
 
 /// A generator of texts. The same seed gives the same texts.
 #[derive(Debug)]

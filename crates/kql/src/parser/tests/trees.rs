@@ -6,9 +6,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::Union as OneOf;
 
-use super::without_spans;
 use crate::Span;
 use crate::ast::*;
+use crate::printer::shape;
 use crate::{parse, print, render};
 
 const NOWHERE: Span = Span::new(0, 0);
@@ -379,7 +379,7 @@ proptest! {
         let text = print(&query);
         let again = parse(&text);
         prop_assert!(again.diagnostics.is_empty(), "{}\n{}", text, render(&text, &again.diagnostics));
-        let (wanted, have) = (without_spans(&format!("{:?}", query.statements)), without_spans(&format!("{:?}", again.query.statements)));
+        let (wanted, have) = (shape(&query), shape(&again.query));
         prop_assert_eq!(wanted, have, "{}", text);
         prop_assert_eq!(crate::format(&text).unwrap(), text);
     }

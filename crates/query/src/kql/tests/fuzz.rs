@@ -3,22 +3,12 @@
 use std::panic::catch_unwind;
 use std::time::Instant;
 
-use strongroom_kql::fuzzing::Texts;
+use strongroom_kql::fuzzing;
 
 use super::fixture::{context, execute};
 
 fn kept_texts() -> Vec<String> {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let read = |directory: &str| {
-        let entries = std::fs::read_dir(root.join(directory)).unwrap();
-        entries.map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap()).collect::<Vec<_>>()
-    };
-    let mut texts = read("testdata/fuzz");
-    for file in read("testdata/kql") {
-        let questions = file.split("query T\n").skip(1).filter_map(|record| record.split_once("\n----").map(|(text, _)| text.to_owned()));
-        texts.extend(questions);
-    }
-    texts
+    fuzzing::kept_texts(&[env!("CARGO_MANIFEST_DIR"), "/testdata/fuzz"].concat(), &[env!("CARGO_MANIFEST_DIR"), "/testdata/kql"].concat())
 }
 
 /// Plans a text; what is planned must be allowed, and its physical plan must come about.
@@ -54,9 +44,8 @@ fn what_once_broke_something_does_not_any_more() {
 #[test]
 #[ignore = "a minute long: cargo xtask ci kql, or cargo xtask fuzz --minutes 10"]
 fn fuzzed_texts_end_in_a_plan_or_a_complaint() {
-    let number = |name: &str, otherwise: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise);
-    let (seconds, seed) = (number("STRONGROOM_FUZZ_SECONDS", 60), number("STRONGROOM_FUZZ_SEED", 1));
-    let mut texts = Texts::new(kept_texts(), seed);
+    let (seconds, seed) = fuzzing::asked();
+    let mut texts = fuzzing::Texts::new(kept_texts(), seed);
     let (begun, mut count, mut planned) = (Instant::now(), 0_u64, 0_u64);
     while begun.elapsed().as_secs() < seconds {
         let text = texts.next_text();
