@@ -124,8 +124,8 @@ impl Catalog {
         commit(tx, REWRITE).await
     }
 
-    /// Ends an epoch that no block and no stored function names: its record, what waits beside it, and everything that is sealed under it. Whether it was
-    /// there.
+    /// Ends an epoch that no block and no stored function names: its record, what waits beside it, and everything that is sealed under
+    /// it. Whether it was there.
     ///
     /// # Errors
     /// [`CatalogError::Conflict`] if it reigns, or if a block or a function names it.
