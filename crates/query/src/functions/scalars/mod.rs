@@ -31,6 +31,7 @@ mod table;
 mod text_match;
 pub(in crate::functions) mod text_of;
 mod times;
+mod trees;
 mod units;
 mod xml;
 mod zones;

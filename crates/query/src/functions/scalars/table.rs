@@ -3,7 +3,7 @@
 use strongroom_model::ColumnType as C;
 
 use super::spec::{Gives, Kernel, Make, ScalarSpec, Want as W};
-use super::{dynamics, encoding, network, numbers, regexes, strings, text_match, times};
+use super::{dynamics, encoding, network, numbers, regexes, strings, text_match, times, trees};
 
 pub(super) const fn f(name: &'static str, takes: &'static [W], gives: C, kernel: Kernel) -> ScalarSpec {
     ScalarSpec { name, aliases: &[], takes, least: takes.len(), more: None, gives: Gives::Kind(gives), make: Make::Kernel(kernel) }
@@ -207,9 +207,9 @@ pub(super) static SPECS: &[ScalarSpec] = &[
     f("zip", BAGS, C::Dynamic, dynamics::zip).more(W::Dynamic),
     f("range", &[W::Any, W::Any, W::Any], C::Dynamic, dynamics::range).least(2),
     f("repeat", &[W::Any, W::Long], C::Dynamic, dynamics::repeat),
-    f("extract_json_text", &[W::String, W::Any], C::String, dynamics::extract_json),
-    f("dynamic_to_json", BAG, C::String, dynamics::dynamic_to_json),
-    f("treepath", BAG, C::Dynamic, dynamics::treepath),
+    f("extract_json_text", &[W::String, W::Any], C::String, trees::extract_json),
+    f("dynamic_to_json", BAG, C::String, trees::dynamic_to_json),
+    f("treepath", BAG, C::Dynamic, trees::treepath),
     // addresses
     f("ipv4_is_private", TEXT, C::Bool, network::ipv4_is_private),
     f("ipv4_is_in_range", TEXTS, C::Bool, network::ipv4_is_in_range),
