@@ -12,15 +12,16 @@ use std::sync::Arc;
 use arrow::array::{Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use datafusion::common::metadata::FieldMetadata;
-use datafusion::common::{Column, NullEquality, TableReference, plan_err};
+use datafusion::common::{Column, NullEquality, ScalarValue, TableReference, plan_err};
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::error::DataFusionError;
 use datafusion::functions_aggregate::first_last::first_value_udaf;
 use datafusion::functions_aggregate::min_max::min;
 use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams, Sort};
+use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
-    Cast, Expr, ExprSchemable, Extension, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Union, UserDefinedLogicalNode, binary_expr,
-    lit,
+    BinaryExpr, Cast, Expr, ExprSchemable, Extension, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Union, UserDefinedLogicalNode,
+    binary_expr, lit,
 };
 use strongroom_model::ColumnType;
 
@@ -324,6 +325,28 @@ fn hidden_name(at: usize) -> String {
     format!("\u{1}order{at}")
 }
 
+/// Whether filters right below let no NaN of a column through: a plain order of it prunes row groups and blocks, which one behind a
+/// second key does not.
+fn is_never_nan(plan: &LogicalPlan, value: &Expr) -> bool {
+    let Expr::Column(value) = value else { return false };
+    // NaN is above every number in DataFusion's order.
+    let bounds = |part: &Expr| match part {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Lt | Operator::LtEq | Operator::Eq, right }) => {
+            let same = matches!(&**left, Expr::Column(column) if column.name == value.name);
+            same && matches!(&**right, Expr::Literal(ScalarValue::Float64(Some(limit)), _) if !limit.is_nan())
+        }
+        _ => false,
+    };
+    let mut plan = plan;
+    while let LogicalPlan::Filter(filter) = plan {
+        if split_conjunction(&filter.predicate).into_iter().any(bounds) {
+            return true;
+        }
+        plan = &filter.input;
+    }
+    false
+}
+
 /// Remembers an order. Keys that are not plain columns are computed into hidden ones.
 fn sort(partial: Partial, columns: &[BoundColumn], keys: &[Key]) -> Planned<Partial> {
     let within_columns = partial.kept();
@@ -332,7 +355,7 @@ fn sort(partial: Partial, columns: &[BoundColumn], keys: &[Key]) -> Planned<Part
     let mut extra = Vec::new();
     for key in keys {
         let solid = key.value.solid();
-        if key.value.kind == ColumnType::Real {
+        if key.value.kind == ColumnType::Real && !is_never_nan(builder.plan(), &solid) {
             // NaN sits next to null: before numbers if nulls are first, behind them if last.
             let is_number = binary_expr(
                 binary_expr(solid.clone(), Operator::LtEq, lit(f64::INFINITY)),

@@ -75,3 +75,18 @@ fn the_first_rows_of_rows_in_order_need_no_more_than_the_first_below() {
         &["x:long, p:long, n:long", "1 | null | 2", "2 | 1 | 3"],
     );
 }
+
+#[test]
+fn a_number_that_a_filter_bounds_is_sorted_by_itself_alone() {
+    // NaN has its own place, behind a key of its own; where none can come that key would only hide the order from the scan.
+    let sorts = |text: &str| explain(text).lines().filter(|line| line.contains("Sort:")).map(str::trim).collect::<Vec<_>>().join("; ");
+    let bounded = sorts("Logs | where Took > 1.0 | top 2 by Took");
+    assert!(bounded.contains("Sort: Logs.Took DESC NULLS LAST, fetch=2") && !bounded.contains("order0"), "{bounded}");
+    for unbounded in
+        ["Logs | top 2 by Took", "Logs | where Code > 1 | top 2 by Took", "Logs | where Took > 1.0 or Code > 1 | top 2 by Took"]
+    {
+        assert!(sorts(unbounded).contains("order0"), "{unbounded}: {}", sorts(unbounded));
+    }
+    super::check("Logs | where Took != 7.0 | top 2 by Took asc nulls last | project Took", &["Took:real", "-2.0", "0.25"]);
+    super::check("Logs | where Took > -5.0 | sort by Took | project Took", &["Took:real", "1.5", "1.5", "0.25", "-2.0"]);
+}
