@@ -17,14 +17,14 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, PhysicalSortExpr};
-use datafusion::physical_plan::execution_plan::{CardinalityEffect, ReplaceChildrenOptions};
+use datafusion::physical_plan::execution_plan::{CardinalityEffect, ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties};
 use futures::StreamExt;
 use strongroom_model::ColumnType;
 
-use super::Maker;
+use super::{Maker, each, only};
 use crate::functions::{CellColumn, Cells};
 
 /// Rows of different partitions are told apart by the bits above these.
@@ -166,11 +166,6 @@ impl ExpandExec {
         let properties = PlanProperties::new(equivalence, partitioning, input.pipeline_behavior(), input.boundedness());
         Ok(Self { input, sources, expansion, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() })
     }
-
-    fn over(&self, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        let Some(input) = children.pop() else { return plan_err!("an expansion needs an input") };
-        Ok(Arc::new(Self::new(input, self.sources.clone(), self.expansion.clone())?))
-    }
 }
 
 fn ascending(column: Arc<dyn PhysicalExpr>) -> PhysicalSortExpr {
@@ -198,12 +193,7 @@ impl ExecutionPlan for ExpandExec {
     }
 
     fn apply_expressions(&self, f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>) -> Result<TreeNodeRecursion> {
-        for source in &self.sources {
-            if f(source)? == TreeNodeRecursion::Stop {
-                return Ok(TreeNodeRecursion::Stop);
-            }
-        }
-        Ok(TreeNodeRecursion::Continue)
+        each(self.sources.iter(), f)
     }
 
     fn maintains_input_order(&self) -> Vec<bool> {
@@ -215,11 +205,12 @@ impl ExecutionPlan for ExpandExec {
         children: Vec<Arc<dyn ExecutionPlan>>,
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        self.over(children)
+        let input = only(children)?;
+        Ok(Arc::new(Self::new(input, self.sources.clone(), self.expansion.clone())?))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.over(children)
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {

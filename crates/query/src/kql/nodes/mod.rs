@@ -16,7 +16,8 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
-use datafusion::common::DFSchema;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{DFSchema, plan_err};
 use datafusion::error::Result;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::logical_expr::expr::Sort;
@@ -107,6 +108,25 @@ impl Maker<'_> {
         };
         Ok(LexOrdering::new(keys.iter().map(key).collect::<Result<Vec<_>>>()?))
     }
+}
+
+/// The input of a node that has one.
+fn only(mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+    let Some(input) = children.pop() else { return plan_err!("a node of KQL's needs an input") };
+    Ok(input)
+}
+
+/// Shows a visitor a node's expressions until it has seen enough.
+fn each<'e>(
+    exprs: impl Iterator<Item = &'e Arc<dyn PhysicalExpr>>,
+    visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+) -> Result<TreeNodeRecursion> {
+    for expr in exprs {
+        if visit(expr)? == TreeNodeRecursion::Stop {
+            return Ok(TreeNodeRecursion::Stop);
+        }
+    }
+    Ok(TreeNodeRecursion::Continue)
 }
 
 /// Bytes of the values in a batch: slices of one buffer count once.

@@ -24,14 +24,14 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
 use datafusion::physical_expr::{Distribution, EquivalenceProperties, LexOrdering, OrderingRequirements, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::distribution_requirements::InputDistributionRequirements;
-use datafusion::physical_plan::execution_plan::{EmissionType, ReplaceChildrenOptions};
+use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties};
 use futures::StreamExt;
 
-use super::Maker;
 use super::parts::Parts;
+use super::{Maker, each, only};
 
 /// What `step.column` is called in a step's expressions.
 pub(in crate::kql) fn state_name(step: &str, column: &str) -> String {
@@ -309,20 +309,13 @@ impl ExecutionPlan for ScanExec {
     }
 
     fn apply_expressions(&self, f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>) -> Result<TreeNodeRecursion> {
-        for part in &self.parts {
-            if f(part)? == TreeNodeRecursion::Stop {
-                return Ok(TreeNodeRecursion::Stop);
-            }
-        }
-        for step in &self.program.steps {
-            for value in std::iter::once(&step.condition).chain(step.assignments.iter().map(|(_, value)| value)) {
+        let values = self.program.steps.iter().flat_map(|step| {
+            std::iter::once(&step.condition).chain(step.assignments.iter().map(|(_, value)| value)).map(|value| {
                 let (Value::OfBatch(expr) | Value::OfState { expr, .. }) = value;
-                if f(expr)? == TreeNodeRecursion::Stop {
-                    return Ok(TreeNodeRecursion::Stop);
-                }
-            }
-        }
-        Ok(TreeNodeRecursion::Continue)
+                expr
+            })
+        });
+        each(self.parts.iter().chain(values), f)
     }
 
     fn input_distribution_requirements(&self) -> InputDistributionRequirements {
@@ -335,16 +328,15 @@ impl ExecutionPlan for ScanExec {
 
     fn replace_children(
         self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let Some(input) = children.pop() else { return plan_err!("a scan needs an input") };
+        let input = only(children)?;
         Ok(Arc::new(Self::new(input, self.order.clone(), self.parts.clone(), Arc::clone(&self.program), self.fields.clone())))
     }
 
-    fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        let Some(input) = children.pop() else { return plan_err!("a scan needs an input") };
-        Ok(Arc::new(Self::new(input, self.order.clone(), self.parts.clone(), Arc::clone(&self.program), self.fields.clone())))
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {

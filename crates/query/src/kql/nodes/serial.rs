@@ -21,7 +21,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{Distribution, EquivalenceProperties, LexOrdering, OrderingRequirements, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::distribution_requirements::InputDistributionRequirements;
-use datafusion::physical_plan::execution_plan::{CardinalityEffect, ReplaceChildrenOptions};
+use datafusion::physical_plan::execution_plan::{CardinalityEffect, ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties};
@@ -29,7 +29,7 @@ use futures::StreamExt;
 
 use super::parts::Parts;
 use super::running::{Memory, Running};
-use super::{Maker, bytes};
+use super::{Maker, bytes, each, only};
 
 /// One function, its arguments and its column.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -193,12 +193,6 @@ impl SerialExec {
     }
 }
 
-impl SerialExec {
-    fn over(&self, input: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(Self::new(input, self.order.clone(), self.parts.clone(), self.calls.clone(), self.index.clone())?))
-    }
-}
-
 impl DisplayAs for SerialExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SerialExec: calls=[{}]", listed(self.calls.iter().map(|call| format!("{:?}", call.function))))
@@ -219,12 +213,7 @@ impl ExecutionPlan for SerialExec {
     }
 
     fn apply_expressions(&self, f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>) -> Result<TreeNodeRecursion> {
-        for argument in self.parts.iter().chain(self.calls.iter().flat_map(|call| &call.arguments)) {
-            if f(argument)? == TreeNodeRecursion::Stop {
-                return Ok(TreeNodeRecursion::Stop);
-            }
-        }
-        Ok(TreeNodeRecursion::Continue)
+        each(self.parts.iter().chain(self.calls.iter().flat_map(|call| &call.arguments)), f)
     }
 
     fn input_distribution_requirements(&self) -> InputDistributionRequirements {
@@ -242,16 +231,15 @@ impl ExecutionPlan for SerialExec {
 
     fn replace_children(
         self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let Some(input) = children.pop() else { return plan_err!("rows in order need an input") };
-        self.over(input)
+        let input = only(children)?;
+        Ok(Arc::new(Self::new(input, self.order.clone(), self.parts.clone(), self.calls.clone(), self.index.clone())?))
     }
 
-    fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        let Some(input) = children.pop() else { return plan_err!("rows in order need an input") };
-        self.over(input)
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
