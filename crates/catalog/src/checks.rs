@@ -59,6 +59,14 @@ const DEEP: &[Rule] = &[
         "holdings count live blocks",
         "SELECT count(*) FROM (SELECT account, aek, workspace, count(*) AS blocks, sum(rows) AS rows, sum(sealed_len) AS bytes FROM blocks WHERE state = 1 GROUP BY 1, 2, 3) b FULL JOIN holdings h USING (account, aek, workspace) WHERE b.blocks IS NOT h.blocks OR b.rows IS NOT h.rows OR b.bytes IS NOT h.bytes",
     ),
+    (
+        "sums count a table's live blocks",
+        "SELECT count(*) FROM (SELECT table_id, count(*) AS blocks, sum(rows) AS rows, sum(sealed_len) AS bytes FROM blocks WHERE state = 1 GROUP BY 1) b FULL JOIN (SELECT * FROM table_sums WHERE blocks > 0) s USING (table_id) WHERE b.blocks IS NOT s.blocks OR b.rows IS NOT s.rows OR b.bytes IS NOT s.bytes",
+    ),
+    (
+        "a window knows its last change",
+        "SELECT count(*) FROM (SELECT table_id, window_start, max(max(added_seq, coalesce(removed_seq, 0))) AS seq, count(*) AS blocks FROM blocks WHERE added_seq IS NOT NULL GROUP BY 1, 2) b FULL JOIN window_changes w USING (table_id, window_start) WHERE b.blocks IS NOT w.blocks OR b.seq > w.seq OR w.seq IS NULL",
+    ),
     ("every reference is to something", "SELECT count(*) FROM pragma_foreign_key_check"),
     ("every page is sound", "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check <> 'ok'"),
 ];

@@ -26,6 +26,12 @@ pub enum CatalogError {
     /// The caller asked for something that cannot be right.
     #[error("{what} is out of bounds")]
     Invalid { what: &'static str },
+    /// More than the caller is willing to look at.
+    #[error("{found} blocks, at most {limit} are looked at")]
+    TooMany { found: u64, limit: u64 },
+    /// A block that was live as of the commit that is read was forgotten meanwhile: ask anew.
+    #[error("the table as of that commit is gone")]
+    SnapshotGone,
     /// The commit was sent and nobody can say whether it was done. Ask again, with the same content.
     #[error("whether {what} was committed is not known")]
     CommitUnknown { what: &'static str },
@@ -57,7 +63,10 @@ impl CatalogError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Fenced { .. } | Self::CommitUnknown { .. } | Self::Connection { .. } | Self::Failpoint { .. } => ErrorKind::Unavailable,
+            Self::Fenced { .. } | Self::CommitUnknown { .. } | Self::Connection { .. } | Self::Failpoint { .. } | Self::SnapshotGone => {
+                ErrorKind::Unavailable
+            }
+            Self::TooMany { .. } => ErrorKind::TooLarge,
             Self::Conflict { .. } => ErrorKind::Conflict,
             Self::NotFound { .. } | Self::Orphan { .. } => ErrorKind::NotFound,
             Self::Invalid { .. } => ErrorKind::Invalid,
@@ -81,6 +90,8 @@ impl CatalogError {
             Self::NotFound { .. } | Self::Orphan { .. } => "NotFound",
             Self::Invalid { .. } => "InvalidArgument",
             Self::CommitUnknown { .. } => "CommitUnknown",
+            Self::TooMany { .. } => "TooManyBlocks",
+            Self::SnapshotGone => "SnapshotGone",
             Self::Sqlite { .. } if self.kind() == ErrorKind::Full => "InsufficientStorage",
             Self::Sqlite { .. } | Self::Connection { .. } | Self::Failpoint { .. } => "CatalogUnavailable",
             Self::BadValue { .. } | Self::NotACatalog { .. } | Self::Broken { .. } => "CatalogCorrupt",

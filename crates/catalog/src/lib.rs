@@ -26,6 +26,7 @@ mod identities;
 mod lockbox;
 mod migrate;
 mod operations;
+mod pinned;
 mod principals;
 mod resources;
 mod rewriting;
@@ -48,6 +49,7 @@ use columns::Columns;
 use db::{Db, commit, refused};
 pub use error::CatalogError;
 pub use functions::FunctionRow;
+pub use pinned::{BlocksAt, Shelf, TablePin};
 pub use rewriting::{Leftovers, RewriteCommit};
 pub use rows::clusters::{
     Billing, ClusterKeyRow, ClusterRow, ClusterState, HoldingRow, IdentityRow, IdentityType, InfrastructureRow, KeyStateRow, LinkRow,

@@ -72,7 +72,7 @@ pub(crate) fn block_row(row: &SqliteRow) -> Result<BlockRow, CatalogError> {
     })
 }
 
-fn epoch(columns: &mut Columns<'_>) -> Result<Epoch, CatalogError> {
+pub(crate) fn epoch(columns: &mut Columns<'_>) -> Result<Epoch, CatalogError> {
     Ok(Epoch { account: AccountId::from_bytes(columns.fixed()?), aek: AekId::from_bytes(columns.fixed()?) })
 }
 

@@ -6,6 +6,7 @@ mod blocks;
 mod clusters;
 mod files;
 mod keys;
+mod pinned;
 mod plans;
 mod shred;
 mod upgrade;
