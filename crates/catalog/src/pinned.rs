@@ -177,7 +177,7 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError::TooMany`] if the windows in range hold more than `limit` blocks (those that went lately count);
     /// [`CatalogError::SnapshotGone`] if a block that was live then is forgotten; what SQLite says.
-    pub async fn blocks_at(&self, table: TableId, seq: u64, range: TimeRange, shelf: &Shelf, limit: u64) -> Result<BlocksAt, CatalogError> {
+    pub async fn blocks_at(&self, table: TableId, seq: u64, range: TimeRange, known: &Shelf, limit: u64) -> Result<BlocksAt, CatalogError> {
         let (first, last) = (range.start.div_euclid(NS_PER_SEC), range.end.div_euclid(NS_PER_SEC));
         let mut reader = self.reader().await?;
         let mut tx = reader.begin().await.map_err(|e| refused(WHAT, &e))?;
@@ -203,7 +203,7 @@ impl Catalog {
         if found > limit {
             return Err(CatalogError::TooMany { found, limit });
         }
-        let mut held = shelf.get(table, &windows);
+        let mut held = known.get(table, &windows);
         let mut rows_read = rows.len() as u64;
         for run in missing(&held) {
             let read = read_windows(&mut tx, table, windows[run.end - 1].0, windows[run.start].0).await?;
@@ -216,7 +216,7 @@ impl Catalog {
                     of_window.push(Arc::new(block));
                 }
                 let of_window: Arc<[Arc<BlockRow>]> = of_window.into();
-                shelf.put(table, start, changed, &of_window);
+                known.put(table, start, changed, &of_window);
                 held[at] = Some(of_window);
             }
         }

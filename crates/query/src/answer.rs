@@ -86,6 +86,8 @@ pub struct Partial {
 pub struct QueryStats {
     pub(crate) blocks_seen: AtomicU64,
     pub(crate) blocks_kept: AtomicU64,
+    pub(crate) catalog_rows: AtomicU64,
+    pub(crate) cells_opened: AtomicU64,
     pub(crate) memtable_rows: AtomicU64,
     pub(crate) bytes_read: AtomicU64,
     pub(crate) rows: AtomicU64,
@@ -98,7 +100,7 @@ pub struct QueryStats {
 }
 
 impl QueryStats {
-    /// Blocks of the tables named.
+    /// Blocks of the tables named, as far as they lie in the time range.
     #[must_use]
     pub fn blocks_seen(&self) -> u64 {
         self.blocks_seen.load(Ordering::Relaxed)
@@ -107,6 +109,16 @@ impl QueryStats {
     #[must_use]
     pub fn blocks_kept(&self) -> u64 {
         self.blocks_kept.load(Ordering::Relaxed)
+    }
+    /// Rows of the catalog that were read to find blocks: of windows in the time range, and of blocks that were not in memory.
+    #[must_use]
+    pub fn catalog_rows(&self) -> u64 {
+        self.catalog_rows.load(Ordering::Relaxed)
+    }
+    /// Sealed statistics that were opened, those that were in memory not counted.
+    #[must_use]
+    pub fn cells_opened(&self) -> u64 {
+        self.cells_opened.load(Ordering::Relaxed)
     }
     /// Rows taken from memtables, before filters.
     #[must_use]

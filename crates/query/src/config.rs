@@ -46,6 +46,10 @@ pub struct QueryConfig {
     pub recursion_max: usize,
     /// Most blocks one query may read after pruning. Default 20,000.
     pub blocks_max: usize,
+    /// Most blocks of a table's time range that are looked at to prune them. Default 100,000.
+    pub blocks_looked_at_max: u64,
+    /// Blocks whose place in the catalog is kept in memory, some 300 bytes each. Default 200,000.
+    pub blocks_held_max: usize,
     /// Most tables one query may name. Default 100.
     pub tables_max: usize,
     /// Rows per batch inside the engine. Default 8,192.
@@ -71,6 +75,8 @@ impl Default for QueryConfig {
             text_max_bytes: 64 << 10,
             recursion_max: 50,
             blocks_max: 20_000,
+            blocks_looked_at_max: 100_000,
+            blocks_held_max: 200_000,
             tables_max: 100,
             batch_rows: 8_192,
         }

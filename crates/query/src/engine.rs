@@ -9,7 +9,7 @@ use std::time::Duration;
 use datafusion::execution::cache::cache_manager::FileMetadataCache;
 use parking_lot::Mutex;
 use strongroom_buffer::Buffer;
-use strongroom_catalog::Catalog;
+use strongroom_catalog::{Catalog, Shelf};
 use strongroom_keys::{KeyError, KeyRing, Pass};
 use strongroom_model::{AccountId, Epoch, ErrorKind, PrincipalId, TimeRange, WorkspaceId};
 use strongroom_store::BlockStore;
@@ -68,6 +68,7 @@ pub struct Engine {
     openers: Arc<Openers>,
     lineage: Arc<Lineage>,
     stored: Arc<Stored>,
+    shelf: Arc<Shelf>,
     quota: Arc<SpillQuota>,
     places: Arc<Semaphore>,
     waiting: AtomicUsize,
@@ -126,6 +127,7 @@ impl Engine {
             openers: Arc::new(Openers::new(if deps.blocks.cache().is_enabled() { config.openers_max } else { 0 })),
             lineage: Arc::new(lineage),
             stored: Arc::new(Stored::new(deps.world.clone(), deps.catalog.clone(), Arc::clone(&deps.keys))),
+            shelf: Arc::new(Shelf::new(config.blocks_held_max)),
             quota: SpillQuota::new(config.spill_bytes),
             places: Arc::new(Semaphore::new(config.concurrent_max.max(1))),
             waiting: AtomicUsize::new(0),
@@ -164,7 +166,10 @@ impl Engine {
             blocks: Arc::clone(&self.deps.blocks),
             blk: BlkStore::new(Arc::clone(&self.deps.blocks), Arc::clone(&self.openers), Arc::clone(context)),
             footers: Arc::clone(&self.footers),
+            catalog: self.deps.catalog.clone(),
+            shelf: Arc::clone(&self.shelf),
             blocks_max: self.config.blocks_max,
+            blocks_looked_at_max: self.config.blocks_looked_at_max,
         })
     }
 
@@ -259,14 +264,14 @@ impl Engine {
         for row in self.deps.catalog.tables(workspace).await.map_err(|error| catalog_error(&error))? {
             let warrant = self.deps.keys.warrant(principal, workspace, row.id).await.map_err(|error| shut_error(&error))?;
             let memory = self.deps.buffer.snapshot(row.id);
-            let snapshot = self.deps.catalog.snapshot(row.id, TimeRange::ALL).await.map_err(|error| catalog_error(&error))?;
-            let unflushed: u64 = crate::pin::unflushed(memory, &snapshot).iter().map(|(_, batch)| batch.num_rows() as u64).sum();
+            let pin = self.deps.catalog.pin(row.id).await.map_err(|error| catalog_error(&error))?;
+            let unflushed: u64 = crate::pin::unflushed(memory, &pin).iter().map(|(_, batch)| batch.num_rows() as u64).sum();
             let schema = self.lineage.schema(&warrant).await?;
             found.push(TableInfo {
                 name: row.name.to_string(),
-                rows_live: unflushed + snapshot.blocks.iter().map(|block| block.rows).sum::<u64>(),
-                bytes: snapshot.blocks.iter().map(|block| block.sealed_len).sum(),
-                blocks: snapshot.blocks.len() as u64,
+                rows_live: unflushed + pin.rows,
+                bytes: pin.bytes,
+                blocks: pin.blocks,
                 columns: schema.columns.clone(),
                 retention_days: row.retention_days,
             });

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 use strongroom_catalog::{BlockRow, Catalog};
@@ -24,10 +25,37 @@ struct CachedSchema {
     schema: Arc<TableSchema>,
 }
 
+struct CachedStats {
+    epoch: Epoch,
+    stats: Arc<BlockStats>,
+    bytes: u64,
+    used: u64,
+}
+
 #[derive(Default)]
 struct StatsCache {
-    entries: HashMap<ObjectId, (Epoch, Arc<BlockStats>, u64)>,
+    entries: HashMap<ObjectId, CachedStats>,
     bytes: u64,
+    tick: u64,
+}
+
+impl StatsCache {
+    /// Lets go of what was used longest ago: a tenth more than needed, so that a full cache does not sort itself at every insert.
+    fn shrink(&mut self, limit: u64) {
+        if self.bytes <= limit {
+            return;
+        }
+        let mut by_age: Vec<(u64, ObjectId)> = self.entries.iter().map(|(block, entry)| (entry.used, *block)).collect();
+        by_age.sort_unstable();
+        for (_, block) in by_age {
+            if self.bytes <= limit - limit / 10 {
+                break;
+            }
+            if let Some(entry) = self.entries.remove(&block) {
+                self.bytes -= entry.bytes;
+            }
+        }
+    }
 }
 
 /// Opens schemas and statistics, and remembers what it opened.
@@ -51,10 +79,10 @@ impl Lineage {
         self.schemas.lock().retain(|_, cached| !cached.epochs.contains(&epoch));
         let mut stats = self.stats.lock();
         let mut freed = 0;
-        stats.entries.retain(|_, (of, _, bytes)| {
-            let keep = *of != epoch;
+        stats.entries.retain(|_, entry| {
+            let keep = entry.epoch != epoch;
             if !keep {
-                freed += *bytes;
+                freed += entry.bytes;
             }
             keep
         });
@@ -146,13 +174,45 @@ impl Lineage {
         Ok(schema)
     }
 
-    /// A block's statistics, opened under `guard`. A form this build does not know tells nothing, and prunes nothing.
-    pub(crate) fn stats(&self, guard: &KeyGuard, row: &BlockRow) -> Result<Option<Arc<BlockStats>>, QueryError> {
-        if let Some((_, stats, _)) = self.stats.lock().entries.get(&row.object) {
-            return Ok(Some(Arc::clone(stats)));
+    /// The statistics of blocks of one table, opened under their guards, in their order. A form this build does not know tells
+    /// nothing, and prunes nothing; nor does a block that was merged meanwhile.
+    pub(crate) async fn stats(
+        &self,
+        context: &QueryContext,
+        table: TableId,
+        blocks: &[(&BlockRow, KeyGuard)],
+    ) -> Result<Vec<Option<Arc<BlockStats>>>, QueryError> {
+        let mut found: Vec<Option<Arc<BlockStats>>> = self.cached_stats(blocks);
+        let missing: Vec<usize> = (0..blocks.len()).filter(|at| found[*at].is_none()).collect();
+        if missing.is_empty() {
+            return Ok(found);
         }
+        let wanted: Vec<(i64, ObjectId)> = missing.iter().map(|at| (blocks[*at].0.window.start, blocks[*at].0.object)).collect();
+        let cells = self.catalog.statistics(table, &wanted).await.map_err(|error| catalog_error(&error))?;
+        for at in missing {
+            let (row, guard) = &blocks[at];
+            let Some(cell) = cells.get(&row.object) else { continue };
+            context.stats.cells_opened.fetch_add(1, Ordering::Relaxed);
+            found[at] = self.open_stats(guard, row, cell)?;
+        }
+        Ok(found)
+    }
+
+    fn cached_stats(&self, blocks: &[(&BlockRow, KeyGuard)]) -> Vec<Option<Arc<BlockStats>>> {
+        let mut cache = self.stats.lock();
+        cache.tick += 1;
+        let tick = cache.tick;
+        let mut one = |(row, _): &(&BlockRow, KeyGuard)| {
+            let entry = cache.entries.get_mut(&row.object)?;
+            entry.used = tick;
+            Some(Arc::clone(&entry.stats))
+        };
+        blocks.iter().map(&mut one).collect()
+    }
+
+    fn open_stats(&self, guard: &KeyGuard, row: &BlockRow, cell: &[u8]) -> Result<Option<Arc<BlockStats>>, QueryError> {
         let place = CellPlace { epoch: row.epoch, workspace: row.workspace, table: row.table, row: row.object };
-        let plain = open_cell(guard, self.world.clock.boot(), &place, &row.stats).map_err(|error| open_error(&error, row.object))?;
+        let plain = open_cell(guard, self.world.clock.boot(), &place, cell).map_err(|error| open_error(&error, row.object))?;
         let Ok(stats) = serde_json::from_slice::<BlockStats>(&plain) else { return Ok(None) };
         let stats = Arc::new(stats);
         let bytes = 2 * plain.len() as u64 + 128;
@@ -161,12 +221,15 @@ impl Lineage {
             // Forgotten meanwhile: nothing of it is kept.
             return Ok(Some(stats));
         }
-        if cache.bytes + bytes > self.stats_limit {
-            // Statistics are cheap to open again: start over rather than keep an order.
-            *cache = StatsCache::default();
-        }
-        if bytes <= self.stats_limit && cache.entries.insert(row.object, (row.epoch, Arc::clone(&stats), bytes)).is_none() {
+        if bytes <= self.stats_limit {
+            cache.tick += 1;
+            let used = cache.tick;
+            let entry = CachedStats { epoch: row.epoch, stats: Arc::clone(&stats), bytes, used };
             cache.bytes += bytes;
+            if let Some(old) = cache.entries.insert(row.object, entry) {
+                cache.bytes -= old.bytes;
+            }
+            cache.shrink(self.stats_limit);
         }
         Ok(Some(stats))
     }

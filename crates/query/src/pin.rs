@@ -7,13 +7,13 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use strongroom_buffer::{Buffer, MemSnapshot};
-use strongroom_catalog::{Catalog, TableRow, TableSnapshot};
+use strongroom_catalog::{Catalog, TablePin, TableRow};
 use strongroom_model::{Epoch, ErrorKind, Position, TableName, TimeRange, WorkspaceId};
 
 use crate::error::catalog_error;
 use crate::resolve::{BoundContext, TableResolver};
 use crate::stored::{Callable, Stored};
-use crate::table::{LogTable, Shared};
+use crate::table::{LogTable, Moment, Shared};
 use crate::{Neighbours, QueryError};
 
 /// The tables of one query.
@@ -35,9 +35,9 @@ struct Pinned {
     tables: HashMap<String, Arc<dyn TableProvider>>,
 }
 
-/// The memtable rows that are in no block of the snapshot.
-pub(crate) fn unflushed(memory: Vec<MemSnapshot>, snapshot: &TableSnapshot) -> Vec<(Epoch, RecordBatch)> {
-    let flushed: HashMap<Epoch, Position> = snapshot.flushed.iter().copied().collect();
+/// The memtable rows that are in no block as of the catalog's commit.
+pub(crate) fn unflushed(memory: Vec<MemSnapshot>, pin: &TablePin) -> Vec<(Epoch, RecordBatch)> {
+    let flushed: HashMap<Epoch, Position> = pin.flushed.iter().copied().collect();
     let mut left = Vec::new();
     for part in memory {
         let through = flushed.get(&part.epoch).copied().unwrap_or_default();
@@ -103,25 +103,23 @@ impl Pins {
         let context = &self.shared.context;
         // Before anything of the table is looked at: rows in memory and cached columns take no key.
         let warrant = self.shared.lineage.warrant(context, self.workspace, row.id).await?;
-        // EXPLAIN tells of the blocks outside the timespan, too.
-        let range = if context.explain { TimeRange::ALL } else { context.timespan.unwrap_or(TimeRange::ALL) };
         // This order and no other: rows that are flushed in between are then in both, and dropped from one.
         let asked = context.timespan.unwrap_or(TimeRange::ALL);
         let away = self.buffer.away(row.id, asked);
         let memory = self.buffer.snapshot(row.id);
-        let snapshot = self.catalog.snapshot(row.id, range).await.map_err(|error| catalog_error(&error))?;
-        let memory = unflushed(memory, &snapshot);
+        // The commit alone: which blocks are wanted of it, the filters say once they are known.
+        let pin = self.catalog.pin(row.id).await.map_err(|error| catalog_error(&error))?;
+        let memory = unflushed(memory, &pin);
         // Asked on both sides of the snapshot: rows may have gone, or come back, in between.
         self.miss_nothing(row, away.into_iter().chain(self.buffer.away(row.id, asked))).await?;
         // After both: a column is in the catalog before any row that has it.
         let columns = self.shared.lineage.schema(&warrant).await?;
         let stats = &context.stats;
-        let rows: u64 =
-            snapshot.blocks.iter().map(|block| block.rows).sum::<u64>() + memory.iter().map(|(_, b)| b.num_rows() as u64).sum::<u64>();
+        let rows = pin.rows + memory.iter().map(|(_, batch)| batch.num_rows() as u64).sum::<u64>();
         stats.table_rows.fetch_add(rows, std::sync::atomic::Ordering::Relaxed);
-        let bytes = snapshot.blocks.iter().map(|block| block.sealed_len).sum();
-        stats.table_bytes.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
-        Ok(LogTable::new(row.id, row.name.clone(), &columns, memory, snapshot.blocks, Arc::clone(&self.shared)))
+        stats.table_bytes.fetch_add(pin.bytes, std::sync::atomic::Ordering::Relaxed);
+        let moment = Moment { memory, seq: pin.seq, blocks: pin.blocks };
+        Ok(LogTable::new(row.id, row.name.clone(), &columns, moment, Arc::clone(&self.shared)))
     }
 }
 

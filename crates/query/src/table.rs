@@ -26,12 +26,14 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::filter::FilterExecBuilder;
 use datafusion::physical_plan::union::UnionExec;
 use object_store::ObjectStore;
-use strongroom_catalog::BlockRow;
-use strongroom_model::{BlockStats, Epoch, TIME_COLUMN, TableId, TableName, TableSchema, TimeRange};
+use strongroom_catalog::{BlockRow, Catalog, CatalogError, Shelf};
+use strongroom_envelope::KeyGuard;
+use strongroom_model::{BlockStats, Epoch, ErrorKind, TIME_COLUMN, TableId, TableName, TableSchema, TimeRange};
 use strongroom_store::BlockStore;
 
 use crate::blk::{BLK_URL, BlkStore, stored};
 use crate::context::QueryContext;
+use crate::error::catalog_error;
 use crate::explain::{Fate, Pruned};
 use crate::footers::Footers;
 use crate::lineage::Lineage;
@@ -45,6 +47,9 @@ const FOOTER_HINT_BYTES: usize = 64 << 10;
 /// More chains of overlapping blocks than this are not merged in order but sorted: each chain holds a block open.
 const CHAINS_MAX: usize = 16;
 
+/// Blocks whose statistics are looked at together.
+const STATS_STEP: usize = 4_096;
+
 /// What every table of one query shares.
 pub(crate) struct Shared {
     pub(crate) context: Arc<QueryContext>,
@@ -52,7 +57,20 @@ pub(crate) struct Shared {
     pub(crate) blocks: Arc<BlockStore>,
     pub(crate) blk: Arc<BlkStore>,
     pub(crate) footers: Arc<Footers>,
+    pub(crate) catalog: Catalog,
+    pub(crate) shelf: Arc<Shelf>,
     pub(crate) blocks_max: usize,
+    pub(crate) blocks_looked_at_max: u64,
+}
+
+/// The moment a table is read as of.
+pub(crate) struct Moment {
+    /// Rows not in blocks yet, by epoch.
+    pub(crate) memory: Vec<(Epoch, RecordBatch)>,
+    /// The catalog's commit.
+    pub(crate) seq: u64,
+    /// How many blocks were live then.
+    pub(crate) blocks: u64,
 }
 
 /// A table pinned for one query.
@@ -60,9 +78,7 @@ pub(crate) struct LogTable {
     id: TableId,
     name: TableName,
     schema: SchemaRef,
-    /// Rows not in blocks yet, by epoch.
-    memory: Vec<(Epoch, RecordBatch)>,
-    blocks: Vec<BlockRow>,
+    moment: Moment,
     shared: Arc<Shared>,
 }
 
@@ -79,16 +95,34 @@ struct Kept<'a> {
 }
 
 impl LogTable {
-    pub(crate) fn new(
-        id: TableId,
-        name: TableName,
-        columns: &TableSchema,
-        memory: Vec<(Epoch, RecordBatch)>,
-        blocks: Vec<BlockRow>,
-        shared: Arc<Shared>,
-    ) -> Self {
+    pub(crate) fn new(id: TableId, name: TableName, columns: &TableSchema, moment: Moment, shared: Arc<Shared>) -> Self {
         let schema = columns.query_schema();
-        Self { id, name, schema, memory, blocks, shared }
+        Self { id, name, schema, moment, shared }
+    }
+
+    /// The blocks of the moment that may hold rows of the range; for EXPLAIN the others too, if they are not too many to tell of.
+    async fn blocks(&self, span: Option<TimeRange>) -> Result<Vec<Arc<BlockRow>>, QueryError> {
+        let shared = &self.shared;
+        let most = shared.blocks_looked_at_max;
+        let all = shared.context.explain && self.moment.blocks <= most;
+        let range = if all { TimeRange::ALL } else { span.unwrap_or(TimeRange::ALL) };
+        let found = shared.catalog.blocks_at(self.id, self.moment.seq, range, &shared.shelf, most).await;
+        let found = found.map_err(|error| match error {
+            CatalogError::TooMany { found, limit } => QueryError::new(
+                ErrorKind::TooLarge,
+                "TooManyBlocks",
+                format!(
+                    "the query's time range holds {found} blocks of table {}, at most {limit} are looked at; narrow it: a timespan, or where TimeGenerated > ago(1d)",
+                    self.name
+                ),
+            ),
+            CatalogError::SnapshotGone => {
+                QueryError::new(error.kind(), error.code(), "blocks were removed while the query was planned; ask again")
+            }
+            other => catalog_error(&other),
+        })?;
+        shared.context.stats.catalog_rows.fetch_add(found.rows_read, Ordering::Relaxed);
+        Ok(found.blocks)
     }
 
     /// Filters, timespan included, as one physical expression over the whole schema.
@@ -109,11 +143,11 @@ impl LogTable {
     }
 
     /// Blocks that may hold wanted rows, newest first, their guards touched; tells EXPLAIN about the others.
-    async fn prune(&self, predicate: Option<&Arc<dyn PhysicalExpr>>) -> Result<Vec<Kept<'_>>, QueryError> {
+    async fn prune<'b>(&self, blocks: &'b [Arc<BlockRow>], predicate: Option<&Arc<dyn PhysicalExpr>>) -> Result<Vec<Kept<'b>>, QueryError> {
         let shared = &self.shared;
         let context = &shared.context;
-        let mut fates: Vec<Option<Pruned>> = vec![None; self.blocks.len()];
-        let mut left: Vec<usize> = (0..self.blocks.len()).collect();
+        let mut fates: Vec<Option<Pruned>> = vec![None; blocks.len()];
+        let mut left: Vec<usize> = (0..blocks.len()).collect();
         let pruning = predicate.and_then(|expr| prune::predicate(Arc::clone(expr), &self.schema));
         let mut sift = |left: &mut Vec<usize>, why: Pruned, bounds: Vec<Bounds>| {
             let Some(pruning) = &pruning else { return };
@@ -129,57 +163,66 @@ impl LogTable {
         };
         // In the clear first: no key is asked for a block that its window or time range rules out.
         let clear = |time: TimeRange| Bounds { time, rows: None, stats: None };
-        let windows = left.iter().map(|i| clear(self.blocks[*i].window.range())).collect();
-        sift(&mut left, Pruned::Window, windows);
-        let times = left.iter().map(|i| clear(self.blocks[*i].time)).collect();
+        if context.explain {
+            // What its window rules out, its time range rules out, too: only EXPLAIN asks which it was.
+            let windows = left.iter().map(|i| clear(blocks[*i].window.range())).collect();
+            sift(&mut left, Pruned::Window, windows);
+        }
+        let times = left.iter().map(|i| clear(blocks[*i].time)).collect();
         sift(&mut left, Pruned::Time, times);
 
-        let mut opened = Vec::with_capacity(left.len());
-        for block in &left {
-            let row = &self.blocks[*block];
-            let away = |error: QueryError| {
-                let (from, to) = (output::format_datetime(row.time.start), output::format_datetime(row.time.end));
-                error.with_hint(format!("it holds the rows of table {} from {from} to {to}", self.name))
-            };
-            let guard = shared.lineage.guard(context, self.id, row.epoch).await.map_err(away)?;
-            opened.push(shared.lineage.stats(&guard, row)?);
+        // In steps: of blocks that are ruled out nothing stays in memory but what the cache keeps.
+        let mut kept: Vec<Kept<'b>> = Vec::with_capacity(left.len());
+        for step in left.chunks(STATS_STEP) {
+            let mut guarded: Vec<(&BlockRow, KeyGuard)> = Vec::with_capacity(step.len());
+            for row in step.iter().map(|at| &*blocks[*at]) {
+                let guard = match guarded.last() {
+                    Some((last, guard)) if last.epoch == row.epoch => guard.clone(),
+                    _ => shared.lineage.guard(context, self.id, row.epoch).await.map_err(|error| {
+                        let (from, to) = (output::format_datetime(row.time.start), output::format_datetime(row.time.end));
+                        error.with_hint(format!("it holds the rows of table {} from {from} to {to}", self.name))
+                    })?,
+                };
+                guarded.push((row, guard));
+            }
+            let opened = shared.lineage.stats(context, self.id, &guarded).await?;
+            let bounds = opened
+                .iter()
+                .zip(&guarded)
+                .map(|(stats, (row, _))| Bounds { time: row.time, rows: stats.as_ref().map(|stats| stats.rows), stats: stats.clone() })
+                .collect();
+            let mut stays = step.to_vec();
+            sift(&mut stays, Pruned::Statistics, bounds);
+            let mut stays = stays.into_iter().peekable();
+            let with_stats = step.iter().zip(opened).filter(|(at, _)| stays.next_if(|left| left == *at).is_some());
+            kept.extend(with_stats.map(|(at, stats)| Kept { row: &blocks[*at], stats }));
         }
-        let by_block: std::collections::HashMap<usize, Option<Arc<BlockStats>>> = left.iter().copied().zip(opened).collect();
-        let bounds = left
-            .iter()
-            .map(|i| {
-                let stats = by_block[i].clone();
-                Bounds { time: self.blocks[*i].time, rows: stats.as_ref().map(|stats| stats.rows), stats }
-            })
-            .collect();
-        sift(&mut left, Pruned::Statistics, bounds);
 
-        context.stats.blocks_seen.fetch_add(self.blocks.len() as u64, Ordering::Relaxed);
-        context.stats.blocks_kept.fetch_add(left.len() as u64, Ordering::Relaxed);
+        context.stats.blocks_seen.fetch_add(blocks.len() as u64, Ordering::Relaxed);
+        context.stats.blocks_kept.fetch_add(kept.len() as u64, Ordering::Relaxed);
         if context.explain {
-            self.tell(&fates).await;
+            self.tell(blocks, &fates).await;
         }
-        if left.len() > shared.blocks_max {
+        if kept.len() > shared.blocks_max {
             return Err(QueryError::new(
-                strongroom_model::ErrorKind::TooLarge,
+                ErrorKind::TooLarge,
                 "TooManyBlocks",
                 format!(
                     "the query would read {} blocks of table {}, at most {} are allowed; narrow the time range",
-                    left.len(),
+                    kept.len(),
                     self.name,
                     shared.blocks_max
                 ),
             ));
         }
-        let mut kept: Vec<Kept<'_>> = left.iter().map(|i| Kept { row: &self.blocks[*i], stats: by_block[i].clone() }).collect();
         kept.sort_by_key(|block| std::cmp::Reverse((block.row.time.end, block.row.time.start, block.row.object)));
         Ok(kept)
     }
 
-    async fn tell(&self, fates: &[Option<Pruned>]) {
+    async fn tell(&self, blocks: &[Arc<BlockRow>], fates: &[Option<Pruned>]) {
         let shared = &self.shared;
         let mut told = Vec::with_capacity(fates.len());
-        for (row, pruned) in self.blocks.iter().zip(fates) {
+        for (row, pruned) in blocks.iter().zip(fates) {
             let key = shared.lineage.guard(&shared.context, self.id, row.epoch).await.ok().map(|guard| (guard.class(), guard.is_double()));
             told.push(Fate::Block {
                 table: self.name.to_string(),
@@ -263,7 +306,7 @@ impl LogTable {
         let mut sizes = vec![0_usize; parts.len()];
         let (mut rows, mut all) = (0, 0);
         // Newest arrivals first, so that "newest n" soon knows what is old.
-        for (epoch, batch) in self.memory.iter().rev() {
+        for (epoch, batch) in self.moment.memory.iter().rev() {
             all += batch.num_rows() as u64;
             if let (Some(span), Some(times)) = (span, times(batch))
                 && !times.overlaps(&span)
@@ -366,7 +409,9 @@ impl TableProvider for LogTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let partitions = state.config().target_partitions();
         let predicate = self.predicate(state, filters)?;
-        let kept = self.prune(predicate.as_ref()).await.map_err(|error| self.fault(error))?;
+        let span = self.span(filters);
+        let blocks = self.blocks(span).await.map_err(|error| self.fault(error))?;
+        let kept = self.prune(&blocks, predicate.as_ref()).await.map_err(|error| self.fault(error))?;
         // The timespan is ours to apply: its column must be read even if nobody asked for it.
         let timespan = self.timespan();
         let inner: Option<Vec<usize>> = match (projection, &timespan) {
@@ -374,7 +419,7 @@ impl TableProvider for LogTable {
             (columns, _) => columns.cloned(),
         };
         let mut parts = Vec::with_capacity(2);
-        let memory = self.scan_memory(self.span(filters), inner.as_ref(), partitions).await.map_err(|error| self.fault(error))?;
+        let memory = self.scan_memory(span, inner.as_ref(), partitions).await.map_err(|error| self.fault(error))?;
         parts.extend(memory);
         if !kept.is_empty() {
             parts.push(self.scan_blocks(&kept, inner.as_ref(), partitions)?);

@@ -8,3 +8,4 @@ mod keys;
 mod kql_plans;
 mod limits;
 mod refusals;
+mod scale;
