@@ -27,7 +27,8 @@ pub(crate) const SUMS: &str = "SELECT seq, coalesce(blocks, 0), coalesce(rows, 0
      LEFT JOIN table_sums ON table_id = ?1";
 pub(crate) const FORGOTTEN: &str = "SELECT forgotten FROM table_sums WHERE table_id = ?1";
 pub(crate) const WINDOWS: &str = "SELECT window_start, seq, blocks FROM window_changes
-     WHERE table_id = ?1 AND window_start > ?2 AND window_start <= ?3 ORDER BY window_start DESC";
+     WHERE table_id = ?1 AND window_start > ?2 AND window_start <= ?3 AND window_start + longest > ?4
+     ORDER BY window_start DESC";
 pub(crate) const OF_WINDOWS: &str = blocks!(
     "x''",
     "WHERE table_id = ?1 AND window_start >= ?2 AND window_start <= ?3 AND added_seq IS NOT NULL
@@ -191,6 +192,7 @@ impl Catalog {
             // A day window that the range starts in may have begun most of a day before it.
             .bind(first - WindowLength::Day.seconds())
             .bind(last)
+            .bind(first)
             .fetch_all(&mut *tx)
             .await
             .map_err(|e| refused(WHAT, &e))?;

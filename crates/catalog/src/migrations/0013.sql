@@ -12,6 +12,7 @@ CREATE TABLE table_sums (
 CREATE TABLE window_changes (
   table_id     BLOB NOT NULL CHECK (length(table_id) = 16),
   window_start INTEGER NOT NULL,
+  longest      INTEGER NOT NULL,                     -- of the windows that begin here, in seconds
   seq          INTEGER NOT NULL CHECK (seq >= 0),
   blocks       INTEGER NOT NULL CHECK (blocks >= 0), -- that are live or were
   PRIMARY KEY (table_id, window_start)
@@ -19,8 +20,8 @@ CREATE TABLE window_changes (
 
 INSERT INTO table_sums (table_id, blocks, rows, bytes, forgotten)
   SELECT table_id, count(*), sum(rows), sum(sealed_len), 0 FROM blocks WHERE state = 1 GROUP BY table_id;
-INSERT INTO window_changes (table_id, window_start, seq, blocks)
-  SELECT table_id, window_start, max(max(added_seq, coalesce(removed_seq, 0))), count(*) FROM blocks WHERE added_seq IS NOT NULL
+INSERT INTO window_changes (table_id, window_start, longest, seq, blocks)
+  SELECT table_id, window_start, max(window_len), max(max(added_seq, coalesce(removed_seq, 0))), count(*) FROM blocks WHERE added_seq IS NOT NULL
   GROUP BY table_id, window_start;
 
 CREATE TRIGGER block_is_counted AFTER UPDATE OF state ON blocks
@@ -28,8 +29,9 @@ WHEN NEW.state = 1 AND OLD.state <> 1
 BEGIN
   INSERT INTO table_sums (table_id, blocks, rows, bytes) VALUES (NEW.table_id, 1, NEW.rows, NEW.sealed_len)
   ON CONFLICT (table_id) DO UPDATE SET blocks = blocks + 1, rows = rows + excluded.rows, bytes = bytes + excluded.bytes;
-  INSERT INTO window_changes (table_id, window_start, seq, blocks) VALUES (NEW.table_id, NEW.window_start, NEW.added_seq, 1)
-  ON CONFLICT (table_id, window_start) DO UPDATE SET seq = excluded.seq, blocks = blocks + 1;
+  INSERT INTO window_changes (table_id, window_start, longest, seq, blocks)
+  VALUES (NEW.table_id, NEW.window_start, NEW.window_len, NEW.added_seq, 1)
+  ON CONFLICT (table_id, window_start) DO UPDATE SET longest = max(longest, excluded.longest), seq = excluded.seq, blocks = blocks + 1;
 END;
 
 CREATE TRIGGER block_is_discounted AFTER UPDATE OF state ON blocks
