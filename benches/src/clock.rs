@@ -1,5 +1,6 @@
 //! CPU clocks: of this thread, of this process, of another process; and as criterion's measure.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -43,6 +44,42 @@ pub fn cpu_of(pid: u32) -> Duration {
     let fields: Vec<&str> = stat[stat.rfind(')').expect("a name in parentheses") + 1..].split_whitespace().collect();
     let ticks: u64 = [11, 12].iter().map(|at| fields[*at].parse::<u64>().expect("a number")).sum();
     Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second())
+}
+
+/// What each thread of another process has run so far, to the nanosecond.
+#[derive(Clone, Debug, Default)]
+pub struct Threads(HashMap<String, u64>);
+
+impl Threads {
+    /// Those that process `pid` has now; none once it is gone.
+    #[must_use]
+    pub fn of(pid: u32) -> Self {
+        let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Self::default() };
+        let ran = |task: fs::DirEntry| {
+            let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+            Some((task.file_name().into_string().ok()?, text.split(' ').next()?.parse().ok()?))
+        };
+        Self(tasks.filter_map(Result::ok).filter_map(ran).collect())
+    }
+
+    /// What all of them ran since `earlier`. A thread that ended meanwhile is not counted: servers end threads that were
+    /// idle for seconds, so this is for what takes less.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Duration {
+        let each = self.0.iter().map(|(thread, ran)| ran.saturating_sub(earlier.0.get(thread).copied().unwrap_or(0)));
+        Duration::from_nanos(each.sum())
+    }
+}
+
+/// Takes a file, or all files below a directory, out of the page cache. What is not yet on disk stays.
+pub fn forget_pages(path: &Path) {
+    if path.is_dir() {
+        fs::read_dir(path).into_iter().flatten().filter_map(Result::ok).for_each(|entry| forget_pages(&entry.path()));
+    } else if let Ok(file) = fs::File::open(path) {
+        // A file that cannot be synced or forgotten is merely warm: the figure errs to our advantage by that much.
+        file.sync_data().ok();
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).ok();
+    }
 }
 
 /// The most memory process `pid` ever had resident, in bytes; `None` once it is gone.
@@ -104,4 +141,20 @@ impl Measurement for CpuTime {
 #[must_use]
 pub fn bytes(count: usize) -> Throughput {
     Throughput::Bytes(count as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_tell_what_this_process_does() {
+        let pid = std::process::id();
+        let (before, cpu) = (Threads::of(pid), process_cpu());
+        let mut sum = 0_u64;
+        while process_cpu().saturating_sub(cpu) < Duration::from_millis(60) {
+            sum = std::hint::black_box(sum.wrapping_add(1));
+        }
+        assert!(Threads::of(pid).since(&before) >= Duration::from_millis(50));
+    }
 }

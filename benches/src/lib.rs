@@ -23,7 +23,7 @@ pub use house::{House, TABLE};
 pub const SCANS: [(&str, &str); 5] = [
     ("scan_count", r#"SELECT count(*) FROM logs WHERE "status" >= 500"#),
     ("scan_group", r#"SELECT "service", "level", count(*), avg("duration_ms") FROM logs GROUP BY "service", "level""#),
-    ("scan_like", r#"SELECT count(*) FROM logs WHERE "message" LIKE '%deadlock%'"#),
+    ("scan_like", r#"SELECT count(*) FROM logs WHERE "message" LIKE '%splitbrain%'"#),
     ("scan_newest", r#"SELECT * FROM logs ORDER BY "TimeGenerated" DESC LIMIT 100"#),
     ("scan_needle", r#"SELECT * FROM logs WHERE "trace_id" = '{trace}'"#),
 ];

@@ -72,7 +72,7 @@ pub(crate) fn take(arguments: &Arguments, below: &Path) -> Vec<Figure> {
         }
         if cold {
             let blocks = house.live_blocks();
-            let text = r#"SELECT count(*) FROM logs WHERE "message" LIKE '%deadlock%'"#;
+            let text = r#"SELECT count(*) FROM logs WHERE "message" LIKE '%splitbrain%'"#;
             let before = process_cpu();
             let read = house.sql(text).bytes_read;
             let whole = process_cpu().saturating_sub(before);

@@ -35,7 +35,11 @@ const PAIRS: [(&str, &str, &str); 10] = [
         "logs | where duration_ms > 1.0 | top 10 by duration_ms | project service, duration_ms",
         r#"SELECT "service", "duration_ms" FROM logs WHERE "duration_ms" > 1.0 ORDER BY "duration_ms" DESC NULLS LAST LIMIT 10"#,
     ),
-    ("contains", "logs | where message contains_cs \"deadlock\" | count", r#"SELECT count(*) FROM logs WHERE "message" LIKE '%deadlock%'"#),
+    (
+        "contains",
+        "logs | where message contains_cs \"splitbrain\" | count",
+        r#"SELECT count(*) FROM logs WHERE "message" LIKE '%splitbrain%'"#,
+    ),
     ("list", "logs | where status in (500, 502, 503) | count", r#"SELECT count(*) FROM logs WHERE "status" IN (500, 502, 503)"#),
     (
         "extremes",

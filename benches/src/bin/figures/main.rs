@@ -4,6 +4,7 @@
 //! process where the server's inside must be seen. What it prints is Markdown, ready for the page.
 
 mod allocator;
+mod bench;
 mod house;
 mod http;
 mod ingest;
@@ -17,7 +18,10 @@ use clap::Parser;
 
 /// Takes the figures of docs/performance.md.
 #[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    whole: Option<Whole>,
     /// Raw JSON to send, in MB (10^6 bytes).
     #[arg(long, default_value_t = 512)]
     megabytes: usize,
@@ -39,6 +43,11 @@ struct Arguments {
     /// How often a scan is asked by each side, and how many pairs of servers the allocator's cost is taken from.
     #[arg(long, default_value_t = 7)]
     repeats: usize,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Whole {
+    Bench(bench::BenchArguments),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -71,6 +80,9 @@ impl Figure {
 
 fn main() {
     let arguments = Arguments::parse();
+    if let Some(Whole::Bench(arguments)) = &arguments.whole {
+        return bench::run(arguments);
+    }
     let wanted = |part| arguments.parts.is_empty() || arguments.parts.contains(&part);
     let dir = arguments.dir.clone().unwrap_or_else(std::env::temp_dir);
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();

@@ -3,9 +3,9 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use strongroom_benches::clock::{cpu_of, peak_memory_of};
+use strongroom_benches::clock::{Threads, cpu_of, peak_memory_of};
 use tempfile::TempDir;
 
 use crate::http::Client;
@@ -30,29 +30,31 @@ impl Server {
         Self::start_with(command, binary, below)
     }
 
-    fn start_with(mut command: Command, binary: &Path, below: &Path) -> Self {
+    fn start_with(command: Command, binary: &Path, below: &Path) -> Self {
         let dir = TempDir::new_in(below).expect("a directory");
-        let mut child = command
-            .args(["serve", "--listen", "127.0.0.1:0", "--no-vault", "--data-dir"])
-            .arg(dir.path().join("data"))
-            .arg("--config-dir")
-            .arg(dir.path().join("config"))
-            .env("STRONGROOM_ADMIN_TOKEN", TOKEN)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}; build it with `cargo build --release` first", binary.display()));
-        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-        let address = loop {
-            let line = lines.next().expect("a server that comes up").expect("text");
-            if let Some((_, rest)) = line.split_once("serving address=") {
-                break rest.split_whitespace().next().expect("an address").to_owned();
-            }
-        };
-        // Nobody stops reading: a full pipe would stop the server.
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+        let (child, address) = spawn(command, binary, dir.path());
         Self { child, address, dir }
+    }
+
+    /// Ends it as an operator would, and waits for that.
+    pub(crate) fn stop(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a server of ours");
+        let begun = Instant::now();
+        while self.child.try_wait().expect("its state").is_none() {
+            assert!(begun.elapsed() < Duration::from_mins(2), "the server does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Starts it anew over its directory, once it was stopped.
+    pub(crate) fn start_again(&mut self, binary: &Path) {
+        (self.child, self.address) = spawn(Command::new(binary), binary, self.dir.path());
+    }
+
+    /// What its threads have run.
+    pub(crate) fn threads(&self) -> Threads {
+        Threads::of(self.child.id())
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -85,6 +87,34 @@ impl Server {
             before = now;
         }
     }
+}
+
+fn spawn(mut command: Command, binary: &Path, dir: &Path) -> (Child, String) {
+    let mut child = command
+        .args(["serve", "--listen", "127.0.0.1:0", "--no-vault", "--data-dir"])
+        .arg(dir.join("data"))
+        .arg("--config-dir")
+        .arg(dir.join("config"))
+        .env("STRONGROOM_ADMIN_TOKEN", TOKEN)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{}: {error}; build it with `cargo build --release` first", binary.display()));
+    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+    let mut told = String::new();
+    let address = loop {
+        let Some(line) = lines.next() else { panic!("the server does not come up:\n{told}") };
+        let line = line.expect("text");
+        if let Some((_, rest)) = line.split_once("serving address=") {
+            break rest.split_whitespace().next().expect("an address").to_owned();
+        }
+        told += &line;
+        told.push('\n');
+    };
+    // Nobody stops reading: a full pipe would stop the server.
+    std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+    (child, address)
 }
 
 impl Drop for Server {
