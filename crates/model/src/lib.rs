@@ -16,6 +16,7 @@ mod policy;
 mod position;
 mod schema;
 mod stats;
+pub mod terms;
 mod time;
 
 pub use epoch::{Epoch, KeyClass};

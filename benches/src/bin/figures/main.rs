@@ -11,6 +11,7 @@ mod ingest;
 mod kql;
 mod memory;
 mod server;
+mod terms;
 
 use std::path::PathBuf;
 
@@ -62,6 +63,8 @@ enum Part {
     Allocator,
     /// KQL against SQL, and the parser.
     Kql,
+    /// Token filters: bytes and CPU by rows of a slice.
+    Terms,
 }
 
 /// One line of a table: what, how much, the mark.
@@ -95,6 +98,9 @@ fn main() {
     }
     if wanted(Part::House) {
         show(&format!("In process, {} MB", arguments.megabytes), &house::take(&arguments, &dir));
+    }
+    if wanted(Part::Terms) {
+        show(&format!("Token filters, {} MB", arguments.megabytes), &terms::take(&arguments));
     }
     if wanted(Part::Kql) {
         show(&format!("KQL, {} MB", arguments.megabytes), &kql::take(&arguments, &dir));

@@ -12,6 +12,7 @@
 mod arrange;
 mod merge;
 mod stats;
+mod terms;
 mod without;
 
 use std::collections::HashSet;
@@ -24,14 +25,16 @@ use arrow_schema::{DataType, Schema, SchemaRef};
 use hashbrown::DefaultHashBuilder;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
-use parquet::file::metadata::SortingColumn;
+use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
+use strongroom_model::terms::DIRECTORY_KEY;
 use strongroom_model::{BlockStats, TIME_COLUMN, TimeRange};
 
 pub use arrange::{Arranged, arrange, union_schema};
 pub use merge::merge;
 pub use stats::StatsBuilder;
+pub use terms::{SLICE_ROWS, TermsBuilder};
 pub use without::without;
 
 use crate::IngestError;
@@ -97,6 +100,7 @@ pub fn encode(batch: &RecordBatch, profile: Profile) -> Result<Encoded, IngestEr
 pub struct BlockWriter {
     writer: ArrowWriter<Vec<u8>>,
     stats: StatsBuilder,
+    terms: TermsBuilder,
 }
 
 impl std::fmt::Debug for BlockWriter {
@@ -112,10 +116,11 @@ impl BlockWriter {
     /// [`IngestError::Internal`] if a column has a type no table has.
     pub fn new(schema: SchemaRef, profile: Profile, sample: &RecordBatch) -> Result<Self, IngestError> {
         let stats = StatsBuilder::new(&schema)?;
+        let terms = TermsBuilder::new(&schema, SLICE_ROWS);
         let properties = properties(&schema, profile, sample);
         let writer =
             ArrowWriter::try_new(Vec::new(), schema, Some(properties)).map_err(|error| IngestError::internal("writing Parquet", error))?;
-        Ok(Self { writer, stats })
+        Ok(Self { writer, stats, terms })
     }
 
     /// Appends rows; they must follow those before in the file's order.
@@ -124,6 +129,7 @@ impl BlockWriter {
     /// [`IngestError::Internal`].
     pub fn write(&mut self, batch: &RecordBatch) -> Result<(), IngestError> {
         self.stats.update(batch);
+        self.terms.update(batch);
         // The writer looks at its page size once per call (or 1,024 rows): long texts must not come all at once.
         let step = (SLICE_BYTES * batch.num_rows() / text_bytes(batch).max(1)).max(1);
         for start in (0..batch.num_rows()).step_by(step) {
@@ -137,8 +143,14 @@ impl BlockWriter {
     ///
     /// # Errors
     /// [`IngestError::Internal`].
-    pub fn finish(self) -> Result<Encoded, IngestError> {
-        let parquet = self.writer.into_inner().map_err(|error| IngestError::internal("writing Parquet", error))?;
+    pub fn finish(mut self) -> Result<Encoded, IngestError> {
+        let wrong = |error| IngestError::internal("writing Parquet", error);
+        self.writer.flush().map_err(wrong)?;
+        if let Some((filters, directory)) = self.terms.finish(self.writer.bytes_written() as u64) {
+            self.writer.write_all(&filters).map_err(|error| IngestError::internal("writing Parquet", error))?;
+            self.writer.append_key_value_metadata(KeyValue::new(DIRECTORY_KEY.to_owned(), directory));
+        }
+        let parquet = self.writer.into_inner().map_err(wrong)?;
         let (stats, time) = self.stats.finish();
         Ok(Encoded { parquet, rows: stats.rows, stats, time })
     }

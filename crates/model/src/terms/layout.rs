@@ -1,0 +1,267 @@
+//! How a block's filters lie in its file.
+//!
+//! ```text
+//! part 0 │ part 1 │ …          a part holds the terms whose hash begins alike, of all slices and columns
+//! part:  slice 0's shape, slice 1's, … (8 bytes each) │ slice 0's bytes │ slice 1's │ …
+//! ```
+//! So whoever looks for one term reads one part, a few dozen KiB, however large the block.
+
+use serde::{Deserialize, Serialize};
+
+use super::fuse::{self, Shape};
+use super::hash;
+
+/// The one version there is.
+const VERSION: u32 = 1;
+/// Keys of one slice in one part.
+const PART_KEYS: usize = 8_192;
+const PARTS_MAX: usize = 4_096;
+const SHAPE_BYTES: usize = 8;
+/// In place of a filter: the slice holds nothing, or may hold anything.
+const NOTHING: u8 = 0;
+const ANYTHING: u8 = 0xff;
+
+/// Where the filters of a block lie and what they tell of; as JSON in the file's metadata.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Directory {
+    version: u32,
+    /// Where the first part begins in the file.
+    offset: u64,
+    /// Rows of the file.
+    pub rows: u64,
+    /// Rows of a slice; the last may have fewer.
+    pub slice_rows: u64,
+    /// The columns that are told of.
+    pub columns: Vec<String>,
+    /// Length of each part.
+    parts: Vec<u32>,
+}
+
+impl Directory {
+    /// `None` for what this build does not know: that prunes nothing.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let version = serde_json::from_str::<serde_json::Value>(text).ok()?.get("version")?.as_u64()?;
+        let known = version == u64::from(VERSION);
+        let found: Self = known.then(|| serde_json::from_str(text).ok())??;
+        (found.slice_rows > 0 && !found.parts.is_empty() && found.parts.len() <= PARTS_MAX).then_some(found)
+    }
+
+    /// How many slices there are.
+    #[must_use]
+    pub fn slices(&self) -> usize {
+        usize::try_from(self.rows.div_ceil(self.slice_rows)).unwrap_or(usize::MAX)
+    }
+
+    /// The part in which a term is told of.
+    #[must_use]
+    pub fn part_of(&self, term: u64) -> usize {
+        part_of(term, self.parts.len())
+    }
+
+    /// Where a part lies in the file.
+    #[must_use]
+    pub fn range(&self, part: usize) -> std::ops::Range<u64> {
+        let before: u64 = self.parts[..part].iter().map(|len| u64::from(*len)).sum();
+        let start = self.offset.saturating_add(before);
+        start..start.saturating_add(u64::from(self.parts[part]))
+    }
+}
+
+fn part_of(term: u64, parts: usize) -> usize {
+    let high = term >> 32;
+    usize::try_from((high * parts as u64) >> 32).unwrap_or(0)
+}
+
+/// What makes a column's terms its own.
+fn salt(column: &str) -> u64 {
+    hash(column.as_bytes())
+}
+
+/// The terms of one column: for each slice the hashes, each once.
+#[derive(Debug)]
+pub struct Gathered {
+    /// The column.
+    pub column: String,
+    /// By slice.
+    pub slices: Vec<Vec<u64>>,
+}
+
+/// The filters of `rows` rows as they lie at `offset` of a file, and the directory's text. At most `bytes_max`: the columns with
+/// the most terms are left out until it is kept. `None` if nothing is left.
+#[must_use]
+pub fn build(mut columns: Vec<Gathered>, rows: u64, slice_rows: u64, offset: u64, bytes_max: u64) -> Option<(Vec<u8>, String)> {
+    let terms = |column: &Gathered| column.slices.iter().map(Vec::len).sum::<usize>();
+    columns.sort_by_key(terms);
+    loop {
+        // Ten bits a key and a little for each filter: near enough, and looked at once more when it is done.
+        let total: usize = columns.iter().map(terms).sum();
+        if columns.is_empty() || (total as u64 * 10 / 8) > bytes_max {
+            columns.pop()?;
+            continue;
+        }
+        let (bytes, parts) = write(&columns);
+        if bytes.len() as u64 > bytes_max {
+            columns.pop()?;
+            continue;
+        }
+        let mut names: Vec<String> = columns.into_iter().map(|column| column.column).collect();
+        names.sort_unstable();
+        let directory = Directory { version: VERSION, offset, rows, slice_rows, columns: names, parts };
+        return Some((bytes, serde_json::to_string(&directory).ok()?));
+    }
+}
+
+fn write(columns: &[Gathered]) -> (Vec<u8>, Vec<u32>) {
+    let slices = columns.iter().map(|column| column.slices.len()).max().unwrap_or(0);
+    let keys = |slice: usize| columns.iter().filter_map(|column| column.slices.get(slice)).map(Vec::len).sum::<usize>();
+    let most = (0..slices).map(keys).max().unwrap_or(0);
+    let parts = most.div_ceil(PART_KEYS).clamp(1, PARTS_MAX);
+    // The shapes and bytes of each part, slice by slice.
+    let mut shapes = vec![Vec::with_capacity(slices * SHAPE_BYTES); parts];
+    let mut bodies = vec![Vec::new(); parts];
+    let mut keys: Vec<Vec<u64>> = vec![Vec::new(); parts];
+    for slice in 0..slices {
+        keys.iter_mut().for_each(Vec::clear);
+        for column in columns {
+            let salt = salt(&column.column);
+            for term in column.slices.get(slice).into_iter().flatten() {
+                keys[part_of(*term, parts)].push(term ^ salt);
+            }
+        }
+        for part in 0..parts {
+            shapes[part].extend(filter(&mut keys[part], &mut bodies[part]));
+        }
+    }
+    let lengths = shapes.iter().zip(&bodies).map(|(shapes, body)| u32::try_from(shapes.len() + body.len()).unwrap_or(u32::MAX)).collect();
+    (shapes.into_iter().zip(bodies).flat_map(|(shapes, body)| [shapes, body]).flatten().collect(), lengths)
+}
+
+/// One slice's filter in one part.
+fn filter(keys: &mut Vec<u64>, body: &mut Vec<u8>) -> [u8; SHAPE_BYTES] {
+    keys.sort_unstable();
+    keys.dedup();
+    if keys.is_empty() {
+        return [NOTHING; SHAPE_BYTES];
+    }
+    let Some(Shape { attempt, segment_bits, segments }) = fuse::build(keys, body) else { return [ANYTHING; SHAPE_BYTES] };
+    let [a, b, c, d] = segments.to_le_bytes();
+    [segment_bits, attempt, 0, 0, a, b, c, d]
+}
+
+/// What a slice holds of a part.
+#[derive(Clone, Copy, Debug)]
+enum Held {
+    Nothing,
+    Anything,
+    Filter(Shape, usize),
+}
+
+/// One part, ready to be asked.
+#[derive(Debug)]
+pub struct Part {
+    held: Vec<Held>,
+    bytes: Box<[u8]>,
+}
+
+impl Part {
+    /// `None` if the bytes are no part of a file of that many slices.
+    #[must_use]
+    pub fn parse(bytes: &[u8], slices: usize) -> Option<Self> {
+        let (shapes, body) = bytes.split_at_checked(slices.checked_mul(SHAPE_BYTES)?)?;
+        let mut at = 0_usize;
+        let mut held = Vec::with_capacity(slices);
+        for shape in shapes.as_chunks::<SHAPE_BYTES>().0 {
+            let [segment_bits, attempt, _, _, a, b, c, d] = *shape;
+            held.push(match segment_bits {
+                NOTHING => Held::Nothing,
+                ANYTHING => Held::Anything,
+                1..=31 => {
+                    let shape = Shape { attempt, segment_bits, segments: u32::from_le_bytes([a, b, c, d]) };
+                    let start = at;
+                    at = at.checked_add(shape.len())?;
+                    Held::Filter(shape, start)
+                }
+                _ => return None,
+            });
+        }
+        (at == body.len()).then(|| Self { held, bytes: body.into() })
+    }
+
+    /// Whether a column may hold a term in a slice.
+    #[must_use]
+    pub fn may_hold(&self, slice: usize, column: &str, term: u64) -> bool {
+        match self.held.get(slice) {
+            Some(Held::Nothing) => false,
+            Some(Held::Filter(shape, start)) => shape.may_hold(&self.bytes[*start..*start + shape.len()], term ^ salt(column)),
+            Some(Held::Anything) | None => true,
+        }
+    }
+
+    /// Bytes in memory.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.bytes.len() + self.held.len() * size_of::<Held>() + size_of::<Self>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gathered(column: &str, slices: &[&[&str]]) -> Gathered {
+        let slices = slices.iter().map(|words| words.iter().map(|word| hash(word.as_bytes())).collect()).collect();
+        Gathered { column: column.to_owned(), slices }
+    }
+
+    fn asked(bytes: &[u8], directory: &Directory, column: &str, word: &str) -> Vec<bool> {
+        let term = hash(word.as_bytes());
+        let range = directory.range(directory.part_of(term));
+        let at = |at: u64| usize::try_from(at - directory.offset).unwrap();
+        let part = Part::parse(&bytes[at(range.start)..at(range.end)], directory.slices()).unwrap();
+        (0..directory.slices()).map(|slice| part.may_hold(slice, column, term)).collect()
+    }
+
+    #[test]
+    fn each_slice_of_each_column_tells_its_own_terms() {
+        let columns = vec![gathered("level", &[&["info"], &["info", "error"]]), gathered("message", &[&["paid", "order"], &[]])];
+        let (bytes, text) = build(columns, 150, 100, 1_000, 1 << 20).unwrap();
+        let directory = Directory::parse(&text).unwrap();
+        assert_eq!((directory.slices(), directory.columns.join(" ")), (2, "level message".to_owned()));
+        assert_eq!(asked(&bytes, &directory, "level", "info"), [true, true]);
+        assert_eq!(asked(&bytes, &directory, "level", "error"), [false, true]);
+        assert_eq!(asked(&bytes, &directory, "message", "paid"), [true, false]);
+        assert_eq!(asked(&bytes, &directory, "message", "info"), [false, false]);
+    }
+
+    #[test]
+    fn many_terms_are_dealt_out_to_parts_and_all_found() {
+        let words: Vec<String> = (0..40_000).map(|n| format!("w{n}")).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let (bytes, text) = build(vec![gathered("m", &[&words, &words[..9]])], 2, 1, 8, 1 << 20).unwrap();
+        let directory = Directory::parse(&text).unwrap();
+        assert_eq!(directory.parts.len(), 5);
+        assert!(words.iter().all(|word| asked(&bytes, &directory, "m", word)[0]));
+        assert!(bytes.len() < 40_009 * 105 / 80, "{}", bytes.len());
+    }
+
+    #[test]
+    fn what_is_too_large_is_left_out_the_greatest_first() {
+        let words: Vec<String> = (0..1_000).map(|n| format!("w{n}")).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let columns = || vec![gathered("m", &[&words]), gathered("level", &[&["info"]])];
+        let (_, text) = build(columns(), 1, 1, 0, 500).unwrap();
+        assert_eq!(Directory::parse(&text).unwrap().columns, ["level"]);
+        assert!(build(columns(), 1, 1, 0, 10).is_none());
+    }
+
+    #[test]
+    fn another_version_or_form_is_not_read() {
+        let (bytes, text) = build(vec![gathered("level", &[&["info"]])], 1, 1, 0, 500).unwrap();
+        assert!(Directory::parse(&text).is_some() && Part::parse(&bytes, 1).is_some());
+        assert!(Directory::parse(&text.replace("\"version\":1", "\"version\":2")).is_none());
+        assert!(Directory::parse(&text.replace("\"slice_rows\":1", "\"slice_rows\":0")).is_none());
+        assert!(Directory::parse("{}").is_none() && Directory::parse("").is_none());
+        assert!(Part::parse(&bytes, 2).is_none() && Part::parse(&bytes[..4], 1).is_none() && Part::parse(&bytes[..9], 1).is_none());
+    }
+}
