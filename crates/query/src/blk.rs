@@ -169,6 +169,12 @@ impl BlkStore {
             .await
     }
 
+    /// Opened ranges of a block that was admitted.
+    pub(crate) async fn read_plain(&self, path: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, QueryError> {
+        let block = self.find(path).map_err(|_| QueryError::internal("a block is read that was not admitted"))?;
+        self.read(&block, ranges).await
+    }
+
     async fn read(&self, block: &OpenBlock, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, QueryError> {
         let clock = &self.context.world.clock;
         self.context.check_warrants()?;

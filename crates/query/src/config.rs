@@ -26,6 +26,10 @@ pub struct QueryConfig {
     pub memory_bytes: usize,
     /// Parsed Parquet footers kept in memory, in bytes. Default 64 MiB.
     pub metadata_cache_bytes: usize,
+    /// Token filters of blocks kept in memory, in bytes. Default 64 MiB.
+    pub filter_cache_bytes: usize,
+    /// Most blocks whose token filters one query looks into, the newest first; 0 turns them off. Default 20,000.
+    pub filter_blocks_max: usize,
     /// Openers of blocks kept for the next query, each about 2 KiB. Default 4,096.
     pub openers_max: usize,
     /// Open statistics and schemas kept in memory, in bytes. Default 64 MiB.
@@ -65,6 +69,8 @@ impl Default for QueryConfig {
             wait_max_ms: 30_000,
             memory_bytes: 512 << 20,
             metadata_cache_bytes: 64 << 20,
+            filter_cache_bytes: 64 << 20,
+            filter_blocks_max: 20_000,
             openers_max: 4_096,
             stats_cache_bytes: 64 << 20,
             spill_bytes: 4 << 30,

@@ -30,6 +30,7 @@ use crate::session::Sessions;
 use crate::spill::{self, SpillFiles, SpillQuota};
 use crate::stored::Stored;
 use crate::table::Shared;
+use crate::terms::Filters;
 use crate::{Answer, FunctionInfo, Language, QueryConfig, QueryError, QueryRequest, StoredFunction, TableInfo, functions};
 
 /// What the engine reads from.
@@ -66,6 +67,7 @@ pub struct Engine {
     own: Arc<OwnFunctions>,
     footers: Arc<Footers>,
     openers: Arc<Openers>,
+    filters: Arc<Filters>,
     lineage: Arc<Lineage>,
     stored: Arc<Stored>,
     shelf: Arc<Shelf>,
@@ -123,6 +125,7 @@ impl Engine {
             sessions: Sessions::new(&config, cache),
             own: Arc::new(OwnFunctions::new(functions::sql_functions())),
             footers,
+            filters: Arc::new(Filters::new(Arc::clone(&deps.world.clock), config.filter_cache_bytes)),
             // Without hot copies every query meets the stored object, and looks at both its ends.
             openers: Arc::new(Openers::new(if deps.blocks.cache().is_enabled() { config.openers_max } else { 0 })),
             lineage: Arc::new(lineage),
@@ -168,6 +171,8 @@ impl Engine {
             footers: Arc::clone(&self.footers),
             catalog: self.deps.catalog.clone(),
             shelf: Arc::clone(&self.shelf),
+            filters: Arc::clone(&self.filters),
+            filter_blocks_max: self.config.filter_blocks_max,
             blocks_max: self.config.blocks_max,
             blocks_looked_at_max: self.config.blocks_looked_at_max,
         })
@@ -328,6 +333,7 @@ impl Engine {
     pub fn drop_caches(&self, epoch: Epoch) {
         self.footers.forget(epoch);
         self.openers.forget(epoch);
+        self.filters.forget(epoch);
         self.lineage.forget(epoch);
     }
 

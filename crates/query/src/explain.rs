@@ -20,6 +20,8 @@ pub(crate) enum Pruned {
     Time,
     /// Its sealed statistics.
     Statistics,
+    /// Its token filters.
+    Terms,
 }
 
 impl Pruned {
@@ -28,6 +30,7 @@ impl Pruned {
             Self::Window => "pruned by window",
             Self::Time => "pruned by time",
             Self::Statistics => "pruned by statistics",
+            Self::Terms => "pruned by terms",
         }
     }
 }
@@ -64,6 +67,8 @@ pub(crate) enum Fate {
         epoch: Epoch,
         /// How much of it is on SSD.
         hotness: Hotness,
+        /// How many of its slices are read, and of how many, if its token filters were asked.
+        slices: Option<(usize, usize)>,
     },
 }
 
@@ -119,7 +124,7 @@ fn line(fate: &Fate) -> Line {
             rows: long(*rows),
             bytes: None,
         },
-        Fate::Block { table, object, window, rows, bytes, pruned, key, epoch, hotness } => {
+        Fate::Block { table, object, window, rows, bytes, pruned, key, epoch, hotness, slices } => {
             let length = match window.length {
                 WindowLength::Hour => "PT1H",
                 WindowLength::Day => "P1D",
@@ -134,7 +139,10 @@ fn line(fate: &Fate) -> Line {
                     Some(key.map_or("unavailable", |(class, _)| class.as_str()).into()),
                     Some(epoch.aek.to_string()),
                     Some(hotness.as_str().into()),
-                    key.map(|(_, double)| if double { "two layers" } else { "one layer" }.into()),
+                    key.map(|(_, double)| {
+                        let layers = if double { "two layers" } else { "one layer" };
+                        slices.map_or_else(|| layers.into(), |(read, all)| format!("{layers}, {read} of {all} slices"))
+                    }),
                 ],
                 rows: long(*rows),
                 bytes: long(*bytes),

@@ -35,6 +35,7 @@ mod span;
 mod spill;
 mod stored;
 mod table;
+mod terms;
 
 #[cfg(test)]
 mod rig;

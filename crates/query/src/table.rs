@@ -1,5 +1,6 @@
 //! A log table as the planner sees it: memtable rows and sealed blocks, pinned at one moment, as one.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -39,10 +40,11 @@ use crate::footers::Footers;
 use crate::lineage::Lineage;
 use crate::memtable::MemtableExec;
 use crate::prune::{self, Bounds};
+use crate::terms::{self, Ask, Candidate, Filters, Slices};
 use crate::{QueryError, output};
 
 /// Read at once from a block's end: footers of blocks of some twenty columns fit.
-const FOOTER_HINT_BYTES: usize = 64 << 10;
+pub(crate) const FOOTER_HINT_BYTES: usize = 64 << 10;
 
 /// More chains of overlapping blocks than this are not merged in order but sorted: each chain holds a block open.
 const CHAINS_MAX: usize = 16;
@@ -57,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) blocks: Arc<BlockStore>,
     pub(crate) blk: Arc<BlkStore>,
     pub(crate) footers: Arc<Footers>,
+    pub(crate) filters: Arc<Filters>,
+    pub(crate) filter_blocks_max: usize,
     pub(crate) catalog: Catalog,
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) blocks_max: usize,
@@ -90,8 +94,19 @@ impl std::fmt::Debug for LogTable {
 
 /// A block that is read, and what is known of it.
 struct Kept<'a> {
+    /// Which of the blocks that were looked at.
+    at: usize,
     row: &'a BlockRow,
     stats: Option<Arc<BlockStats>>,
+    /// What its token filters leave, if they were asked.
+    slices: Option<Slices>,
+}
+
+impl Kept<'_> {
+    /// Whether only some of its rows are read.
+    fn is_part(&self) -> bool {
+        self.slices.as_ref().is_some_and(Slices::is_part)
+    }
 }
 
 impl LogTable {
@@ -143,7 +158,12 @@ impl LogTable {
     }
 
     /// Blocks that may hold wanted rows, newest first, their guards touched; tells EXPLAIN about the others.
-    async fn prune<'b>(&self, blocks: &'b [Arc<BlockRow>], predicate: Option<&Arc<dyn PhysicalExpr>>) -> Result<Vec<Kept<'b>>, QueryError> {
+    async fn prune<'b>(
+        &self,
+        blocks: &'b [Arc<BlockRow>],
+        predicate: Option<&Arc<dyn PhysicalExpr>>,
+        ask: Option<&Ask>,
+    ) -> Result<Vec<Kept<'b>>, QueryError> {
         let shared = &self.shared;
         let context = &shared.context;
         let mut fates: Vec<Option<Pruned>> = vec![None; blocks.len()];
@@ -195,13 +215,18 @@ impl LogTable {
             sift(&mut stays, Pruned::Statistics, bounds);
             let mut stays = stays.into_iter().peekable();
             let with_stats = step.iter().zip(opened).filter(|(at, _)| stays.next_if(|left| left == *at).is_some());
-            kept.extend(with_stats.map(|(at, stats)| Kept { row: &blocks[*at], stats }));
+            kept.extend(with_stats.map(|(at, stats)| Kept { at: *at, row: &blocks[*at], stats, slices: None }));
+        }
+        kept.sort_by_key(|block| std::cmp::Reverse((block.row.time.end, block.row.time.start, block.row.object)));
+        let told = self.sift_terms(ask, &mut kept).await?;
+        for (at, _) in told.iter().filter(|(_, slices)| slices.is_none()) {
+            fates[*at] = Some(Pruned::Terms);
         }
 
         context.stats.blocks_seen.fetch_add(blocks.len() as u64, Ordering::Relaxed);
         context.stats.blocks_kept.fetch_add(kept.len() as u64, Ordering::Relaxed);
         if context.explain {
-            self.tell(blocks, &fates).await;
+            self.tell(blocks, &fates, &told).await;
         }
         if kept.len() > shared.blocks_max {
             return Err(QueryError::new(
@@ -215,14 +240,32 @@ impl LogTable {
                 ),
             ));
         }
-        kept.sort_by_key(|block| std::cmp::Reverse((block.row.time.end, block.row.time.start, block.row.object)));
         Ok(kept)
     }
 
-    async fn tell(&self, blocks: &[Arc<BlockRow>], fates: &[Option<Pruned>]) {
+    /// Takes blocks away that have none of the terms asked for, and notes which slices the others may have them in.
+    async fn sift_terms(&self, ask: Option<&Ask>, kept: &mut Vec<Kept<'_>>) -> Result<HashMap<usize, Slices>, QueryError> {
+        let shared = &self.shared;
+        let Some(ask) = ask.filter(|_| shared.filter_blocks_max > 0) else { return Ok(HashMap::new()) };
+        let mut candidates = Vec::with_capacity(kept.len());
+        for block in &*kept {
+            let guard = shared.lineage.guard(&shared.context, self.id, block.row.epoch).await?;
+            candidates.push(Candidate { row: block.row, stats: block.stats.clone(), guard });
+        }
+        let found = terms::sift(shared, ask, &candidates).await?;
+        let mut told = HashMap::new();
+        for (block, slices) in kept.iter_mut().zip(found) {
+            told.extend(slices.clone().map(|slices| (block.at, slices)));
+            block.slices = slices;
+        }
+        kept.retain(|block| !block.slices.as_ref().is_some_and(Slices::is_none));
+        Ok(told)
+    }
+
+    async fn tell(&self, blocks: &[Arc<BlockRow>], fates: &[Option<Pruned>], slices: &HashMap<usize, Slices>) {
         let shared = &self.shared;
         let mut told = Vec::with_capacity(fates.len());
-        for (row, pruned) in blocks.iter().zip(fates) {
+        for (at, (row, pruned)) in blocks.iter().zip(fates).enumerate() {
             let key = shared.lineage.guard(&shared.context, self.id, row.epoch).await.ok().map(|guard| (guard.class(), guard.is_double()));
             told.push(Fate::Block {
                 table: self.name.to_string(),
@@ -234,6 +277,7 @@ impl LogTable {
                 key,
                 epoch: row.epoch,
                 hotness: shared.blocks.cache().contains(&stored(row)),
+                slices: slices.get(&at).map(Slices::counts),
             });
         }
         shared.context.record_fates(told);
@@ -251,6 +295,9 @@ impl LogTable {
             let path = shared.blk.admit(block.row, &guard);
             let mut file = PartitionedFile::new(path.to_string(), block.row.plain_len).with_metadata_size_hint(FOOTER_HINT_BYTES);
             file = file.with_statistics(Arc::new(file_statistics(block)));
+            if let Some(selection) = block.slices.as_ref().and_then(Slices::selection) {
+                file = file.with_extension(selection);
+            }
             files.push((block.row.time, file));
         }
         let newest = shared.context.newest.get();
@@ -284,7 +331,7 @@ impl LogTable {
         let mut whole = Statistics::new_unknown(&self.schema);
         let rows: Option<u64> = kept.iter().map(|block| block.stats.as_ref().map(|stats| stats.rows)).sum();
         if let Some(rows) = rows.and_then(|rows| usize::try_from(rows).ok()) {
-            whole.num_rows = Precision::Exact(rows);
+            whole.num_rows = if kept.iter().any(Kept::is_part) { Precision::Inexact(rows) } else { Precision::Exact(rows) };
         }
         let bytes: u64 = kept.iter().map(|block| block.row.plain_len).sum();
         whole.total_byte_size = Precision::Inexact(usize::try_from(bytes).unwrap_or(usize::MAX));
@@ -351,7 +398,7 @@ fn file_statistics(block: &Kept<'_>) -> Statistics {
     };
     let rows = block.stats.as_ref().and_then(|stats| usize::try_from(stats.rows).ok());
     Statistics {
-        num_rows: rows.map_or(Precision::Absent, Precision::Exact),
+        num_rows: rows.map_or(Precision::Absent, if block.is_part() { Precision::Inexact } else { Precision::Exact }),
         total_byte_size: Precision::Absent,
         column_statistics: vec![time],
     }
@@ -409,9 +456,10 @@ impl TableProvider for LogTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let partitions = state.config().target_partitions();
         let predicate = self.predicate(state, filters)?;
+        let ask = Ask::of(filters, &self.schema);
         let span = self.span(filters);
         let blocks = self.blocks(span).await.map_err(|error| self.fault(error))?;
-        let kept = self.prune(&blocks, predicate.as_ref()).await.map_err(|error| self.fault(error))?;
+        let kept = self.prune(&blocks, predicate.as_ref(), ask.as_ref()).await.map_err(|error| self.fault(error))?;
         // The timespan is ours to apply: its column must be read even if nobody asked for it.
         let timespan = self.timespan();
         let inner: Option<Vec<usize>> = match (projection, &timespan) {

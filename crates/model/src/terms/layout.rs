@@ -59,6 +59,12 @@ impl Directory {
         part_of(term, self.parts.len())
     }
 
+    /// Bytes in memory.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        size_of::<Self>() + self.columns.iter().map(|name| name.len() + size_of::<String>()).sum::<usize>() + self.parts.len() * 4
+    }
+
     /// Where a part lies in the file.
     #[must_use]
     pub fn range(&self, part: usize) -> std::ops::Range<u64> {

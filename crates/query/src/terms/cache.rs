@@ -1,0 +1,185 @@
+//! Directories and parts of filters, kept in memory: they derive from rows, so they go when their epoch's key goes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use strongroom_envelope::KeyGuard;
+use strongroom_model::terms::{Directory, Part};
+use strongroom_model::{Epoch, ObjectId};
+use strongroom_world::Clock;
+
+/// What an entry costs beside what it holds.
+const ENTRY_BYTES: usize = 128;
+
+/// A block's directory; `None`: it has no filters, or of a kind that is not known.
+#[derive(Clone)]
+pub(crate) struct Known(pub(crate) Option<Arc<Directory>>);
+
+#[derive(Clone)]
+enum Value {
+    Directory(Known),
+    Part(Arc<Part>),
+}
+
+struct Entry {
+    value: Value,
+    epoch: Epoch,
+    bytes: usize,
+    used: u64,
+}
+
+/// A block, and which of its parts; its directory has none.
+type Key = (ObjectId, Option<usize>);
+
+#[derive(Default)]
+struct Inner {
+    entries: HashMap<Key, Entry>,
+    bytes: usize,
+    tick: u64,
+}
+
+/// A bounded cache of filters by block, tagged by epoch.
+pub(crate) struct Filters {
+    clock: Arc<dyn Clock>,
+    limit: usize,
+    inner: Mutex<Inner>,
+}
+
+impl Filters {
+    pub(crate) fn new(clock: Arc<dyn Clock>, limit: usize) -> Self {
+        Self { clock, limit, inner: Mutex::default() }
+    }
+
+    pub(crate) fn directory(&self, object: ObjectId) -> Option<Known> {
+        match self.get((object, None))? {
+            Value::Directory(directory) => Some(directory),
+            Value::Part(_) => None,
+        }
+    }
+
+    pub(crate) fn part(&self, object: ObjectId, part: usize) -> Option<Arc<Part>> {
+        match self.get((object, Some(part)))? {
+            Value::Part(part) => Some(part),
+            Value::Directory(_) => None,
+        }
+    }
+
+    fn get(&self, key: Key) -> Option<Value> {
+        let mut inner = self.inner.lock();
+        inner.tick += 1;
+        let tick = inner.tick;
+        let entry = inner.entries.get_mut(&key)?;
+        entry.used = tick;
+        Some(entry.value.clone())
+    }
+
+    pub(crate) fn put_directory(&self, guard: &KeyGuard, object: ObjectId, directory: Known) {
+        let bytes = directory.0.as_ref().map_or(0, |known| known.size());
+        self.put(guard, (object, None), Value::Directory(directory), bytes);
+    }
+
+    pub(crate) fn put_part(&self, guard: &KeyGuard, object: ObjectId, at: usize, part: Arc<Part>) {
+        let bytes = part.size();
+        self.put(guard, (object, Some(at)), Value::Part(part), bytes);
+    }
+
+    /// Keeps it for as long as the guard holds: what comes in after its key went is not kept.
+    fn put(&self, guard: &KeyGuard, key: Key, value: Value, bytes: usize) {
+        let bytes = bytes + ENTRY_BYTES;
+        let mut inner = self.inner.lock();
+        if bytes > self.limit || guard.check(self.clock.boot()).is_err() {
+            return;
+        }
+        inner.tick += 1;
+        let used = inner.tick;
+        let old = inner.entries.insert(key, Entry { value, epoch: guard.epoch(), bytes, used });
+        inner.bytes = inner.bytes + bytes - old.map_or(0, |old| old.bytes);
+        Self::shrink(&mut inner, self.limit);
+    }
+
+    /// Drops everything of an epoch.
+    pub(crate) fn forget(&self, epoch: Epoch) {
+        let mut inner = self.inner.lock();
+        inner.entries.retain(|_, entry| entry.epoch != epoch);
+        inner.bytes = inner.entries.values().map(|entry| entry.bytes).sum();
+    }
+
+    fn shrink(inner: &mut Inner, limit: usize) {
+        if inner.bytes <= limit {
+            return;
+        }
+        // A tenth more than needed goes at once, so that a full cache does not sort itself at every insert.
+        let goal = limit - limit / 10;
+        let mut by_age: Vec<(u64, Key)> = inner.entries.iter().map(|(key, entry)| (entry.used, *key)).collect();
+        by_age.sort_unstable_by_key(|(used, _)| *used);
+        for (_, key) in by_age {
+            if inner.bytes <= goal {
+                break;
+            }
+            if let Some(entry) = inner.entries.remove(&key) {
+                inner.bytes -= entry.bytes;
+            }
+        }
+    }
+
+    /// How many entries there are.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.inner.lock().entries.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use strongroom_envelope::Aek;
+    use strongroom_model::terms::{Gathered, build};
+    use strongroom_model::{AccountId, AekId, KeyClass};
+    use strongroom_world::BootTime;
+    use strongroom_world::sim::SimWorld;
+
+    use super::*;
+
+    fn guard(n: u8) -> KeyGuard {
+        let epoch = Epoch { account: AccountId::from_bytes([n; 16]), aek: AekId::from_bytes([n; 16]) };
+        KeyGuard::new(epoch, KeyClass::Cmk, Aek::from_bytes(epoch.aek, [n; 32]), None, BootTime::NEVER)
+    }
+
+    fn part(terms: u64) -> Arc<Part> {
+        let slices = vec![(1..=terms).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect()];
+        let (bytes, _) = build(vec![Gathered { column: "m".to_owned(), slices }], 1, 1, 0, u64::MAX).unwrap();
+        Arc::new(Part::parse(&bytes, 1).unwrap())
+    }
+
+    #[test]
+    fn filters_go_with_their_epoch_and_none_comes_in_after_its_key_went() {
+        let filters = Filters::new(SimWorld::new(1).world().clock, 1 << 20);
+        let (first, second) = (guard(1), guard(2));
+        let id = |n: u8| ObjectId::from_bytes([n; 16]);
+        for (guard, n) in [(&first, 1), (&second, 2)] {
+            filters.put_directory(guard, id(n), Known(None));
+            filters.put_part(guard, id(n), 0, part(9));
+        }
+        filters.forget(first.epoch());
+        assert!(filters.directory(id(1)).is_none() && filters.part(id(1), 0).is_none());
+        assert!(filters.directory(id(2)).is_some() && filters.part(id(2), 0).is_some());
+        second.kill();
+        filters.forget(second.epoch());
+        filters.put_part(&second, id(2), 0, part(9));
+        assert_eq!((filters.len(), filters.inner.lock().bytes), (0, 0));
+    }
+
+    #[test]
+    fn a_full_cache_lets_go_of_what_was_used_longest_ago() {
+        let filters = Filters::new(SimWorld::new(1).world().clock, 10 * (part(1_000).size() + ENTRY_BYTES));
+        let guard = guard(1);
+        for n in 0..10 {
+            filters.put_part(&guard, ObjectId::NIL, n, part(1_000));
+        }
+        assert!(filters.part(ObjectId::NIL, 0).is_some());
+        filters.put_part(&guard, ObjectId::NIL, 10, part(1_000));
+        assert!(filters.len() < 11 && filters.part(ObjectId::NIL, 0).is_some() && filters.part(ObjectId::NIL, 1).is_none());
+        filters.put_part(&guard, ObjectId::NIL, 11, part(100_000));
+        assert!(filters.part(ObjectId::NIL, 11).is_none(), "larger than all of it");
+    }
+}
