@@ -352,10 +352,10 @@ impl Engine {
 
 #[cfg(test)]
 impl Engine {
-    /// How many footers, openers, schemas and statistics are cached.
-    pub(crate) fn cached(&self) -> [usize; 4] {
+    /// How many footers, openers, schemas, statistics and parts of filters are cached.
+    pub(crate) fn cached(&self) -> [usize; 5] {
         use datafusion::execution::cache::Cache as _;
         let (schemas, stats) = self.lineage.cached();
-        [self.footers.len(), self.openers.len(), schemas, stats]
+        [self.footers.len(), self.openers.len(), schemas, stats, self.filters.len()]
     }
 }

@@ -11,7 +11,7 @@ use strongroom_model::terms::{Gathered, Splitter, build};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Rows of a slice.
-pub const SLICE_ROWS: usize = 16 << 10;
+pub const SLICE_ROWS: usize = 8 << 10;
 /// Blocks of fewer rows are read as soon as their filters would be.
 const ROWS_MIN: u64 = 512;
 /// Filters take at most this share of a block.
@@ -190,5 +190,123 @@ impl TermSet {
         self.slots.fill(0);
         self.count = 0;
         terms
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int64Array, RecordBatch, StringArray, StringViewArray, TimestampNanosecondArray};
+    use arrow_schema::Field;
+    use bytes::Bytes;
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    use strongroom_model::terms::{DIRECTORY_KEY, Directory, Part, hash};
+    use strongroom_model::{ColumnType, TIME_COLUMN, TimeRange};
+
+    use super::*;
+    use crate::encode::{Profile, encode, merge, without};
+
+    /// Looks like chance, and is the same in every run.
+    fn id(n: i64) -> String {
+        format!("{:016x}{:016x}", xxh3_64(&n.to_le_bytes()), xxh3_64(&(-n).to_be_bytes()))
+    }
+
+    /// Rows `from..from + rows`, newest first: an id, a message, a level for some, a number.
+    fn batch(from: i64, rows: i64) -> RecordBatch {
+        let fields = vec![
+            ColumnType::DateTime.storage_field(TIME_COLUMN),
+            ColumnType::String.storage_field("id"),
+            ColumnType::Dynamic.storage_field("message"),
+            ColumnType::String.storage_field("level"),
+            ColumnType::Long.storage_field("n"),
+        ];
+        let at = || (from..from + rows).rev();
+        let columns: Vec<Arc<dyn Array>> = vec![
+            Arc::new(TimestampNanosecondArray::from_iter_values(at().map(|n| n * 1_000)).with_timezone("UTC")),
+            Arc::new(StringArray::from_iter_values(at().map(id))),
+            Arc::new(StringArray::from_iter_values(
+                at().map(|n| format!(r#"{{"a":"Took{}\nmsec","b":"{}"}}"#, n / 10, "padding ".repeat(4))),
+            )),
+            Arc::new(at().map(|n| (n % 7 != 0).then_some("Info")).collect::<StringArray>()),
+            Arc::new(Int64Array::from_iter_values(at())),
+        ];
+        RecordBatch::try_new(Schema::new(fields).into(), columns).unwrap()
+    }
+
+    fn directories(parquet: &[u8]) -> Vec<Directory> {
+        let reader = SerializedFileReader::new(Bytes::copy_from_slice(parquet)).unwrap();
+        let pairs = reader.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
+        pairs.iter().filter(|pair| pair.key == DIRECTORY_KEY).map(|pair| Directory::parse(pair.value.as_ref().unwrap()).unwrap()).collect()
+    }
+
+    /// In how many slices a file's filters have a term of a column.
+    fn found(parquet: &[u8], column: &str, word: &str) -> usize {
+        let directory = directories(parquet).pop().unwrap();
+        let term = hash(word.as_bytes());
+        let range = directory.range(directory.part_of(term));
+        let bytes = &parquet[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()];
+        let part = Part::parse(bytes, directory.slices()).unwrap();
+        (0..directory.slices()).filter(|slice| part.may_hold(*slice, column, term)).count()
+    }
+
+    #[test]
+    fn a_file_tells_of_the_terms_of_its_text_columns_slice_by_slice() {
+        let encoded = encode(&batch(0, 40_000), Profile::Flush).unwrap().parquet;
+        let directory = &directories(&encoded)[0];
+        assert_eq!((directory.rows, directory.slices()), (40_000, 5));
+        assert_eq!(directory.columns, ["id", "level", "message"]);
+        assert_eq!(found(&encoded, "id", &id(5)), 1);
+        assert_eq!((found(&encoded, "level", "info"), found(&encoded, "message", "padding")), (5, 5));
+        // The JSON's escape as it is written, and as what it means.
+        assert_eq!(
+            (found(&encoded, "message", "took7"), found(&encoded, "message", "nmsec"), found(&encoded, "message", "msec")),
+            (1, 5, 5)
+        );
+        assert_eq!((found(&encoded, "level", "padding"), found(&encoded, "id", "absent")), (0, 0));
+        assert!(directory.bytes() * 10 <= encoded.len() as u64, "{} of {}", directory.bytes(), encoded.len());
+    }
+
+    #[test]
+    fn merged_and_cut_files_have_filters_of_their_own_rows_and_no_others() {
+        let file = |from| Bytes::from(encode(&batch(from, 1_000), Profile::Flush).unwrap().parquet);
+        let merged = merge(vec![file(0), file(1_000)]).unwrap().parquet;
+        assert_eq!((directories(&merged).len(), directories(&merged)[0].rows), (1, 2_000));
+        assert_eq!((found(&merged, "message", "took7"), found(&merged, "message", "took150")), (1, 1));
+        let (cut, gone) = without(merged.into(), TimeRange { start: 0, end: 999_000 }).unwrap();
+        let cut = cut.unwrap().parquet;
+        assert_eq!((gone, directories(&cut).len(), directories(&cut)[0].rows), (1_000, 1, 1_000));
+        assert_eq!((found(&cut, "message", "took7"), found(&cut, "message", "took150")), (0, 1));
+        // Nor does what they replace lie about elsewhere in the file.
+        let (again, _) = without(cut.into(), TimeRange { start: 0, end: 0 }).unwrap();
+        let again = again.unwrap().parquet;
+        assert_eq!(again.windows(DIRECTORY_KEY.len()).filter(|window| *window == DIRECTORY_KEY.as_bytes()).count(), 1);
+    }
+
+    #[test]
+    fn few_rows_and_columns_of_other_kinds_do_without() {
+        assert!(directories(&encode(&batch(0, 100), Profile::Flush).unwrap().parquet).is_empty());
+        let numbers = batch(0, 1_000).project(&[0, 4]).unwrap();
+        assert!(directories(&encode(&numbers, Profile::Flush).unwrap().parquet).is_empty());
+    }
+
+    #[test]
+    fn what_repeats_is_counted_once_and_nothing_is_lost_by_it() {
+        let words: Vec<String> =
+            (0..30_000).map(|n| if n % 3 == 0 { "same value".to_owned() } else { format!("value{}", n % 9_000) }).collect();
+        let texts: Arc<dyn Array> = Arc::new(StringViewArray::from_iter_values(&words));
+        let schema = Schema::new(vec![Field::new("m", DataType::Utf8View, true)]);
+        let mut builder = TermsBuilder::new(&schema, 10_000);
+        builder.update(&RecordBatch::try_new(Arc::new(schema), vec![texts]).unwrap());
+        let (bytes, directory) = builder.finish(1 << 20).unwrap();
+        let directory = Directory::parse(&directory).unwrap();
+        let start = usize::try_from(directory.range(0).start).unwrap();
+        for (row, text) in words.iter().enumerate() {
+            for word in text.split(' ') {
+                let term = hash(word.as_bytes());
+                let range = directory.range(directory.part_of(term));
+                let at = |at: u64| usize::try_from(at).unwrap() - start;
+                let part = Part::parse(&bytes[at(range.start)..at(range.end)], 3).unwrap();
+                assert!(part.may_hold(row / 10_000, "m", term), "{word} of row {row}");
+            }
+        }
     }
 }

@@ -68,50 +68,76 @@ fn shape(keys: usize) -> (u8, u32) {
     (bits as u8, u32::try_from(segments).unwrap_or(u32::MAX))
 }
 
-/// A filter of these keys, which all differ; appended to `out`. `None`, and nothing appended, if none was found.
-pub(super) fn build(keys: &[u64], out: &mut Vec<u8>) -> Option<Shape> {
-    let (segment_bits, segments) = shape(keys.len());
-    (0..TRIES).find_map(|attempt| {
-        let shape = Shape { attempt, segment_bits, segments: segments + u32::from(attempt / TRIES_A_SIZE) };
-        attempt_with(shape, keys, out).then_some(shape)
-    })
+/// Makes filters; keeps the room it works in.
+#[derive(Debug, Default)]
+pub(super) struct Builder {
+    /// Per place: how many keys have it, and all those keys in one.
+    counts: Vec<u8>,
+    held: Vec<u64>,
+    alone: Vec<u32>,
+    order: Vec<(u32, u64)>,
 }
 
-fn attempt_with(shape: Shape, keys: &[u64], out: &mut Vec<u8>) -> bool {
-    let places = shape.len();
-    // Per place: how many keys have it, and all those keys in one.
-    let mut held = vec![(0_u32, 0_u64); places];
-    for key in keys {
-        let mixed = shape.mixed(*key);
-        for place in shape.places(mixed) {
-            held[place].0 += 1;
-            held[place].1 ^= mixed;
-        }
+impl Builder {
+    /// A filter of these keys, appended to `out`. `None`, and nothing appended, if none was found.
+    pub(super) fn build(&mut self, keys: &mut Vec<u64>, out: &mut Vec<u8>) -> Option<Shape> {
+        (0..TRIES).find_map(|attempt| {
+            if attempt == 1 {
+                // A key that is there twice is hardly ever why it failed, but it always fails.
+                keys.sort_unstable();
+                keys.dedup();
+            }
+            let (segment_bits, segments) = shape(keys.len());
+            let shape = Shape { attempt, segment_bits, segments: segments + u32::from(attempt / TRIES_A_SIZE) };
+            self.attempt(shape, keys, out).then_some(shape)
+        })
     }
-    let mut alone: Vec<usize> = (0..places).filter(|place| held[*place].0 == 1).collect();
-    let mut order: Vec<(usize, u64)> = Vec::with_capacity(keys.len());
-    while let Some(place) = alone.pop() {
-        let (1, mixed) = held[place] else { continue };
-        order.push((place, mixed));
-        for other in shape.places(mixed) {
-            held[other].0 -= 1;
-            held[other].1 ^= mixed;
-            if held[other].0 == 1 {
-                alone.push(other);
+
+    fn attempt(&mut self, shape: Shape, keys: &[u64], out: &mut Vec<u8>) -> bool {
+        let Self { counts, held, alone, order } = self;
+        let places = shape.len();
+        counts.clear();
+        counts.resize(places, 0);
+        held.clear();
+        held.resize(places, 0);
+        for key in keys {
+            let mixed = shape.mixed(*key);
+            for place in shape.places(mixed) {
+                // So many keys at one place are no chance: the next try has other places.
+                let Some(count) = counts[place].checked_add(1) else { return false };
+                counts[place] = count;
+                held[place] ^= mixed;
             }
         }
+        alone.clear();
+        alone.extend((0_u32..).zip(counts.iter()).filter(|(_, count)| **count == 1).map(|(place, _)| place));
+        order.clear();
+        while let Some(place) = alone.pop() {
+            if counts[place as usize] != 1 {
+                continue;
+            }
+            let mixed = held[place as usize];
+            order.push((place, mixed));
+            for other in shape.places(mixed) {
+                counts[other] -= 1;
+                held[other] ^= mixed;
+                if counts[other] == 1 {
+                    alone.push(u32::try_from(other).unwrap_or(u32::MAX));
+                }
+            }
+        }
+        if order.len() < keys.len() {
+            return false;
+        }
+        let start = out.len();
+        out.resize(start + places, 0);
+        let bytes = &mut out[start..];
+        for (place, mixed) in order.drain(..).rev() {
+            let [a, b, c] = shape.places(mixed);
+            bytes[place as usize] = fingerprint(mixed) ^ bytes[a] ^ bytes[b] ^ bytes[c];
+        }
+        true
     }
-    if order.len() < keys.len() {
-        return false;
-    }
-    let start = out.len();
-    out.resize(start + places, 0);
-    let bytes = &mut out[start..];
-    for (place, mixed) in order.into_iter().rev() {
-        let [a, b, c] = shape.places(mixed);
-        bytes[place] = fingerprint(mixed) ^ bytes[a] ^ bytes[b] ^ bytes[c];
-    }
-    true
 }
 
 #[cfg(test)]
@@ -123,7 +149,7 @@ mod tests {
         for keys in [0, 1, 2, 3, 10, 100, 1_000, 8_000, 100_000] {
             let set: Vec<u64> = (0..keys).map(|n| mix(n + 1)).collect();
             let mut bytes = Vec::new();
-            let shape = build(&set, &mut bytes).unwrap();
+            let shape = Builder::default().build(&mut set.clone(), &mut bytes).unwrap();
             assert_eq!(bytes.len(), shape.len());
             assert!(set.iter().all(|key| shape.may_hold(&bytes, *key)), "{keys}");
             if keys >= 8_000 {
@@ -132,6 +158,13 @@ mod tests {
             let wrong = (0..100_000).filter(|n| shape.may_hold(&bytes, mix(1 << 40 | n))).count();
             assert!(wrong < 600 || keys < 10, "{wrong} of 100,000 at {keys}");
         }
+    }
+
+    #[test]
+    fn a_key_that_is_there_twice_counts_once() {
+        let mut bytes = Vec::new();
+        let shape = Builder::default().build(&mut vec![7, 8, 7], &mut bytes).unwrap();
+        assert!([7, 8].iter().all(|key| shape.may_hold(&bytes, *key)) && shape.attempt > 0);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::fuse::{self, Shape};
+use super::fuse::{Builder, Shape};
 use super::hash;
 
 /// The one version there is.
@@ -59,7 +59,13 @@ impl Directory {
         part_of(term, self.parts.len())
     }
 
-    /// Bytes in memory.
+    /// Bytes of all parts.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.parts.iter().map(|len| u64::from(*len)).sum()
+    }
+
+    /// Bytes in memory of the directory itself.
     #[must_use]
     pub fn size(&self) -> usize {
         size_of::<Self>() + self.columns.iter().map(|name| name.len() + size_of::<String>()).sum::<usize>() + self.parts.len() * 4
@@ -127,6 +133,7 @@ fn write(columns: &[Gathered]) -> (Vec<u8>, Vec<u32>) {
     let mut shapes = vec![Vec::with_capacity(slices * SHAPE_BYTES); parts];
     let mut bodies = vec![Vec::new(); parts];
     let mut keys: Vec<Vec<u64>> = vec![Vec::new(); parts];
+    let mut builder = Builder::default();
     for slice in 0..slices {
         keys.iter_mut().for_each(Vec::clear);
         for column in columns {
@@ -136,7 +143,7 @@ fn write(columns: &[Gathered]) -> (Vec<u8>, Vec<u32>) {
             }
         }
         for part in 0..parts {
-            shapes[part].extend(filter(&mut keys[part], &mut bodies[part]));
+            shapes[part].extend(filter(&mut builder, &mut keys[part], &mut bodies[part]));
         }
     }
     let lengths = shapes.iter().zip(&bodies).map(|(shapes, body)| u32::try_from(shapes.len() + body.len()).unwrap_or(u32::MAX)).collect();
@@ -144,13 +151,11 @@ fn write(columns: &[Gathered]) -> (Vec<u8>, Vec<u32>) {
 }
 
 /// One slice's filter in one part.
-fn filter(keys: &mut Vec<u64>, body: &mut Vec<u8>) -> [u8; SHAPE_BYTES] {
-    keys.sort_unstable();
-    keys.dedup();
+fn filter(builder: &mut Builder, keys: &mut Vec<u64>, body: &mut Vec<u8>) -> [u8; SHAPE_BYTES] {
     if keys.is_empty() {
         return [NOTHING; SHAPE_BYTES];
     }
-    let Some(Shape { attempt, segment_bits, segments }) = fuse::build(keys, body) else { return [ANYTHING; SHAPE_BYTES] };
+    let Some(Shape { attempt, segment_bits, segments }) = builder.build(keys, body) else { return [ANYTHING; SHAPE_BYTES] };
     let [a, b, c, d] = segments.to_le_bytes();
     [segment_bits, attempt, 0, 0, a, b, c, d]
 }
@@ -269,5 +274,40 @@ mod tests {
         assert!(Directory::parse(&text.replace("\"slice_rows\":1", "\"slice_rows\":0")).is_none());
         assert!(Directory::parse("{}").is_none() && Directory::parse("").is_none());
         assert!(Part::parse(&bytes, 2).is_none() && Part::parse(&bytes[..4], 1).is_none() && Part::parse(&bytes[..9], 1).is_none());
+    }
+
+    const GOLDEN: [&str; 2] =
+        [concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/terms-v1.bin"), concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/terms-v1.json")];
+
+    fn golden() -> (Vec<u8>, String) {
+        let many: Vec<String> = (0..9_000).map(|n| format!("trace{n:05}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let columns = vec![gathered("message", &[&["paid", "сервер", "錯誤"], &["refused"]]), gathered("trace_id", &[&many, &many[..2]])];
+        build(columns, 150, 100, 4_096, 1 << 20).unwrap()
+    }
+
+    /// Run once for a new format, by hand: `cargo test -p strongroom-model -- --ignored write_the_golden_filters`. Never overwrites.
+    #[test]
+    #[ignore = "writes testdata"]
+    fn write_the_golden_filters() {
+        let (bytes, directory) = golden();
+        for (path, content) in GOLDEN.into_iter().zip([bytes, directory.into_bytes()]) {
+            if !std::path::Path::new(path).exists() {
+                std::fs::write(path, content).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn filters_of_the_first_version_are_read() {
+        let bytes = std::fs::read(GOLDEN[0]).unwrap();
+        let directory = Directory::parse(&std::fs::read_to_string(GOLDEN[1]).unwrap()).unwrap();
+        assert_eq!((directory.rows, directory.slices(), directory.bytes()), (150, 2, bytes.len() as u64));
+        assert_eq!((directory.range(0).start, directory.columns.join(" ")), (4_096, "message trace_id".to_owned()));
+        let told = |column: &str, word: &str| asked(&bytes, &directory, column, word);
+        assert_eq!((told("message", "paid"), told("message", "refused")), (vec![true, false], vec![false, true]));
+        assert_eq!((told("message", "сервер"), told("message", "錯誤")), (vec![true, false], vec![true, false]));
+        assert!((0..9_000).all(|n| told("trace_id", &format!("trace{n:05}"))[0]));
+        assert_eq!((told("trace_id", "trace00001"), told("trace_id", "paid")), (vec![true, true], vec![false, false]));
     }
 }

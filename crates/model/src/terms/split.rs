@@ -98,46 +98,56 @@ fn each_run(folded: &str, mut met: impl FnMut(&[u8])) {
             met(&bytes[from..to]);
         }
     };
-    let mut begun = None;
+    let mut open = None;
     if folded.is_ascii() {
-        // 64 characters at a time become a mask; its edges are the ends of runs.
-        let mut inside = 0;
         for (at, chunk) in bytes.chunks(64).enumerate() {
-            let mask = letters(chunk);
-            let mut edges = mask ^ ((mask << 1) | inside);
-            inside = mask >> 63;
-            while edges != 0 {
-                let here = at * 64 + edges.trailing_zeros() as usize;
-                edges &= edges - 1;
-                match begun.take() {
-                    Some(from) => run(from, here),
-                    None => begun = Some(here),
-                }
+            let base = at * 64;
+            let (mut starts, mut ends) = ends_of_runs(letters(chunk), open.is_some());
+            if let (Some(from), true) = (open, ends != 0) {
+                run(from, base + ends.trailing_zeros() as usize);
+                (open, ends) = (None, ends & (ends - 1));
+            }
+            while ends != 0 {
+                run(base + starts.trailing_zeros() as usize, base + ends.trailing_zeros() as usize);
+                (starts, ends) = (starts & (starts - 1), ends & (ends - 1));
+            }
+            if starts != 0 {
+                open = Some(base + starts.trailing_zeros() as usize);
             }
         }
     } else {
         for (at, c) in folded.char_indices() {
-            match (begun, is_letter(c)) {
-                (None, true) => begun = Some(at),
+            match (open, is_letter(c)) {
+                (None, true) => open = Some(at),
                 (Some(from), false) => {
                     run(from, at);
-                    begun = None;
+                    open = None;
                 }
                 _ => {}
             }
         }
     }
-    if let Some(from) = begun {
+    if let Some(from) = open {
         run(from, bytes.len());
     }
 }
 
+/// Where runs of set bits start, and the bit after each; runs of one or two are left out where both ends are seen. A run that
+/// reaches the top has no end yet, one that goes on from below (`open`) has no start.
+const fn ends_of_runs(mask: u64, open: bool) -> (u64, u64) {
+    let threes = mask & (mask >> 1) & (mask >> 2);
+    let top = !(u64::MAX.unbounded_shr(mask.leading_ones()));
+    let low = if open { !(u64::MAX.unbounded_shl(mask.trailing_ones())) } else { 0 };
+    let kept = threes | (threes << 1) | (threes << 2) | top | low;
+    let before = (kept << 1) | open as u64;
+    (kept & !before, !kept & before)
+}
+
 /// Bit n: whether character n is a letter or digit. At most 64 of them.
 fn letters(chunk: &[u8]) -> u64 {
-    let mut flags = [0_u8; 64];
-    for (flag, byte) in flags.iter_mut().zip(chunk) {
-        *flag = u8::from(byte.is_ascii_alphanumeric());
-    }
+    let mut bytes = [0_u8; 64];
+    bytes[..chunk.len()].copy_from_slice(chunk);
+    let flags = bytes.map(|byte| u8::from(byte.is_ascii_alphanumeric()));
     let (eights, _) = flags.as_chunks::<8>();
     eights.iter().enumerate().fold(0, |mask, (at, eight)| {
         // Eight bytes of 0 or 1 become eight bits at the top.

@@ -50,10 +50,10 @@ impl Ask {
         }
     }
 
-    /// Every term in it.
-    pub(crate) fn terms(&self) -> BTreeSet<u64> {
+    /// Every term in it, with its column.
+    pub(crate) fn terms(&self) -> BTreeSet<(&str, u64)> {
         match self {
-            Self::Term { term, .. } => BTreeSet::from([*term]),
+            Self::Term { column, term } => BTreeSet::from([(column.as_str(), *term)]),
             Self::All(asks) | Self::Any(asks) => asks.iter().flat_map(Self::terms).collect(),
         }
     }

@@ -26,16 +26,17 @@ use strongroom_model::BlockStats;
 use strongroom_model::terms::{DIRECTORY_KEY, Directory, Part};
 
 pub(crate) use ask::Ask;
-use cache::Known;
 pub(crate) use cache::Filters;
+use cache::Known;
 
 use crate::QueryError;
 use crate::table::{FOOTER_HINT_BYTES, Shared};
 
 /// Blocks whose filters are read at once.
 const AT_ONCE: usize = 8;
-/// Blocks looked at first; four times as many each time after.
+/// Blocks looked at first, and where the newest rows may soon be enough; four times as many each time after.
 const FIRST_WAVE: usize = 64;
+const FIRST_WAVE_OF_NEWEST: usize = 4;
 /// If fewer than one slice in this many goes, the terms are everywhere: the other blocks are read without asking.
 const WORTH: usize = 16;
 
@@ -85,7 +86,7 @@ pub(crate) struct Candidate<'a> {
 /// For each block the slices that may hold wanted rows; `None` where nothing is known, or nobody looked.
 pub(crate) async fn sift(shared: &Shared, ask: &Ask, blocks: &[Candidate<'_>]) -> Result<Vec<Option<Slices>>, QueryError> {
     let mut found: Vec<Option<Slices>> = Vec::with_capacity(blocks.len());
-    let mut wave = FIRST_WAVE;
+    let mut wave = if shared.context.newest.get().is_some() { FIRST_WAVE_OF_NEWEST } else { FIRST_WAVE };
     let limit = blocks.len().min(shared.filter_blocks_max);
     let terms = ask.terms();
     while found.len() < limit {
@@ -94,7 +95,7 @@ pub(crate) async fn sift(shared: &Shared, ask: &Ask, blocks: &[Candidate<'_>]) -
         let seen: Vec<Option<Slices>> = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
         let (kept, all) = seen.iter().flatten().map(Slices::counts).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         found.extend(seen);
-        if (all - kept) * WORTH < all || all == 0 {
+        if (all - kept) * WORTH < all {
             break;
         }
         wave *= 4;
@@ -103,25 +104,65 @@ pub(crate) async fn sift(shared: &Shared, ask: &Ask, blocks: &[Candidate<'_>]) -
     Ok(found)
 }
 
-async fn look(shared: &Shared, ask: &Ask, terms: &BTreeSet<u64>, block: &Candidate<'_>) -> Result<Option<Slices>, QueryError> {
+async fn look(shared: &Shared, ask: &Ask, terms: &BTreeSet<(&str, u64)>, block: &Candidate<'_>) -> Result<Option<Slices>, QueryError> {
     let Some(directory) = directory(shared, block).await? else { return Ok(None) };
-    let wanted: BTreeSet<usize> = terms.iter().map(|term| directory.part_of(*term)).collect();
+    let known = Columns::of(terms, &directory, block.stats.as_deref());
+    let told = terms.iter().filter(|(column, _)| known.get(column) == Some(Column::Told));
+    let wanted: BTreeSet<usize> = told.map(|(_, term)| directory.part_of(*term)).collect();
     let parts = parts(shared, block, &directory, &wanted).await?;
     let part_of = |term: u64| {
         let part = directory.part_of(term);
         parts.iter().find(|(at, _)| *at == part).and_then(|(_, part)| part.as_ref())
     };
-    let may = |slice: usize, column: &str, term: u64| {
-        let there = |stats: &BlockStats| stats.columns.iter().any(|known| known.name == column);
-        if block.stats.as_ref().is_some_and(|stats| !there(stats)) {
-            // A column that is not in the block is null in every row of it.
-            return false;
-        }
-        let told = directory.columns.iter().any(|known| known == column);
-        !told || part_of(term).is_none_or(|part| part.may_hold(slice, column, term))
+    let may = |slice: usize, column: &str, term: u64| match known.get(column) {
+        Some(Column::Absent) => false,
+        Some(Column::Told) => part_of(term).is_none_or(|part| part.may_hold(slice, column, term)),
+        Some(Column::Untold) | None => true,
     };
     let keep = (0..directory.slices()).map(|slice| ask.holds(&|column, term| may(slice, column, term))).collect();
     Ok(Some(Slices { keep, rows: directory.rows, slice_rows: directory.slice_rows }))
+}
+
+/// What a block says of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Column {
+    /// It is not in the block: null in every row of it.
+    Absent,
+    /// The filters have its terms.
+    Told,
+    /// Nothing.
+    Untold,
+}
+
+/// Of the columns asked for; they are few.
+struct Columns<'a>(Vec<(&'a str, Column)>);
+
+impl<'a> Columns<'a> {
+    fn of(terms: &BTreeSet<(&'a str, u64)>, directory: &Directory, stats: Option<&BlockStats>) -> Self {
+        let mut known: Vec<(&str, Column)> = Vec::new();
+        for (name, _) in terms {
+            // Terms are in the order of their columns.
+            if known.last().is_none_or(|(last, _)| last != name) {
+                let absent = stats.is_some_and(|stats| stats.columns.iter().all(|column| column.name != *name));
+                let told = directory.columns.iter().any(|column| column == name);
+                known.push((
+                    name,
+                    if absent {
+                        Column::Absent
+                    } else if told {
+                        Column::Told
+                    } else {
+                        Column::Untold
+                    },
+                ));
+            }
+        }
+        Self(known)
+    }
+
+    fn get(&self, name: &str) -> Option<Column> {
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, column)| *column)
+    }
 }
 
 /// Where a block's filters lie, if it has any that this build can read.

@@ -182,7 +182,7 @@ mod tests {
             ("%foo bar baz%", false, "bar"),
             ("foo bar%", false, "foo"),
             ("%foo bar", false, "bar"),
-            ("foo_bar", false, "bar foo"),
+            ("foo_bar -baz", false, "baz"),
             ("%-Bar-%", true, "bar"),
             ("%-mask-%", true, ""),
             (r"%\%bar %", false, ""),

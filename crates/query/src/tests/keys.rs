@@ -52,12 +52,15 @@ async fn forgetting_an_epoch_ends_running_queries_and_empties_the_caches() {
     rig.flush().await;
     rig.sql("select max(text) from App where n > 10").await;
     let blocks = rig.blocks("App").await.len();
-    assert_eq!(rig.engine.cached(), [blocks, blocks, 1, blocks]);
+    assert_eq!(rig.engine.cached(), [blocks, blocks, 1, blocks, 0]);
+    // A test of terms: of each block the directory of its filters and the part that tells of this one.
+    rig.sql("select max(text) from App where word = 'odd'").await;
+    assert_eq!(rig.engine.cached(), [blocks, blocks, 1, blocks, 2 * blocks]);
     let mut answer = rig.run("select n, text from App").await.unwrap();
     answer.batches.next().await.unwrap().unwrap();
     let epoch = rig.blocks("App").await[0].epoch;
     rig.engine.forget(epoch);
-    assert_eq!(rig.engine.cached(), [0; 4]);
+    assert_eq!(rig.engine.cached(), [0; 5]);
     let ended = loop {
         match answer.batches.next().await {
             Some(Ok(_)) => {}

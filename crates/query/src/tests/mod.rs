@@ -9,3 +9,4 @@ mod kql_plans;
 mod limits;
 mod refusals;
 mod scale;
+mod terms;
