@@ -4,6 +4,7 @@ mod decode;
 mod flush;
 mod scan;
 mod seal;
+mod terms;
 mod wal;
 
 use std::time::Duration;
@@ -21,7 +22,7 @@ criterion_group! {
         .warm_up_time(Duration::from_secs(1))
         .measurement_time(Duration::from_secs(4))
         .sample_size(20);
-    targets = seal::seal_block, decode::decode_ndjson, flush::flush, scan::scans
+    targets = seal::seal_block, decode::decode_ndjson, flush::flush, terms::terms, scan::scans
 }
 criterion_group! {
     name = wall;
