@@ -89,7 +89,7 @@ fn body(dice: &mut Dice, block: usize, rows: usize) -> String {
 }
 
 fn questions(dice: &mut Dice) -> Vec<(Language, String)> {
-    let rounds = std::env::var("STRONGROOM_TEST_QUESTIONS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(2);
+    let rounds = std::env::var("STRONGROOM_TEST_QUESTIONS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(1);
     let mut questions = Vec::new();
     for _ in 0..rounds {
         let mut word = || {
