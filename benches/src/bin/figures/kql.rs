@@ -16,8 +16,8 @@ const PAIRS: [(&str, &str, &str); 10] = [
     ("filter", "logs | where status >= 500 | count", r#"SELECT count(*) FROM logs WHERE "status" >= 500"#),
     (
         "equality",
-        "logs | where level == \"error\" | project TimeGenerated, message",
-        r#"SELECT "TimeGenerated", "message" FROM logs WHERE "level" = 'error'"#,
+        "logs | where level == \"ERROR\" | project TimeGenerated, message",
+        r#"SELECT "TimeGenerated", "message" FROM logs WHERE "level" = 'ERROR'"#,
     ),
     (
         "group",
@@ -74,8 +74,10 @@ fn pair(house: &House, name: &str, kql: &str, sql: &str, repeats: usize) -> Figu
         ours.push(timed(kql, Language::Kql));
         theirs.push(timed(sql, Language::Sql));
     }
+    // Of each two that were taken right after each other: what else runs here changes more slowly.
+    let ratio = median(ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs).collect());
     let (ours, theirs) = (median(ours), median(theirs));
-    Figure::new(format!("KQL against SQL: {name}"), format!("{:.2}× ({ours:.0} and {theirs:.0} CPU-ms)", ours / theirs), "≤ 1.05×")
+    Figure::new(format!("KQL against SQL: {name}"), format!("{ratio:.2}× ({ours:.2} and {theirs:.2} CPU-ms)"), "≤ 1.05×")
 }
 
 /// Parsing of real queries, if they are there (see `xtask/src/kql.rs`).

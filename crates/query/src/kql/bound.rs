@@ -27,13 +27,15 @@ pub(super) struct Bound {
     pub(super) kind: ColumnType,
     /// A string straight from storage: it may be null there where KQL reads `""`.
     pub(super) sparse: bool,
+    /// A real straight from storage: never NaN, as JSON has no such number (`strongroom-ingest`, `decode`).
+    pub(super) finite: bool,
     /// Where it stands.
     pub(super) span: Span,
 }
 
 impl Bound {
     pub(super) fn new(expr: Expr, kind: ColumnType, span: Span) -> Self {
-        Self { expr, kind, sparse: false, span }
+        Self { expr, kind, sparse: false, finite: false, span }
     }
 
     pub(super) fn null(kind: ColumnType, span: Span) -> Self {
@@ -96,16 +98,23 @@ pub(super) struct BoundColumn {
     pub(super) kind: ColumnType,
     /// See [`Bound::sparse`].
     pub(super) sparse: bool,
+    /// See [`Bound::finite`].
+    pub(super) finite: bool,
 }
 
 impl BoundColumn {
     pub(super) fn new(name: impl Into<String>, kind: ColumnType) -> Self {
-        Self { name: name.into(), kind, sparse: false }
+        Self { name: name.into(), kind, sparse: false, finite: false }
+    }
+
+    /// The column that a value becomes.
+    pub(super) fn of(name: String, value: &Bound) -> Self {
+        Self { name, kind: value.kind, sparse: value.sparse, finite: value.finite }
     }
 
     /// The column as a value.
     pub(super) fn bound(&self, span: Span) -> Bound {
-        Bound { expr: column(&self.name), kind: self.kind, sparse: self.sparse, span }
+        Bound { expr: column(&self.name), kind: self.kind, sparse: self.sparse, finite: self.finite, span }
     }
 }
 
@@ -259,8 +268,7 @@ impl Rel {
 
     /// Columns named and computed anew; names must be unique.
     pub(super) fn project(self, outputs: Vec<(String, Bound)>, span: Span) -> Self {
-        let (columns, values) =
-            outputs.into_iter().map(|(name, value)| (BoundColumn { name, kind: value.kind, sparse: value.sparse }, value.expr)).unzip();
+        let (columns, values) = outputs.into_iter().map(|(name, value)| (BoundColumn::of(name, &value), value.expr)).unzip();
         Self::over(self.depth, RelNode::Project { input: Arc::new(self), values }, columns, span)
     }
 

@@ -355,7 +355,7 @@ fn sort(partial: Partial, columns: &[BoundColumn], keys: &[Key]) -> Planned<Part
     let mut extra = Vec::new();
     for key in keys {
         let solid = key.value.solid();
-        if key.value.kind == ColumnType::Real && !is_never_nan(builder.plan(), &solid) {
+        if key.value.kind == ColumnType::Real && !key.value.finite && !is_never_nan(builder.plan(), &solid) {
             // NaN sits next to null: before numbers if nulls are first, behind them if last.
             let is_number = binary_expr(
                 binary_expr(solid.clone(), Operator::LtEq, lit(f64::INFINITY)),

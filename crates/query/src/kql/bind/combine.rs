@@ -144,7 +144,8 @@ impl Binder<'_> {
         let source = source.map(|name| namer.unique(name));
         let mut columns: Vec<BoundColumn> = source.iter().map(|name| BoundColumn::new(name.clone(), ColumnType::String)).collect();
         for shared in &shared {
-            columns.push(BoundColumn { name: namer.unique(&shared.output), kind: shared.kind, sparse: shared.sparse });
+            let Shared { kind, sparse, finite, .. } = *shared;
+            columns.push(BoundColumn { name: namer.unique(&shared.output), kind, sparse, finite });
         }
         let inputs = legs
             .into_iter()
@@ -169,6 +170,7 @@ struct Shared {
     /// Its name, with the type behind it if there is another of that name.
     output: String,
     sparse: bool,
+    finite: bool,
 }
 
 /// Every name with every type it has; a name with several types is split.
@@ -176,11 +178,12 @@ fn all_columns(legs: &[(String, Rel)]) -> Vec<Shared> {
     let mut all: Vec<Shared> = Vec::new();
     for (_, rel) in legs {
         for column in &rel.columns {
-            match all.iter_mut().find(|there| there.name == column.name && there.kind == column.kind) {
-                Some(there) => there.sparse |= column.sparse,
-                None => {
-                    all.push(Shared { name: column.name.clone(), kind: column.kind, output: column.name.clone(), sparse: column.sparse });
-                }
+            if let Some(there) = all.iter_mut().find(|there| there.name == column.name && there.kind == column.kind) {
+                there.sparse |= column.sparse;
+                there.finite &= column.finite;
+            } else {
+                let BoundColumn { name, kind, sparse, finite } = column.clone();
+                all.push(Shared { output: name.clone(), name, kind, sparse, finite });
             }
         }
     }
@@ -213,12 +216,12 @@ pub(super) fn joined(left: Rel, right: Rel, kind: JoinType, on: Vec<(Expr, Expr)
     let mut columns = Vec::new();
     for column in &left.columns {
         let sparse = absent(column, matches!(kind, JoinType::Right | JoinType::Full));
-        columns.push(BoundColumn { name: namer.unique(&column.name), kind: column.kind, sparse });
+        columns.push(BoundColumn { name: namer.unique(&column.name), sparse, ..column.clone() });
     }
     if !matches!(kind, JoinType::LeftSemi | JoinType::LeftAnti) {
         for column in &right.columns {
             let sparse = absent(column, matches!(kind, JoinType::Left | JoinType::Full));
-            columns.push(BoundColumn { name: namer.unique(&column.name), kind: column.kind, sparse });
+            columns.push(BoundColumn { name: namer.unique(&column.name), sparse, ..column.clone() });
         }
     }
     let depth = left.depth.max(right.depth);

@@ -111,8 +111,7 @@ impl Binder<'_> {
         }
         let filters = filters.then_some(places.len());
         let taken = take_apart(text.solid(), how, places);
-        let (columns, values) =
-            outputs.into_iter().map(|(name, value)| (BoundColumn { name, kind: value.kind, sparse: value.sparse }, value.expr)).unzip();
+        let (columns, values) = outputs.into_iter().map(|(name, value)| (BoundColumn::of(name, &value), value.expr)).unzip();
         Ok(Rel::over(rel.depth, RelNode::Taken { input: Arc::new(rel), taken, filters, values }, columns, span))
     }
 }

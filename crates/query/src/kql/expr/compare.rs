@@ -258,7 +258,7 @@ fn equal(op_span: Span, left: Bound, right: Bound, want: Want) -> Outcome<Expr> 
     }
     let constant = is_non_null_literal(&left) || is_non_null_literal(&right);
     let mut plain = binary_expr(left.expr.clone(), Operator::Eq, right.expr.clone());
-    if left.kind == ColumnType::Real && !constant {
+    if left.kind == ColumnType::Real && !constant && !left.finite && !right.finite {
         plain = binary_expr(plain, Operator::And, is_number_not_nan(&left.expr));
     }
     Ok(match (want, constant) {
@@ -297,7 +297,7 @@ fn not_equal(op_span: Span, left: Bound, right: Bound, want: Want) -> Outcome<Ex
         return Ok(distinct);
     }
     let mut exact = distinct;
-    if left.kind == ColumnType::Real {
+    if left.kind == ColumnType::Real && !left.finite && !right.finite {
         let nan = Expr::IsFalse(Box::new(is_number_not_nan(&left.expr)));
         exact = binary_expr(exact, Operator::Or, nan);
     }
@@ -338,7 +338,7 @@ fn relation(op: BinaryOp, op_span: Span, left: Bound, right: Bound) -> Outcome<E
     }
     // Arrow orders NaN above infinity (negative NaN below its negative): cut both off, in a form that statistics can use.
     let guard = |value: &Bound, above: bool| {
-        if value.literal().is_some() {
+        if value.finite || value.literal().is_some() {
             return None;
         }
         let (operator, bound) = if above { (Operator::LtEq, f64::INFINITY) } else { (Operator::GtEq, f64::NEG_INFINITY) };

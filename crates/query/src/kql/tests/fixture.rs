@@ -79,7 +79,7 @@ fn logs() -> Arc<dyn TableProvider> {
             &[30, 70],
             &[Some("error"), Some("")],
             &[Some(500), Some(404)],
-            &[Some(f64::NAN), Some(-2.0)],
+            &[Some(9.5), Some(-2.0)],
             &[Some(false), Some(true)],
             &[Some(r#"{"n":"7","s":""}"#), Some("[1,2]")],
         )],

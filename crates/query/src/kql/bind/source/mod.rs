@@ -157,7 +157,8 @@ fn scan(name: &str, provider: &Arc<dyn TableProvider>, span: Span) -> Rel {
     let mut columns = Vec::with_capacity(schema.fields().len());
     for field in schema.fields() {
         if let Some(kind) = ColumnType::of_field(field) {
-            columns.push(BoundColumn { name: field.name().clone(), kind, sparse: kind == ColumnType::String });
+            let (sparse, finite) = (kind == ColumnType::String, kind == ColumnType::Real);
+            columns.push(BoundColumn { name: field.name().clone(), kind, sparse, finite });
         }
     }
     let node = RelNode::Table { name: name.to_owned(), provider: Arc::clone(provider) };
