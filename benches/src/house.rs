@@ -206,7 +206,17 @@ impl House {
     /// If it fails.
     #[must_use]
     pub fn ask(&self, text: &str, language: Language) -> Rows {
-        let request = QueryRequest {
+        let request = self.question(text, language);
+        self.runtime.block_on(async {
+            let answer = self.engine.run(request).await.expect("a plan");
+            let batches: Vec<RecordBatch> = answer.batches.try_collect().await.expect("an answer");
+            assert!(answer.stats.partial().is_none(), "an answer cut short is no measure");
+            Rows { batches, bytes_read: answer.stats.bytes_read() }
+        })
+    }
+
+    fn question(&self, text: &str, language: Language) -> QueryRequest {
+        QueryRequest {
             workspace: self.workspace,
             principal: PrincipalId::NIL,
             text: text.to_owned(),
@@ -216,13 +226,17 @@ impl House {
             explain: false,
             parameters: serde_json::Map::new(),
             neighbours: None,
-        };
-        self.runtime.block_on(async {
-            let answer = self.engine.run(request).await.expect("a plan");
-            let batches: Vec<RecordBatch> = answer.batches.try_collect().await.expect("an answer");
-            assert!(answer.stats.partial().is_none(), "an answer cut short is no measure");
-            Rows { batches, bytes_read: answer.stats.bytes_read() }
-        })
+        }
+    }
+
+    /// Asks in KQL what is refused; the error's code.
+    ///
+    /// # Panics
+    /// If it is not refused.
+    #[must_use]
+    pub fn refused(&self, text: &str) -> String {
+        let refused = self.runtime.block_on(self.engine.run(self.question(text, Language::Kql)));
+        refused.err().unwrap_or_else(|| panic!("nobody refused {}", &text[..text.len().min(60)])).code().to_owned()
     }
 
     /// The table's row in the catalog.

@@ -57,6 +57,7 @@ pub(crate) fn take(arguments: &Arguments, below: &Path) -> Vec<Figure> {
     house.flush();
     let mut figures: Vec<Figure> = PAIRS.iter().map(|(name, kql, sql)| pair(&house, name, kql, sql, arguments.repeats)).collect();
     figures.extend(parsing());
+    figures.push(hostile(&house));
     figures
 }
 
@@ -78,6 +79,51 @@ fn pair(house: &House, name: &str, kql: &str, sql: &str, repeats: usize) -> Figu
     let ratio = median(ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs).collect());
     let (ours, theirs) = (median(ours), median(theirs));
     Figure::new(format!("KQL against SQL: {name}"), format!("{ratio:.2}× ({ours:.2} and {theirs:.2} CPU-ms)"), "≤ 1.05×")
+}
+
+/// Texts as long as they may be that make parsers and planners slow: the slowest one's wall time until its error, and the error.
+fn hostile(house: &House) -> Figure {
+    const BYTES: usize = 64 << 10;
+    let filled = |head: &str, piece: &str, tail: &str| {
+        let room = BYTES.saturating_sub(head.len() + tail.len());
+        format!("{head}{}{tail}", piece.repeat(room / piece.len()))
+    };
+    let doubled = (1..).map(|n| format!("let a{n} = a{0} + a{0}; ", n - 1)).scan(0, |bytes, line| {
+        *bytes += line.len();
+        (*bytes < BYTES - 100).then_some(line)
+    });
+    let doubled = format!("let a0 = 1; {}print a9", doubled.collect::<String>());
+    let texts = [
+        ("brackets", filled("print ", "(", "")),
+        ("lists", filled("print ", "[", "")),
+        ("calls", filled("print ", "f(", "")),
+        ("signs", filled("print ", "-", "1")),
+        ("sums", filled("print ", "1+", "a")),
+        ("filters", filled("logs", "| where a == 1 ", "")),
+        ("bars", filled("logs", "|", "")),
+        ("conditions", filled("logs | where nobody ", "and level == \"a\" ", "")),
+        ("unions", filled("", "union (", "")),
+        ("joins", filled("logs ", "| join (logs ", "")),
+        ("paths", filled("print a", ".b", "")),
+        ("subscripts", filled("print a", "[0", "")),
+        ("names", filled("logs | project ", "nobody, ", "x")),
+        ("a list", filled("logs | where nobody in (", "1, ", "2)")),
+        ("text without an end", filled("print \"", "a", "")),
+        ("signs that mean nothing", filled("", "` ", "")),
+        ("lambdas", filled("", "let f = (x:long) { ", "")),
+        ("doubling", doubled),
+    ];
+    let mut slowest = (0.0, "", String::new());
+    for (name, text) in &texts {
+        let begun = Instant::now();
+        let error = house.refused(text);
+        let took = begun.elapsed().as_secs_f64() * 1e3;
+        if took > slowest.0 {
+            slowest = (took, name, error);
+        }
+    }
+    let (took, name, error) = slowest;
+    Figure::new(format!("{} texts of 64 KiB that mean nothing", texts.len()), format!("slowest {took:.1} ms ({name}: {error})"), "≤ 50 ms")
 }
 
 /// Parsing of real queries, if they are there (see `xtask/src/kql.rs`).
