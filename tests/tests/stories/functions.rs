@@ -57,6 +57,10 @@ fn functions_and_other_workspaces_are_for_those_who_may() {
         assert_eq!((status, &answer["tables"][0]["rows"]), (200, &json!([["mine", 2]])), "{answer}");
     }
 
+    let (status, told) = call(&site, &reader, Method::GET, "/v1/workspaces/mine/metadata", &Value::Null);
+    let stored = json!([{"name": name, "parameters": text["parameters"], "description": text["description"]}]);
+    assert_eq!((status, &told["storedFunctions"]), (200, &stored), "editors know them too");
+
     let both = "union T, workspace(\"other\").T | project Of | sort by Of asc";
     let (status, answer) = ask(&everywhere, both);
     assert_eq!((status, &answer["tables"][0]["rows"]), (200, &json!([["mine"], ["other"]])), "{answer}");

@@ -1,4 +1,4 @@
-//! What an editor wants to know to help with a query: tables, columns and types, functions and operators.
+//! What an editor wants to know to help with a query: tables, columns and types, stored functions, functions and operators.
 //!
 //! Names of tables and columns are the customer's: they are given to who may ask questions there, and while a key is away as little
 //! as a query is.
@@ -8,6 +8,8 @@ use std::sync::LazyLock;
 use axum::Json;
 use axum::extract::{Path, State};
 use serde_json::{Value, json};
+use strongroom_control::action;
+use strongroom_query::FunctionInfo;
 use strongroom_query::reference::{self, Entry, Status};
 
 use super::App;
@@ -55,5 +57,17 @@ pub(crate) async fn show(State(app): State<App>, who: Who, Path(workspace): Path
         })
         .collect();
     let (functions, operators) = &*LANGUAGE;
-    Ok(Json(json!({"tables": tables, "functions": functions, "operators": operators})))
+    let mut told = json!({"tables": tables, "functions": functions, "operators": operators});
+    // Calling one takes no more than a question does; what there is to call is told to who may list them.
+    if who.workspace(&app, &workspace.to_string(), action::FUNCTIONS_READ).await.is_ok() {
+        let stored = app.site.engine.functions(workspace, who.0.principal).await.map_err(|error| query_error(&error))?;
+        let stored: Vec<Value> = stored
+            .iter()
+            .map(|FunctionInfo { function, .. }| {
+                json!({"name": function.name, "parameters": function.parameters, "description": function.description})
+            })
+            .collect();
+        told["storedFunctions"] = stored.into();
+    }
+    Ok(Json(told))
 }
