@@ -34,8 +34,8 @@ use strongroom_store::BlockStore;
 
 use crate::blk::{BLK_URL, BlkStore, stored};
 use crate::context::QueryContext;
-use crate::error::catalog_error;
 use crate::counted::{CountedBlock, Reads, Scan};
+use crate::error::catalog_error;
 use crate::explain::{Fate, Pruned};
 use crate::footers::Footers;
 use crate::lineage::Lineage;

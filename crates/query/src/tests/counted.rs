@@ -59,8 +59,9 @@ async fn explain_tells_which_blocks_their_counts_answer() {
         ("App | where TimeGenerated >= ago(90m) and TimeGenerated < ago(29m) | count", (2, 0)),
         ("App | where TimeGenerated between (ago(90m) .. ago(29m) - 1s) | summarize count() by word", (1, 1)),
         // Too many values, two columns, finer than minutes, more than a count.
-        ("App | where n > 50 | count", (0, 4)),
-        ("App | summarize count() by n", (0, 4)),
+        ("App | where text has \"1003\" | count", (0, 4)),
+        ("App | summarize count() by text", (0, 4)),
+        ("App | summarize count() by n, word", (0, 4)),
         ("App | summarize count() by bin(TimeGenerated, 90s)", (0, 4)),
         ("App | summarize count() by bin(TimeGenerated, 1s)", (0, 4)),
         ("App | summarize count(), max(n) by word", (0, 4)),
@@ -89,7 +90,7 @@ async fn explain_tells_which_blocks_their_counts_answer() {
         assert_eq!(fates(&rig, rig.request(text, Language::Sql)).await, expected, "{text}");
     }
     // The request's own span of time is a condition like others.
-    for (timespan, expected) in [(span(150, 60), (1, 0)), (span(300, 0), (4, 0)), (span(89, 0), (1, 1))] {
+    for (timespan, expected) in [(span(150, 60), (2, 0)), (span(300, 0), (4, 0)), (span(89, 0), (1, 1))] {
         let request = QueryRequest { timespan, ..rig.request("App | summarize count() by word", Language::Kql) };
         assert_eq!(fates(&rig, request).await, expected, "{timespan:?}");
     }
@@ -159,12 +160,13 @@ fn number(runner: &mut TestRunner, from: std::ops::Range<i64>) -> i64 {
 
 /// Sends some rows: minutes and their edges, values that are few, many, of two types, absent.
 async fn rows(rig: &Rig, runner: &mut TestRunner, late: bool) {
-    let hours = number(runner, 1..4);
-    let lines: Vec<String> = (0..number(runner, 1..300))
+    let width = number(runner, 1..20);
+    let lines: Vec<String> = (0..number(runner, 1..200))
         .map(|_| {
-            let minute = number(runner, 0..hours * 60);
+            // About a full hour: two windows.
+            let minute = 50 + number(runner, 0..width);
             let within = [0, 100, MINUTE / 2, MINUTE - 100][usize::try_from(number(runner, 0..4)).unwrap()];
-            let back = if number(runner, 0..40) == 0 { 57 * 365 * 1_440 * MINUTE } else { 0 };
+            let back = if number(runner, 0..100) == 0 { 57 * 365 * 1_440 * MINUTE } else { 0 };
             let mut row = serde_json::Map::new();
             row.insert("TimeGenerated".into(), json!(crate::output::format_datetime(NOW - 240 * MINUTE + minute * MINUTE + within - back)));
             match number(runner, 0..8) {
@@ -187,9 +189,9 @@ async fn rows(rig: &Rig, runner: &mut TestRunner, late: bool) {
 }
 
 fn question(runner: &mut TestRunner) -> (Language, String) {
-    let from = number(runner, -20..260) * MINUTE + [0, 0, 1, -1, 12_345][usize::try_from(number(runner, 0..5)).unwrap()] * 100;
+    let from = number(runner, 40..70) * MINUTE + [0, 0, 1, -1, 12_345][usize::try_from(number(runner, 0..5)).unwrap()] * 100;
     let at = |ns: i64| crate::output::format_datetime(NOW - 240 * MINUTE + ns);
-    let (from, to) = (at(from), at(from + number(runner, 0..200) * MINUTE));
+    let (from, to) = (at(from), at(from + number(runner, 0..40) * MINUTE));
     if number(runner, 0..3) == 0 {
         let test = pick(
             runner,
@@ -297,12 +299,12 @@ fn bag(told: &crate::rig::Told) -> HashMap<String, usize> {
 async fn an_answer_is_the_same_whether_its_blocks_are_counted_or_read() {
     let mut runner = TestRunner::deterministic();
     let (mut counted, mut both) = (0, 0);
-    for tables in 0..4 {
+    for tables in 0..3 {
         let rig = Rig::new().await;
         for block in 0..number(&mut runner, 2..5) {
-            rows(&rig, &mut runner, block > 0 || tables == 3).await;
+            rows(&rig, &mut runner, block > 0 || tables == 2).await;
             rig.flush().await;
-            if tables == 2 {
+            if tables == 1 {
                 rig.intake.compact(rig.workspace, None).await.unwrap();
             }
         }
@@ -310,11 +312,11 @@ async fn an_answer_is_the_same_whether_its_blocks_are_counted_or_read() {
             rows(&rig, &mut runner, true).await;
         }
         let reading = Engine::open(rig.deps.clone(), QueryConfig { counts: false, ..QueryConfig::default() }).await.unwrap();
-        for _ in 0..60 {
+        for _ in 0..40 {
             let (language, text) = question(&mut runner);
             let timespan = (number(&mut runner, 0..4) == 0).then(|| {
-                let start = NOW - 240 * MINUTE + number(&mut runner, 0..200) * MINUTE;
-                TimeRange { start, end: start + number(&mut runner, 0..200) * MINUTE - number(&mut runner, 0..2) }
+                let start = NOW - 240 * MINUTE + number(&mut runner, 40..70) * MINUTE;
+                TimeRange { start, end: start + number(&mut runner, 0..40) * MINUTE - number(&mut runner, 0..2) }
             });
             let request = QueryRequest { timespan, ..rig.request(&text, language) };
             let answer = rig.engine.run(request.clone()).await.unwrap_or_else(|error| panic!("{text}: {error}"));
@@ -329,5 +331,5 @@ async fn an_answer_is_the_same_whether_its_blocks_are_counted_or_read() {
             both += usize::from(stats.blocks_counted() > 0 && stats.blocks_counted() < stats.blocks_kept());
         }
     }
-    assert!(counted > 100 && both > 20, "the questions ask too little: {counted} of 240 answered by counts, {both} by both");
+    assert!(counted > 30 && both > 15, "the questions ask too little: {counted} of 120 answered by counts, {both} by both");
 }
