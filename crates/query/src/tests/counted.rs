@@ -25,8 +25,8 @@ async fn four_blocks() -> Rig {
     rig
 }
 
-fn span(from: i64, to: i64) -> Option<TimeRange> {
-    Some(TimeRange { start: NOW - from * MINUTE, end: NOW - to * MINUTE })
+fn span(from: i64, to: i64) -> TimeRange {
+    TimeRange { start: NOW - from * MINUTE, end: NOW - to * MINUTE }
 }
 
 /// How many blocks are answered by their counts, and how many are read.
@@ -90,9 +90,9 @@ async fn explain_tells_which_blocks_their_counts_answer() {
         assert_eq!(fates(&rig, rig.request(text, Language::Sql)).await, expected, "{text}");
     }
     // The request's own span of time is a condition like others.
-    let cut = Some(TimeRange { start: NOW - 89 * MINUTE - MINUTE / 2, end: NOW });
+    let cut = TimeRange { start: NOW - 89 * MINUTE - MINUTE / 2, end: NOW };
     for (timespan, expected) in [(span(150, 60), (2, 0)), (span(300, 0), (4, 0)), (span(89, 0), (2, 0)), (cut, (1, 1))] {
-        let request = QueryRequest { timespan, ..rig.request("App | summarize count() by word", Language::Kql) };
+        let request = QueryRequest { timespan: Some(timespan), ..rig.request("App | summarize count() by word", Language::Kql) };
         assert_eq!(fates(&rig, request).await, expected, "{timespan:?}");
     }
 }
@@ -313,7 +313,7 @@ async fn an_answer_is_the_same_whether_its_blocks_are_counted_or_read() {
             rows(&rig, &mut runner, true).await;
         }
         let reading = Engine::open(rig.deps.clone(), QueryConfig { counts: false, ..QueryConfig::default() }).await.unwrap();
-        for _ in 0..40 {
+        for _ in 0..20 {
             let (language, text) = question(&mut runner);
             let timespan = (number(&mut runner, 0..4) == 0).then(|| {
                 let start = NOW - 240 * MINUTE + number(&mut runner, 40..70) * MINUTE;
@@ -332,5 +332,5 @@ async fn an_answer_is_the_same_whether_its_blocks_are_counted_or_read() {
             both += usize::from(stats.blocks_counted() > 0 && stats.blocks_counted() < stats.blocks_kept());
         }
     }
-    assert!(counted > 30 && both > 15, "the questions ask too little: {counted} of 120 answered by counts, {both} by both");
+    assert!(counted > 15 && both > 8, "the questions ask too little: {counted} of 60 answered by counts, {both} by both");
 }
