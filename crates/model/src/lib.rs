@@ -8,6 +8,7 @@
 //! account   ─has─▶ epoch (one AEK's reign) ─seals─▶ blocks, WAL segments, cells
 //! ```
 
+mod counts;
 mod epoch;
 mod error;
 mod id;
@@ -19,6 +20,7 @@ mod stats;
 pub mod terms;
 mod time;
 
+pub use counts::{BlockCounts, COUNTED_VALUES_MAX, ColumnCounts, fuzz_block_counts};
 pub use epoch::{Epoch, KeyClass};
 pub use error::ErrorKind;
 pub use id::{AccountId, AekId, NodeId, ObjectId, PrincipalId, TableId, WorkspaceId};

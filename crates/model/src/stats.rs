@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ColumnType;
+use crate::{BlockCounts, ColumnType};
 
 /// One end of a column's values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,4 +41,7 @@ pub struct BlockStats {
     pub rows: u64,
     /// Its columns.
     pub columns: Vec<ColumnStats>,
+    /// How often what occurs, if it was counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts: Option<BlockCounts>,
 }

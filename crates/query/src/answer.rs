@@ -88,6 +88,7 @@ pub struct QueryStats {
     pub(crate) blocks_kept: AtomicU64,
     pub(crate) catalog_rows: AtomicU64,
     pub(crate) cells_opened: AtomicU64,
+    pub(crate) blocks_counted: AtomicU64,
     pub(crate) memtable_rows: AtomicU64,
     pub(crate) bytes_read: AtomicU64,
     pub(crate) rows: AtomicU64,
@@ -119,6 +120,11 @@ impl QueryStats {
     #[must_use]
     pub fn cells_opened(&self) -> u64 {
         self.cells_opened.load(Ordering::Relaxed)
+    }
+    /// Of the blocks left, those that were not read because their counts said enough.
+    #[must_use]
+    pub fn blocks_counted(&self) -> u64 {
+        self.blocks_counted.load(Ordering::Relaxed)
     }
     /// Rows taken from memtables, before filters.
     #[must_use]
@@ -161,7 +167,12 @@ impl QueryStats {
                 "tableRowCount": self.table_rows.load(Ordering::Relaxed),
                 "tableSize": self.table_bytes.load(Ordering::Relaxed),
             }],
-            "blocks": {"seen": self.blocks_seen(), "read": self.blocks_kept(), "bytesRead": self.bytes_read()},
+            "blocks": {
+                "seen": self.blocks_seen(),
+                "counted": self.blocks_counted(),
+                "read": self.blocks_kept().saturating_sub(self.blocks_counted()),
+                "bytesRead": self.bytes_read(),
+            },
             "memtableRows": self.memtable_rows(),
         }})
     }

@@ -56,6 +56,9 @@ pub struct QueryConfig {
     pub blocks_held_max: usize,
     /// Most tables one query may name. Default 100.
     pub tables_max: usize,
+    /// Whether counts are taken from what was counted when blocks were written, where that says enough, and the blocks not read.
+    /// Default true.
+    pub counts: bool,
     /// Rows per batch inside the engine. Default 8,192.
     pub batch_rows: usize,
 }
@@ -84,6 +87,7 @@ impl Default for QueryConfig {
             blocks_looked_at_max: 100_000,
             blocks_held_max: 200_000,
             tables_max: 100,
+            counts: true,
             batch_rows: 8_192,
         }
     }

@@ -7,12 +7,13 @@ use arrow_schema::SortOptions;
 use parking_lot::Mutex;
 use strongroom_envelope::KeyGuard;
 use strongroom_keys::{Pass, Warrant};
-use strongroom_model::{AccountId, Epoch, PrincipalId, TableId, TimeRange, WorkspaceId};
+use strongroom_model::{AccountId, Epoch, ObjectId, PrincipalId, TableId, TimeRange, WorkspaceId};
 use strongroom_world::World;
 use tokio_util::sync::CancellationToken;
 
+use crate::counted::Reads;
 use crate::error::{guard_error, shut_error};
-use crate::explain::Fate;
+use crate::explain::{Fate, Pruned};
 use crate::{QueryError, QueryStats};
 
 /// Shared by the tables, the block store and the gate of one query.
@@ -37,6 +38,8 @@ pub(crate) struct QueryContext {
     warrants: Mutex<HashMap<TableId, Warrant>>,
     fault: Mutex<Option<QueryError>>,
     fates: Mutex<Vec<Fate>>,
+    /// What each scan may read, until planning is done.
+    reads: Mutex<Vec<Arc<Reads>>>,
 }
 
 impl std::fmt::Debug for QueryContext {
@@ -70,6 +73,7 @@ impl QueryContext {
             warrants: Mutex::default(),
             fault: Mutex::new(None),
             fates: Mutex::new(Vec::new()),
+            reads: Mutex::default(),
         })
     }
 
@@ -161,6 +165,32 @@ impl QueryContext {
         if self.explain {
             self.fates.lock().extend(fates);
         }
+    }
+
+    /// These blocks are not read but answered by their counts, each as often as it is here.
+    pub(crate) fn counted(&self, blocks: impl Iterator<Item = ObjectId>) {
+        if !self.explain {
+            return;
+        }
+        let mut left: HashMap<ObjectId, usize> = HashMap::new();
+        blocks.for_each(|block| *left.entry(block).or_default() += 1);
+        for fate in self.fates.lock().iter_mut() {
+            let Fate::Block { object, pruned: pruned @ None, .. } = fate else { continue };
+            if let Some(times) = left.get_mut(object).filter(|times| **times > 0) {
+                *times -= 1;
+                *pruned = Some(Pruned::Counts);
+            }
+        }
+    }
+
+    /// A scan tells how many blocks it would read, before it is known which need not be.
+    pub(crate) fn expect(&self, reads: Arc<Reads>) {
+        self.reads.lock().push(reads);
+    }
+
+    /// Whether no scan reads too many blocks, now that planning is done.
+    pub(crate) fn check_reads(&self) -> Result<(), QueryError> {
+        std::mem::take(&mut *self.reads.lock()).iter().try_for_each(|reads| reads.check())
     }
 
     pub(crate) fn take_fates(&self) -> Vec<Fate> {

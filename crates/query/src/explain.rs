@@ -11,7 +11,7 @@ use strongroom_store::Hotness;
 
 use crate::output::format_datetime;
 
-/// What ruled a block out.
+/// Why a block is not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pruned {
     /// Its window lies outside the wanted time.
@@ -22,6 +22,8 @@ pub(crate) enum Pruned {
     Statistics,
     /// Its token filters.
     Terms,
+    /// What was counted in it says enough.
+    Counts,
 }
 
 impl Pruned {
@@ -31,6 +33,7 @@ impl Pruned {
             Self::Time => "pruned by time",
             Self::Statistics => "pruned by statistics",
             Self::Terms => "pruned by terms",
+            Self::Counts => "answered by counts",
         }
     }
 }
@@ -59,7 +62,7 @@ pub(crate) enum Fate {
         rows: u64,
         /// Its sealed bytes.
         bytes: u64,
-        /// What ruled it out, if anything did.
+        /// Why it is not read, if it is not.
         pruned: Option<Pruned>,
         /// Who can take its key away, and whether it is sealed in two layers; `None` if the key is away.
         key: Option<(KeyClass, bool)>,

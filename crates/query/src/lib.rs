@@ -13,6 +13,7 @@ mod answer;
 mod blk;
 mod config;
 mod context;
+mod counted;
 mod engine;
 mod error;
 mod explain;

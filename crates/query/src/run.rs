@@ -160,6 +160,7 @@ impl kql::Ask for Ahead<'_> {
         let failed = |error| engine_error(error, self.text);
         let logical = self.state.optimize(&plan).map_err(failed)?;
         let physical = self.state.query_planner().create_physical_plan(&logical, self.state).await.map_err(failed)?;
+        self.context.check_reads()?;
         self.context.check()?;
         let mut rows = execute_stream(physical, self.state.task_ctx()).map_err(failed)?;
         while let Some(batch) = rows.next().await {
@@ -187,6 +188,7 @@ async fn run(
         context.newest.get_or_init(|| options);
     }
     let physical = job.state.query_planner().create_physical_plan(&logical, &job.state).await.map_err(failed)?;
+    context.check_reads()?;
     context.check()?;
     if context.explain {
         let told = explain::rows(&logical, &*physical, context.take_fates()).map_err(|error| failed(error.into()))?;

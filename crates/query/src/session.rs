@@ -14,11 +14,13 @@ use datafusion::prelude::SessionConfig;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::config::ConfigOptions;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
 
 use crate::QueryConfig;
 use crate::blk::{BlkStore, OnlyBlocks};
+use crate::counted::AnswerFromCounts;
 use crate::kql::KqlPlanner;
 use crate::spill::SpillFiles;
 
@@ -84,6 +86,12 @@ fn template(config: &QueryConfig) -> SessionState {
     options.optimizer.enable_leaf_expression_pushdown = false;
     options.sql_parser.enable_ident_normalization = false;
     options.sql_parser.dialect = Dialect::PostgreSQL;
+    let mut rules = PhysicalOptimizer::new().rules;
+    if config.counts {
+        // First: below an aggregate there are then only filters, projections and scans, each where it was planned.
+        rules.insert(0, Arc::new(AnswerFromCounts));
+    }
+    rules.push(Arc::new(JoinsYield));
     SessionStateBuilder::new()
         .with_config(session)
         .with_expr_planners(SessionStateDefaults::default_expr_planners())
@@ -91,7 +99,7 @@ fn template(config: &QueryConfig) -> SessionState {
         .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
         .with_window_functions(SessionStateDefaults::default_window_functions())
         .with_query_planner(Arc::new(KqlPlanner))
-        .with_physical_optimizer_rule(Arc::new(JoinsYield))
+        .with_physical_optimizer_rules(rules)
         .build()
 }
 

@@ -34,6 +34,7 @@ use strongroom_store::BlockStore;
 
 use crate::blk::{BLK_URL, BlkStore, stored};
 use crate::context::QueryContext;
+use crate::counted::{CountedBlock, Reads, Scan};
 use crate::error::catalog_error;
 use crate::explain::{Fate, Pruned};
 use crate::footers::Footers;
@@ -51,6 +52,8 @@ const CHAINS_MAX: usize = 16;
 
 /// Blocks whose statistics are looked at together.
 const STATS_STEP: usize = 4_096;
+/// So many times as many blocks as may be read may be looked at, in case their counts say enough.
+const LOOKED_AT: usize = 4;
 
 /// What every table of one query shares.
 pub(crate) struct Shared {
@@ -228,17 +231,8 @@ impl LogTable {
         if context.explain {
             self.tell(blocks, &fates, &told).await;
         }
-        if kept.len() > shared.blocks_max {
-            return Err(QueryError::new(
-                ErrorKind::TooLarge,
-                "TooManyBlocks",
-                format!(
-                    "the query would read {} blocks of table {}, at most {} are allowed; narrow the time range",
-                    kept.len(),
-                    self.name,
-                    shared.blocks_max
-                ),
-            ));
+        if kept.len() > shared.blocks_max.saturating_mul(LOOKED_AT) {
+            return Err(Reads::new(&self.name, kept.len(), shared.blocks_max).too_many(kept.len()));
         }
         Ok(kept)
     }
@@ -286,6 +280,7 @@ impl LogTable {
     fn scan_blocks(&self, kept: &[Kept<'_>], projection: Option<&Vec<usize>>, partitions: usize) -> Result<Arc<dyn ExecutionPlan>> {
         let shared = &self.shared;
         let mut files = Vec::with_capacity(kept.len());
+        let scan = Scan::new(&shared.context, Reads::new(&self.name, kept.len(), shared.blocks_max));
         for block in kept {
             let guard = shared
                 .context
@@ -298,6 +293,8 @@ impl LogTable {
             if let Some(selection) = block.slices.as_ref().and_then(Slices::selection) {
                 file = file.with_extension(selection);
             }
+            let (object, time, stats) = (block.row.object, block.row.time, block.stats.clone());
+            file = file.with_extension(Arc::new(CountedBlock { object, time, stats, scan: Arc::clone(&scan) }));
             files.push((block.row.time, file));
         }
         let newest = shared.context.newest.get();
@@ -421,7 +418,7 @@ fn chain(files: &[(TimeRange, PartitionedFile)]) -> Vec<FileGroup> {
 }
 
 /// Deals blocks out to partitions by size, newest first in each.
-fn deal(files: Vec<(TimeRange, PartitionedFile)>, partitions: usize) -> Vec<FileGroup> {
+pub(crate) fn deal(files: Vec<(TimeRange, PartitionedFile)>, partitions: usize) -> Vec<FileGroup> {
     let count = partitions.clamp(1, files.len().max(1));
     let mut groups: Vec<(u64, Vec<PartitionedFile>)> = vec![(0, Vec::new()); count];
     for (_, file) in files {

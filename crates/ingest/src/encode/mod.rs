@@ -11,6 +11,7 @@
 //! Figures: 273 MB of raw log, one core of two.
 
 mod arrange;
+mod counts;
 mod merge;
 mod stats;
 mod terms;

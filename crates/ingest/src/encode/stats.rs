@@ -6,6 +6,7 @@ use arrow::datatypes::{DurationNanosecondType, Float64Type, Int32Type, Int64Type
 use arrow_schema::Schema;
 use strongroom_model::{BlockStats, ColumnStats, ColumnType, StatValue, TIME_COLUMN, TimeRange};
 
+use super::counts::CountsBuilder;
 use crate::IngestError;
 
 /// Bytes of a text's least and greatest value that are kept.
@@ -17,6 +18,7 @@ pub struct StatsBuilder {
     stats: BlockStats,
     /// A value that no bound can be given for was met: these columns stay without.
     unbounded: Vec<bool>,
+    counts: CountsBuilder,
 }
 
 impl StatsBuilder {
@@ -33,12 +35,17 @@ impl StatsBuilder {
                 Ok(ColumnStats { name: field.name().clone(), kind, min: None, max: None, nulls: 0 })
             })
             .collect::<Result<Vec<_>, IngestError>>()?;
-        Ok(Self { unbounded: vec![false; columns.len()], stats: BlockStats { rows: 0, columns } })
+        Ok(Self {
+            unbounded: vec![false; columns.len()],
+            counts: CountsBuilder::new(&columns),
+            stats: BlockStats { rows: 0, columns, counts: None },
+        })
     }
 
     /// Takes the rows of one batch into account.
     pub fn update(&mut self, batch: &RecordBatch) {
         self.stats.rows += batch.num_rows() as u64;
+        self.counts.update(batch);
         for ((column, values), unbounded) in self.stats.columns.iter_mut().zip(batch.columns()).zip(&mut self.unbounded) {
             column.nulls += values.null_count() as u64;
             if *unbounded || values.null_count() == values.len() {
@@ -62,6 +69,7 @@ impl StatsBuilder {
     /// The statistics, and the range of `TimeGenerated`.
     #[must_use]
     pub fn finish(mut self) -> (BlockStats, TimeRange) {
+        self.stats.counts = self.counts.finish();
         for column in &mut self.stats.columns {
             column.min = column.min.take().map(cut_low);
             column.max = column.max.take().and_then(cut_high);

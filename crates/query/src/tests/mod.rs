@@ -2,6 +2,7 @@
 
 mod ahead;
 mod answers;
+mod counted;
 mod explained;
 mod functions;
 mod keys;
