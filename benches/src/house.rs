@@ -52,8 +52,8 @@ pub struct House {
     pub buffer: Arc<Buffer>,
     /// Sealed blocks.
     pub blocks: Arc<BlockStore>,
-    intake: Arc<Intake>,
-    engine: Arc<Engine>,
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) engine: Arc<Engine>,
     workspace: WorkspaceId,
     mmk: Arc<Mmk>,
     dir: PathBuf,
@@ -98,7 +98,7 @@ impl House {
         let cache = HotCache::open(world.clone(), dir.join("cache"), Arc::clone(&mmk), catalog.node(), cache).await.expect("a cache");
         let blocks = BlockStore::new(world.clone(), objects, cache);
         let writer = catalog.acquire_writer().await.expect("the only writer");
-        let workspace = insert_workspace(&world, &catalog, &keys).await;
+        let workspace = insert_workspace(&world, &catalog, &keys, "bench").await;
         let epochs = keys.epochs().await.expect("epochs");
         let mut guards = HashMap::new();
         for epoch in epochs {
@@ -321,12 +321,12 @@ impl House {
     }
 }
 
-async fn insert_workspace(world: &World, catalog: &Catalog, keys: &KeyRing) -> WorkspaceId {
+pub(crate) async fn insert_workspace(world: &World, catalog: &Catalog, keys: &KeyRing, name: &str) -> WorkspaceId {
     let (ms, random) = world.id_seed();
     let id = WorkspaceId::mint(ms, random);
     let row = WorkspaceRow {
         id,
-        name: "bench".parse().expect("a workspace name"),
+        name: name.parse().expect("a workspace name"),
         account: keys.shared_account(),
         subscription: "bench".to_owned(),
         resource_group: "default".to_owned(),

@@ -9,8 +9,10 @@
 //!                 blocks ─open─▶ Parquet ─▶ plain DataFusion ──┘
 //! ```
 
+pub mod bill;
 pub mod clock;
 pub mod data;
+pub mod estate;
 pub mod house;
 pub mod plain;
 pub mod tax;

@@ -30,6 +30,7 @@ use crate::QueryError;
 use crate::context::QueryContext;
 use crate::error::{guard_error, open_error};
 use crate::openers::Openers;
+use crate::readahead::is_ahead;
 
 /// Scheme and host under which a query's blocks lie.
 pub(crate) const BLK_URL: &str = "blk://blocks";
@@ -120,7 +121,9 @@ impl BlkStore {
     /// Remembers why, and tells DataFusion that something failed.
     fn fail(&self, error: QueryError) -> Error {
         let message = error.to_string();
-        self.context.fail(error);
+        if !is_ahead() {
+            self.context.fail(error);
+        }
         Error::Generic { store: "blk", source: message.into() }
     }
 

@@ -54,6 +54,8 @@ pub struct QueryConfig {
     pub blocks_looked_at_max: u64,
     /// Blocks whose place in the catalog is kept in memory, some 300 bytes each. Default 200,000.
     pub blocks_held_max: usize,
+    /// Blocks whose ends are read ahead of a scan, while it reads those before them; 0: none. Default 16.
+    pub readahead_blocks: usize,
     /// Most tables one query may name. Default 100.
     pub tables_max: usize,
     /// Whether counts are taken from what was counted when blocks were written, where that says enough, and the blocks not read.
@@ -86,6 +88,7 @@ impl Default for QueryConfig {
             blocks_max: 20_000,
             blocks_looked_at_max: 100_000,
             blocks_held_max: 200_000,
+            readahead_blocks: 16,
             tables_max: 100,
             counts: true,
             batch_rows: 8_192,

@@ -175,6 +175,7 @@ impl Engine {
             filter_blocks_max: self.config.filter_blocks_max,
             blocks_max: self.config.blocks_max,
             blocks_looked_at_max: self.config.blocks_looked_at_max,
+            readahead_blocks: self.config.readahead_blocks,
         })
     }
 

@@ -27,6 +27,7 @@ mod openers;
 pub mod output;
 mod pin;
 mod prune;
+mod readahead;
 pub mod reference;
 pub(crate) mod resolve;
 mod run;

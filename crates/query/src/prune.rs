@@ -5,13 +5,13 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, UInt64Array};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, StringViewArray, TimestampNanosecondArray, UInt64Array};
 use arrow_schema::{DataType, SchemaRef, TimeUnit};
 use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::{Column, ScalarValue};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicateBuilder};
-use strongroom_model::{BlockStats, StatValue, TIME_COLUMN, TimeRange};
+use strongroom_model::{BlockStats, ColumnStats, StatValue, TIME_COLUMN, TimeRange};
 
 /// Longest IN list that is turned into comparisons.
 const IN_LIST_MAX: usize = 64;
@@ -49,23 +49,75 @@ struct Blocks<'a> {
 impl Blocks<'_> {
     fn ends(&self, column: &Column, upper: bool) -> Option<ArrayRef> {
         let field = self.schema.field_with_name(&column.name).ok()?;
-        let none = ScalarValue::try_from(field.data_type()).ok()?;
-        let mut known = false;
-        let values = self.bounds.iter().map(|block| {
-            let value = if column.name == TIME_COLUMN {
-                let at = if upper { block.time.end } else { block.time.start };
-                Some(ScalarValue::TimestampNanosecond(Some(at), Some("UTC".into())))
-            } else {
-                block.stats.as_ref().and_then(|stats| {
-                    let found = stats.columns.iter().find(|c| c.name == column.name)?;
-                    bound(if upper { found.max.as_ref() } else { found.min.as_ref() }?, field.data_type(), upper)
-                })
-            };
-            known |= value.is_some();
-            value.unwrap_or_else(|| none.clone())
-        });
-        let array = ScalarValue::iter_to_array(values).ok()?;
-        known.then_some(array)
+        let kind = field.data_type();
+        let time = column.name == TIME_COLUMN;
+        let mut finder = Finder::of(&column.name);
+        // Tens of thousands of blocks: the usual types without a scalar for each.
+        let values: ArrayRef = match kind {
+            DataType::Timestamp(TimeUnit::Nanosecond, zone) if time => {
+                let ends = self.bounds.iter().map(|block| if upper { block.time.end } else { block.time.start });
+                Arc::new(TimestampNanosecondArray::from_iter_values(ends).with_timezone_opt(zone.clone()))
+            }
+            DataType::Timestamp(TimeUnit::Nanosecond, zone) => {
+                let ends = self.bounds.iter().map(|block| match finder.end(block, upper) {
+                    Some(StatValue::Nanos(n)) => Some(*n),
+                    _ => None,
+                });
+                Arc::new(ends.collect::<TimestampNanosecondArray>().with_timezone_opt(zone.clone()))
+            }
+            DataType::Utf8View => Arc::new(
+                self.bounds
+                    .iter()
+                    .map(|block| match finder.end(block, upper) {
+                        Some(StatValue::Text(text)) => Some(text.as_str()),
+                        _ => None,
+                    })
+                    .collect::<StringViewArray>(),
+            ),
+            DataType::Int64 => Arc::new(
+                self.bounds
+                    .iter()
+                    .map(|block| match finder.end(block, upper) {
+                        Some(StatValue::Long(n)) => Some(*n),
+                        _ => None,
+                    })
+                    .collect::<Int64Array>(),
+            ),
+            _ => {
+                let none = ScalarValue::try_from(kind).ok()?;
+                let ends = self
+                    .bounds
+                    .iter()
+                    .map(|block| finder.end(block, upper).and_then(|value| bound(value, kind, upper)).unwrap_or_else(|| none.clone()));
+                ScalarValue::iter_to_array(ends).ok()?
+            }
+        };
+        (values.null_count() < values.len()).then_some(values)
+    }
+}
+
+/// Finds a column in the statistics of one block after the other: mostly where it was in the block before.
+struct Finder<'n> {
+    name: &'n str,
+    last: usize,
+}
+
+impl<'n> Finder<'n> {
+    fn of(name: &'n str) -> Self {
+        Self { name, last: 0 }
+    }
+
+    fn column<'s>(&mut self, stats: &'s BlockStats) -> Option<&'s ColumnStats> {
+        if let Some(column) = stats.columns.get(self.last).filter(|column| column.name == self.name) {
+            return Some(column);
+        }
+        self.last = stats.columns.iter().position(|column| column.name == self.name)?;
+        stats.columns.get(self.last)
+    }
+
+    fn end<'s>(&mut self, block: &'s Bounds, upper: bool) -> Option<&'s StatValue> {
+        let found = self.column(block.stats.as_ref()?)?;
+        if upper { found.max.as_ref() } else { found.min.as_ref() }
     }
 }
 
@@ -80,18 +132,17 @@ impl PruningStatistics for Blocks<'_> {
         self.bounds.len()
     }
     fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
-        let counts: UInt64Array = self
-            .bounds
-            .iter()
-            .map(|block| {
-                if column.name == TIME_COLUMN {
-                    return Some(0);
-                }
-                let stats = block.stats.as_ref()?;
-                // A column that is not in the block is null in every row of it.
-                Some(stats.columns.iter().find(|c| c.name == column.name).map_or(stats.rows, |c| c.nulls))
-            })
-            .collect();
+        let time = column.name == TIME_COLUMN;
+        let mut finder = Finder::of(&column.name);
+        let mut nulls = |block: &Bounds| {
+            if time {
+                return Some(0);
+            }
+            let stats = block.stats.as_ref()?;
+            // A column that is not in the block is null in every row of it.
+            Some(finder.column(stats).map_or(stats.rows, |column| column.nulls))
+        };
+        let counts: UInt64Array = self.bounds.iter().map(&mut nulls).collect();
         Some(Arc::new(counts))
     }
     fn row_counts(&self) -> Option<ArrayRef> {
@@ -132,6 +183,51 @@ fn bound(value: &StatValue, kind: &DataType, upper: bool) -> Option<ScalarValue>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bounds_of_every_type_rule_out_what_lies_outside_and_nothing_else() {
+        use datafusion::logical_expr::{col, lit};
+        use strongroom_model::{Column as ModelColumn, ColumnType, TableSchema};
+        let column = |name: &str, kind, min, max| ColumnStats { name: name.to_owned(), kind, min: Some(min), max: Some(max), nulls: 0 };
+        let block = |n: i64, more: bool| {
+            let mut columns = vec![
+                column("n", ColumnType::Long, StatValue::Long(n), StatValue::Long(n + 9)),
+                column("r", ColumnType::Real, StatValue::Real(1.5), StatValue::Real(2.5)),
+                column("s", ColumnType::String, StatValue::Text(format!("a{n}")), StatValue::Text(format!("b{n}"))),
+                column("at", ColumnType::DateTime, StatValue::Nanos(n), StatValue::Nanos(n + 9)),
+            ];
+            if more {
+                // In another place than in the block before.
+                columns.rotate_right(1);
+            }
+            Bounds { time: TimeRange { start: n, end: n + 9 }, rows: Some(5), stats: Some(Arc::new(BlockStats { rows: 5, columns })) }
+        };
+        let bare = Bounds { time: TimeRange { start: 0, end: 99 }, rows: Some(5), stats: None };
+        let columns = [
+            (TIME_COLUMN, ColumnType::DateTime),
+            ("n", ColumnType::Long),
+            ("r", ColumnType::Real),
+            ("s", ColumnType::String),
+            ("at", ColumnType::DateTime),
+        ];
+        let columns = columns.map(|(name, kind)| ModelColumn { name: name.to_owned(), kind });
+        let schema = TableSchema { columns: columns.into() }.query_schema();
+        let bounds = [block(0, false), block(10, true), block(20, false), bare];
+        let check = |expr: datafusion::logical_expr::Expr, expected: [bool; 4]| {
+            let context = datafusion::prelude::SessionContext::new();
+            let known = datafusion::common::DFSchema::try_from(Arc::clone(&schema)).unwrap();
+            let physical = context.create_physical_expr(expr.clone(), &known).unwrap();
+            assert_eq!(keep(&predicate(physical, &schema).unwrap(), &schema, &bounds), expected, "{expr}");
+        };
+        let at = |ns| lit(ScalarValue::TimestampNanosecond(Some(ns), Some("UTC".into())));
+        let time = || col(Column::from_name(TIME_COLUMN));
+        check(time().gt(at(19)), [false, false, true, true]);
+        check(time().lt(at(10)), [true, false, false, true]);
+        check(col("at").eq(at(15)), [false, true, false, true]);
+        check(col("n").eq(lit(25_i64)), [false, false, true, true]);
+        check(col("r").gt(lit(2.6)), [false, false, false, true]);
+        check(col("s").gt(lit("b10")), [false, false, true, true]);
+    }
 
     #[test]
     fn a_long_that_does_not_fit_a_real_stays_a_bound() {

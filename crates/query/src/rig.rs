@@ -1,5 +1,7 @@
 //! A whole read path in a test: simulated machine, real keys, log, catalog, store and write path.
 
+pub(crate) mod watched;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -28,6 +30,7 @@ pub(crate) const NOW: i64 = 1_772_366_400_000_000_000;
 pub(crate) struct Rig {
     pub(crate) sim: SimWorld,
     pub(crate) objects: Arc<InMemory>,
+    pub(crate) watched: Arc<watched::Watched>,
     pub(crate) intake: Arc<Intake>,
     pub(crate) deps: QueryDeps,
     pub(crate) engine: Arc<Engine>,
@@ -95,7 +98,8 @@ impl Rig {
         }
         let buffers = BufferConfig { reserve_bytes: 1 << 20, reserve_percent: 0, ..BufferConfig::default() };
         let (buffer, _) = Buffer::recover(world.clone(), Path::new("/data/wal"), buffers, &guards, &HashMap::new()).unwrap();
-        let blocks = BlockStore::new(world.clone(), objects.clone(), cache);
+        let watched = watched::Watched::over(objects.clone());
+        let blocks = BlockStore::new(world.clone(), watched.clone(), cache);
         let ingest = IngestDeps {
             world: world.clone(),
             catalog: catalog.clone(),
@@ -108,7 +112,7 @@ impl Rig {
         let intake = Intake::open(ingest, IngestConfig::default(), Vec::new()).await.unwrap();
         let deps = QueryDeps { world, catalog, keys, buffer, blocks, spill_dir: "/data/spill".into() };
         let engine = Engine::open(deps.clone(), config).await.unwrap();
-        Self { sim, objects, intake, deps, engine, workspace }
+        Self { sim, objects, watched, intake, deps, engine, workspace }
     }
 
     /// Sends rows as JSON: an array, or objects line by line.

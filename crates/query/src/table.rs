@@ -13,7 +13,6 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, DFSchema, ScalarValue, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::cache::cache_manager::FileMetadataCache;
@@ -41,6 +40,7 @@ use crate::footers::Footers;
 use crate::lineage::Lineage;
 use crate::memtable::MemtableExec;
 use crate::prune::{self, Bounds};
+use crate::readahead::Readahead;
 use crate::terms::{self, Ask, Candidate, Filters, Slices};
 use crate::{QueryError, output};
 
@@ -68,6 +68,7 @@ pub(crate) struct Shared {
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) blocks_max: usize,
     pub(crate) blocks_looked_at_max: u64,
+    pub(crate) readahead_blocks: usize,
 }
 
 /// The moment a table is read as of.
@@ -299,7 +300,7 @@ impl LogTable {
         }
         let newest = shared.context.newest.get();
         let chains = newest.map(|_| chain(&files)).filter(|chains| chains.len() <= CHAINS_MAX);
-        let mut builder = FileScanConfigBuilder::new(ObjectStoreUrl::parse(BLK_URL)?, Arc::new(self.source()));
+        let mut builder = FileScanConfigBuilder::new(ObjectStoreUrl::parse(BLK_URL)?, Arc::new(self.source(&files)));
         if let (Some(chains), Some(options)) = (chains, newest) {
             let time = Arc::new(PhysicalColumn::new(TIME_COLUMN, 0));
             let ordering = LexOrdering::new([PhysicalSortExpr::new(time, *options)]);
@@ -311,12 +312,13 @@ impl LogTable {
         Ok(DataSourceExec::from_data_source(config))
     }
 
-    fn source(&self) -> ParquetSource {
+    fn source(&self, files: &[(TimeRange, PartitionedFile)]) -> ParquetSource {
         let shared = &self.shared;
+        let files = files.iter().map(|(_, file)| file.clone()).collect();
         let store: Arc<dyn ObjectStore> = Arc::clone(&shared.blk) as _;
         let footers: Arc<FileMetadataCache> = Arc::clone(&shared.footers) as _;
         ParquetSource::new(Arc::clone(&self.schema))
-            .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(store, footers)))
+            .with_parquet_file_reader_factory(Readahead::over(store, footers, files, shared.readahead_blocks))
             .with_pushdown_filters(true)
             .with_reorder_filters(false)
             .with_enable_page_index(true)

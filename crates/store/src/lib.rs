@@ -18,7 +18,7 @@ mod key;
 mod objects;
 
 pub use blocks::{BlockStore, Reader, StoredBlock};
-pub use cache::{CacheConfig, CacheStats, HotCache, Hotness, Reloaded};
+pub use cache::{CacheConfig, CacheStats, HotCache, Hotness, PART_LEN, Reloaded};
 pub use error::StoreError;
 pub use key::{KeyError, ObjectKey};
 pub use objects::LocalObjects;

@@ -5,12 +5,15 @@
 
 mod allocator;
 mod bench;
+mod filters;
 mod house;
 mod http;
 mod ingest;
 mod kql;
 mod memory;
+mod scale;
 mod server;
+mod tables;
 mod terms;
 
 use std::path::PathBuf;
@@ -41,6 +44,9 @@ struct Arguments {
     /// Seed of the logs.
     #[arg(long, default_value_t = 7)]
     seed: u64,
+    /// Blocks in the catalog of each shape of `scale`.
+    #[arg(long, default_value_t = 1_000_000)]
+    blocks: usize,
     /// How often a scan is asked by each side, and how many pairs of servers the allocator's cost is taken from.
     #[arg(long, default_value_t = 7)]
     repeats: usize,
@@ -65,6 +71,12 @@ enum Part {
     Kql,
     /// Token filters: bytes and CPU by rows of a slice.
     Terms,
+    /// A catalog of a million blocks.
+    Scale,
+    /// Three thousand tables.
+    Tables,
+    /// A simulation: filters of several blocks together.
+    Filters,
 }
 
 /// One line of a table: what, how much, the mark.
@@ -110,6 +122,15 @@ fn main() {
     }
     if wanted(Part::Memory) {
         show("`strongroom ingest` of 2 GiB", &memory::take(&arguments, &dir));
+    }
+    if wanted(Part::Scale) {
+        scale::take(&arguments, &dir);
+    }
+    if wanted(Part::Tables) {
+        show("1,000 workspaces of 3 tables", &tables::take(&arguments, &dir));
+    }
+    if wanted(Part::Filters) {
+        filters::take(&arguments, &dir);
     }
 }
 

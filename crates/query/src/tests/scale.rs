@@ -1,6 +1,7 @@
 //! What a question costs does not depend on what it does not ask for.
 
 use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
 
 use strongroom_model::{ErrorKind, TimeRange};
 
@@ -78,4 +79,45 @@ async fn a_question_without_a_time_range_over_too_many_blocks_is_refused_with_ad
     // The list of tables counts nothing.
     let tables = rig.engine.tables(rig.workspace, strongroom_model::PrincipalId::NIL).await.unwrap();
     assert_eq!((tables[0].blocks, tables[0].rows_live), (210, 210));
+}
+
+/// 40 blocks, an engine that never saw them, and reads that take a while.
+async fn cold(readahead_blocks: usize) -> Rig {
+    let config = QueryConfig { readahead_blocks, ..QueryConfig::default() };
+    let rig = Rig::with(config, false).await;
+    spread(&rig, 40, 0).await;
+    rig.watched.slow_ms.store(5, Ordering::Relaxed);
+    rig.watched.told();
+    rig
+}
+
+#[tokio::test]
+async fn blocks_are_opened_ahead_of_the_scan_and_none_of_them_twice() {
+    let text = "App | summarize sum(n)";
+    let one_by_one = cold(0).await;
+    assert_eq!(one_by_one.kql(text).await.rows()[0][0], 780);
+    let (reads, most) = one_by_one.watched.told();
+    // Two threads, each with the file it reads and the next.
+    assert!(most <= 4, "{most}");
+    let ahead = cold(16).await;
+    assert_eq!(ahead.kql(text).await.rows()[0][0], 780);
+    let (reads_ahead, most) = ahead.watched.told();
+    assert!((8..=40).contains(&most), "{most}");
+    assert_eq!(reads_ahead, reads, "what was read ahead is not read again");
+    // The footers are in memory now: nothing is ahead.
+    ahead.kql(text).await;
+    assert!(ahead.watched.told().1 <= 4);
+}
+
+#[tokio::test]
+async fn a_block_that_is_only_read_ahead_may_be_broken() {
+    let rig = cold(16).await;
+    let mut blocks = rig.blocks("App").await;
+    blocks.sort_by_key(|block| block.time.end);
+    rig.flip(&blocks[30], 10).await;
+    // Newest first: 36 to 39 are wanted, 30 lies within what is ahead of them.
+    let told = rig.kql("App | top 4 by TimeGenerated | summarize sum(n)").await;
+    assert_eq!(told.rows()[0][0], 6);
+    let error = rig.told(rig.request("App | summarize sum(n)", Language::Kql)).await.unwrap_err();
+    assert_eq!((error.kind(), error.block()), (ErrorKind::Corrupt, Some(blocks[30].object)));
 }

@@ -36,7 +36,7 @@ use self::slot::{Counters, Slot, Slots};
 use crate::{ObjectKey, StoreError, StoredBlock};
 
 /// Length of a part in bytes: the last one of an object is shorter.
-pub(crate) const PART_LEN: u64 = 1 << 20;
+pub const PART_LEN: u64 = 1 << 20;
 /// Objects are at most 128 MiB; so many parts are looked for when one is deleted.
 const PARTS_MAX: u32 = 512;
 const DAY_MS: i64 = 86_400_000;
