@@ -114,6 +114,10 @@ pub(crate) fn run(arguments: &BenchArguments) {
         report.loads.push(load);
         loaded = Some(server);
     }
+    if let Some(before) = report.floors.take() {
+        note("references of ingest once more");
+        report.floors = Some(before.least(&reference::floors(&corpus)));
+    }
     if let Some(mut server) = loaded.filter(|_| asks) {
         note("questions");
         let mut references = (!arguments.no_references).then(|| References {
@@ -126,7 +130,19 @@ pub(crate) fn run(arguments: &BenchArguments) {
     }
     report.ended = Some(Machine::now());
     report.show();
-    report.keep(arguments.json.as_deref(), arguments.history.as_deref(), arguments.docs.as_deref());
+    let docs = arguments.docs.as_deref().filter(|_| arguments.is_whole());
+    if docs.is_none() && arguments.docs.is_some() {
+        eprintln!("bench: the page is left as it is: only a whole run is written there");
+    }
+    report.keep(arguments.json.as_deref(), arguments.history.as_deref(), docs);
+}
+
+impl BenchArguments {
+    /// Whether nothing is left out.
+    fn is_whole(&self) -> bool {
+        let less = self.no_cold || self.no_references || self.python.is_none() || self.only.is_some() || !self.questions.is_empty();
+        !less && self.rows == DAY_ROWS && self.repeats >= 5 && [1, 4, 16].iter().all(|clients| self.clients.contains(clients))
+    }
 }
 
 /// What is under way, beside the table that is printed at the end.
