@@ -13,6 +13,7 @@ mod memory;
 mod server;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Parser;
 
@@ -78,10 +79,10 @@ impl Figure {
     }
 }
 
-fn main() {
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(Whole::Bench(arguments)) = &arguments.whole {
-        return bench::run(arguments);
+        return if bench::run(arguments) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let wanted = |part| arguments.parts.is_empty() || arguments.parts.contains(&part);
     let dir = arguments.dir.clone().unwrap_or_else(std::env::temp_dir);
@@ -105,6 +106,7 @@ fn main() {
     if wanted(Part::Memory) {
         show("`strongroom ingest` of 2 GiB", &memory::take(&arguments, &dir));
     }
+    ExitCode::SUCCESS
 }
 
 fn show(title: &str, figures: &[Figure]) {

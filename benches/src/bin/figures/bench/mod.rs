@@ -86,7 +86,8 @@ enum Half {
     Queries,
 }
 
-pub(crate) fn run(arguments: &BenchArguments) {
+/// Whether every question was answered, and by all alike.
+pub(crate) fn run(arguments: &BenchArguments) -> bool {
     let below = arguments.dir.clone().unwrap_or_else(std::env::temp_dir);
     let started = Machine::now();
     let temporary;
@@ -112,6 +113,8 @@ pub(crate) fn run(arguments: &BenchArguments) {
         note(&format!("ingest, {clients} client(s)"));
         let (server, load) = load::load(&corpus, &arguments.binary, &below, clients);
         report.loads.push(load);
+        // A run is long: what is known is kept, whatever comes.
+        report.keep(arguments.json.as_deref(), None, None);
         loaded = Some(server);
     }
     if let Some(before) = report.floors.take() {
@@ -126,7 +129,8 @@ pub(crate) fn run(arguments: &BenchArguments) {
         });
         let mut questions = questions::about(&corpus);
         questions.retain(|question| arguments.questions.is_empty() || arguments.questions.iter().any(|name| name == question.name));
-        report.asked = ask::ask_all(&questions, &mut server, &arguments.binary, &mut references, arguments.repeats, !arguments.no_cold);
+        (report.asked, report.wrong) =
+            ask::ask_all(&questions, &mut server, &arguments.binary, &mut references, arguments.repeats, !arguments.no_cold);
     }
     report.ended = Some(Machine::now());
     report.show();
@@ -135,6 +139,7 @@ pub(crate) fn run(arguments: &BenchArguments) {
         eprintln!("bench: the page is left as it is: only a whole run is written there");
     }
     report.keep(arguments.json.as_deref(), arguments.history.as_deref(), docs);
+    report.wrong.is_empty()
 }
 
 impl BenchArguments {
