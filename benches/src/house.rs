@@ -15,6 +15,7 @@ use strongroom_envelope::{Header, KeyGuard, Mmk, ObjectKind, open};
 use strongroom_ingest::{Encoding, Format, IngestConfig, IngestDeps, IngestRequest, Intake, OnError};
 use strongroom_keys::{KeyRing, Purpose};
 use strongroom_model::{PrincipalId, TimeRange, WorkspaceId};
+use strongroom_query::output::{self, JsonOptions};
 use strongroom_query::{Engine, Language, Limits, QueryConfig, QueryDeps, QueryRequest};
 use strongroom_store::{BlockStore, CacheConfig, HotCache, LocalObjects, ObjectKey, Reader, StoredBlock};
 use strongroom_world::World;
@@ -206,12 +207,23 @@ impl House {
     /// If it fails.
     #[must_use]
     pub fn ask(&self, text: &str, language: Language) -> Rows {
-        let request = self.question(text, language);
         self.runtime.block_on(async {
-            let answer = self.engine.run(request).await.expect("a plan");
+            let answer = self.engine.run(self.question(text, language)).await.expect("a plan");
             let batches: Vec<RecordBatch> = answer.batches.try_collect().await.expect("an answer");
             assert!(answer.stats.partial().is_none(), "an answer cut short is no measure");
             Rows { batches, bytes_read: answer.stats.bytes_read() }
+        })
+    }
+
+    /// Asks in SQL and gives the reply that a client would get.
+    ///
+    /// # Panics
+    /// If it fails.
+    #[must_use]
+    pub fn json(&self, text: &str) -> Bytes {
+        self.runtime.block_on(async {
+            let answer = self.engine.run(self.question(text, Language::Sql)).await.expect("a plan");
+            output::json(answer, JsonOptions::default()).await.expect("an answer")
         })
     }
 

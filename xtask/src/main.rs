@@ -1,7 +1,8 @@
-//! The project's own checks: `cargo xtask layers`, `cargo xtask ci` and `cargo xtask fuzz`.
+//! The project's own checks: `cargo xtask layers`, `cargo xtask ci` and `cargo xtask fuzz`; and its benchmark, `cargo xtask bench`.
 //!
 //! `ci` is all that `.ci/run` runs and what the README's test command calls. Start at [`stages::run`].
 
+mod bench;
 mod kql;
 mod layers;
 mod stages;
@@ -13,8 +14,9 @@ fn main() -> ExitCode {
     let result = match arguments.first().map(String::as_str) {
         Some("layers") => layers::check(),
         Some("ci") => stages::run(&arguments[1..]),
+        Some("bench") => bench::run(&arguments[1..]),
         Some("fuzz") => kql::fuzz_by_hand(&arguments[1..]),
-        _ => Err("usage: cargo xtask layers | ci [STAGE…] | fuzz [--minutes N]\nstages: fmt tools python layers build unit stories lock kql docs clippy deny"
+        _ => Err("usage: cargo xtask layers | ci [STAGE…] | bench [ARGUMENT…] | fuzz [--minutes N]\nstages: fmt tools python layers build unit stories lock kql docs clippy deny"
             .to_owned()),
     };
     match result {

@@ -95,7 +95,8 @@ fn minutes(time: Duration) -> f64 {
     time.as_secs_f64() / 60.0
 }
 
-fn cargo(arguments: &[&str]) -> Result<(), String> {
+/// Runs cargo.
+pub(crate) fn cargo(arguments: &[&str]) -> Result<(), String> {
     let status = Command::new("cargo").args(arguments).env("CARGO_INCREMENTAL", "0").status().map_err(|error| error.to_string())?;
     if status.success() { Ok(()) } else { Err(format!("cargo {} ended with {status}", arguments.join(" "))) }
 }
@@ -217,6 +218,11 @@ pub(crate) fn python_home() -> PathBuf {
 
 /// A virtual environment with what the tests import, pinned.
 fn python() -> Result<(), String> {
+    python_with(PYTHON_PACKAGES).map(|_| ())
+}
+
+/// The same environment, with these packages in it; gives its interpreter.
+pub(crate) fn python_with(packages: &[&str]) -> Result<PathBuf, String> {
     let home = python_home();
     let run = |program: &std::path::Path, arguments: &[&str]| -> Result<(), String> {
         let status = Command::new(program).args(arguments).status().map_err(|error| format!("{}: {error}", program.display()))?;
@@ -226,8 +232,9 @@ fn python() -> Result<(), String> {
         run(std::path::Path::new("python3"), &["-m", "venv", home.to_str().ok_or("the target path is not UTF-8")?])?;
     }
     let mut arguments = vec!["install", "--quiet", "--disable-pip-version-check"];
-    arguments.extend(PYTHON_PACKAGES);
-    run(&home.join("bin/pip"), &arguments)
+    arguments.extend(packages);
+    run(&home.join("bin/pip"), &arguments)?;
+    Ok(home.join("bin/python"))
 }
 
 #[cfg(test)]

@@ -2,11 +2,13 @@
 
 use std::hint::black_box;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
+use bytes::Bytes;
 use criterion::Criterion;
 use strongroom_benches::{CpuTime, House, Logs, clock, data, plain};
 use strongroom_envelope::seal;
-use strongroom_ingest::encode::{Profile, arrange, encode};
+use strongroom_ingest::encode::{Profile, arrange, encode, merge};
 use strongroom_model::TableSchema;
 
 const ROWS: usize = 100_000;
@@ -50,5 +52,16 @@ pub(crate) fn flush(criterion: &mut Criterion<CpuTime>) {
     group.bench_function("encode_for_compaction/100k_rows", |bench| {
         bench.iter(|| encode(black_box(&largest.batch), Profile::Compact));
     });
+    // Two flushes of one window whose rows take turns, as those of two minutes with late rows do.
+    let halves: [Bytes; 2] = halves(&largest.batch).map(|half| encode(&half, Profile::Flush).expect("a file").parquet.into());
+    group.bench_function("merge_of_two/100k_rows", |bench| bench.iter(|| merge(black_box(halves.to_vec()))));
     group.finish();
+}
+
+/// Rows of even and of odd number.
+fn halves(batch: &RecordBatch) -> [RecordBatch; 2] {
+    [0, 1].map(|parity| {
+        let rows: UInt32Array = (0..u32::try_from(batch.num_rows()).expect("few rows")).filter(|row| row % 2 == parity).collect();
+        take_record_batch(batch, &rows).expect("its own rows")
+    })
 }

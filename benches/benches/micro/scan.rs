@@ -30,4 +30,10 @@ pub(crate) fn scans(criterion: &mut Criterion<CpuTime>) {
         group.bench_function("datafusion/400k_rows", |bench| bench.iter(|| plain.sql(&text)));
         group.finish();
     }
+    let text = "SELECT * FROM logs LIMIT 20000";
+    let mut group = criterion.benchmark_group("answer");
+    group.throughput(clock::bytes(house.json(text).len()));
+    group.sample_size(10);
+    group.bench_function("json/20k_rows", |bench| bench.iter(|| house.json(text)));
+    group.finish();
 }

@@ -34,7 +34,7 @@ impl Client {
         let (mut status, mut len) = (0, 0);
         loop {
             let mut line = String::new();
-            self.stream.read_line(&mut line).expect("an answer");
+            assert!(self.stream.read_line(&mut line).expect("an answer") > 0, "{method} {path}: the server hung up");
             let line = line.trim_end().to_ascii_lowercase();
             if let Some(rest) = line.strip_prefix("http/1.1 ") {
                 status = rest.split(' ').next().and_then(|code| code.parse().ok()).expect("a status");

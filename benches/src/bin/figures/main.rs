@@ -17,6 +17,7 @@ mod tables;
 mod terms;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Parser;
 
@@ -93,10 +94,10 @@ impl Figure {
     }
 }
 
-fn main() {
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(Whole::Bench(arguments)) = &arguments.whole {
-        return bench::run(arguments);
+        return if bench::run(arguments) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let wanted = |part| arguments.parts.is_empty() || arguments.parts.contains(&part);
     let dir = arguments.dir.clone().unwrap_or_else(std::env::temp_dir);
@@ -132,6 +133,7 @@ fn main() {
     if wanted(Part::Filters) {
         filters::take(&arguments, &dir);
     }
+    ExitCode::SUCCESS
 }
 
 fn show(title: &str, figures: &[Figure]) {

@@ -112,13 +112,21 @@ fn spawn(mut command: Command, binary: &Path, dir: &Path) -> (Child, String) {
         told += &line;
         told.push('\n');
     };
-    // Nobody stops reading: a full pipe would stop the server.
-    std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+    // Nobody stops reading: a full pipe would stop the server. What it complains about is shown.
+    std::thread::spawn(move || {
+        let complaints = lines.map_while(Result::ok).filter(|line| line.contains("ERROR") || line.contains("panicked"));
+        complaints.for_each(|line| eprintln!("server: {line}"));
+    });
     (child, address)
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Ok(Some(status)) = self.child.try_wait()
+        {
+            eprintln!("the server ended by itself with {status}");
+        }
         drop(self.child.kill());
         drop(self.child.wait());
     }

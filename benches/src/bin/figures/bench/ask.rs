@@ -56,7 +56,8 @@ pub(crate) struct References {
     pub(crate) duck: Option<Duck>,
 }
 
-/// Asks all questions hot, then all of them cold.
+/// Asks all questions hot, then all of them cold. A question that fails, or that engines answer differently, is told of and
+/// left out.
 pub(crate) fn ask_all(
     questions: &[Question],
     server: &mut Server,
@@ -64,44 +65,60 @@ pub(crate) fn ask_all(
     references: &mut Option<References>,
     repeats: usize,
     cold: bool,
-) -> Vec<Asked> {
-    let mut all: Vec<Asked> = questions.iter().map(|question| hot(question, server, references, repeats)).collect();
+) -> (Vec<Asked>, Vec<String>) {
+    let (mut all, mut wrong) = (Vec::new(), Vec::new());
+    for question in questions {
+        match hot(question, server, references, repeats) {
+            Ok(asked) => all.push(asked),
+            Err(why) => wrong.push(format!("{}: {why}", question.name)),
+        }
+    }
     if cold {
-        for (question, asked) in questions.iter().zip(&mut all) {
-            asked.kql.cold = Some(cold_server(server, binary, &question.kql, "kql"));
-            asked.sql.cold = Some(cold_server(server, binary, &question.sql, "sql"));
-            if let (Some(references), Some(times)) = (references.as_mut(), asked.datafusion.as_mut()) {
-                times.cold = Some(references.files.cold(&question.datafusion));
-            }
-            if let (Some(duck), Some(times)) = (references.as_mut().and_then(|all| all.duck.as_mut()), asked.duckdb.as_mut()) {
-                duck.restart();
-                forget_pages(duck.parquet());
-                times.cold = Some(duck.ask(&question.duckdb).1);
+        for asked in &mut all {
+            let question = questions.iter().find(|question| question.name == asked.name).expect("one of these");
+            if let Err(why) = ask_cold(question, asked, server, binary, references) {
+                wrong.push(format!("{}, cold: {why}", question.name));
             }
         }
     }
-    all
+    (all, wrong)
 }
 
-fn hot(question: &Question, server: &Server, references: &mut Option<References>, repeats: usize) -> Asked {
-    let mut client = server.client();
-    let mut ask_server = |text: &str, language: &str| ask(server, &mut client, text, language);
+fn ask_cold(
+    question: &Question,
+    asked: &mut Asked,
+    server: &mut Server,
+    binary: &Path,
+    references: &mut Option<References>,
+) -> Result<(), String> {
+    asked.kql.cold = Some(cold_server(server, binary, &question.kql, "kql")?);
+    asked.sql.cold = Some(cold_server(server, binary, &question.sql, "sql")?);
+    if let (Some(references), Some(times)) = (references.as_mut(), asked.datafusion.as_mut()) {
+        times.cold = Some(references.files.cold(&question.datafusion));
+    }
+    if let (Some(duck), Some(times)) = (references.as_mut().and_then(|all| all.duck.as_mut()), asked.duckdb.as_mut()) {
+        duck.restart();
+        forget_pages(duck.parquet());
+        times.cold = Some(duck.ask(&question.duckdb).1);
+    }
+    Ok(())
+}
+
+fn hot(question: &Question, server: &Server, references: &mut Option<References>, repeats: usize) -> Result<Asked, String> {
     // The first of each is not counted, but compared.
-    let (answer, _) = ask_server(&question.kql, "kql");
-    let same = |who: &str, other: &Answer| {
-        answer.compare(other).unwrap_or_else(|why| panic!("{}: KQL and {who} answer differently: {why}", question.name));
-    };
-    same("SQL", &ask_server(&question.sql, "sql").0);
+    let (answer, _) = ask(server, &question.kql, "kql")?;
+    let same = |who: &str, other: &Answer| answer.compare(other).map_err(|why| format!("KQL and {who} answer differently: {why}"));
+    same("SQL", &ask(server, &question.sql, "sql")?.0)?;
     if let Some(References { files, duck }) = references {
-        same("DataFusion", &files.ask(&question.datafusion).0);
+        same("DataFusion", &files.ask(&question.datafusion).0)?;
         if let Some(duck) = duck {
-            same("DuckDB", &duck.ask(&question.duckdb).0);
+            same("DuckDB", &duck.ask(&question.duckdb).0)?;
         }
     }
     let mut took: [Vec<Took>; 4] = Default::default();
     for _ in 0..repeats {
-        took[0].push(ask_server(&question.kql, "kql").1);
-        took[1].push(ask_server(&question.sql, "sql").1);
+        took[0].push(ask(server, &question.kql, "kql")?.1);
+        took[1].push(ask(server, &question.sql, "sql")?.1);
         if let Some(References { files, duck }) = references {
             took[2].push(files.ask(&question.datafusion).1);
             if let Some(duck) = duck {
@@ -111,31 +128,31 @@ fn hot(question: &Question, server: &Server, references: &mut Option<References>
     }
     let times = |all: &[Took]| (!all.is_empty()).then(|| Times { hot: Took::median(all), cold: None });
     let [kql, sql, datafusion, duckdb] = took.each_ref().map(|all| times(all));
-    Asked {
+    Ok(Asked {
         name: question.name.to_owned(),
         rows: answer.rows(),
         kql: kql.expect("asked at least once"),
         sql: sql.expect("asked at least once"),
         datafusion,
         duckdb,
-    }
+    })
 }
 
-fn ask(server: &Server, client: &mut crate::http::Client, text: &str, language: &str) -> (Answer, Took) {
+fn ask(server: &Server, text: &str, language: &str) -> Result<(Answer, Took), String> {
     let body = serde_json::json!({"query": text, "language": language}).to_string();
+    let mut client = server.client();
     let (before, begun) = (server.threads(), Instant::now());
-    let (reply, ..) = client.insist("POST", "/v1/workspaces/default/query", body.as_bytes());
+    let (status, reply, _) = client.send("POST", "/v1/workspaces/default/query", body.as_bytes());
     let wall = begun.elapsed();
     let cpu = server.threads().since(&before);
-    (Answer::of_reply(&reply), Took::of(cpu, wall))
+    if status == 200 { Ok((Answer::of_reply(&reply), Took::of(cpu, wall))) } else { Err(format!("in {language}: {status}: {reply}")) }
 }
 
-fn cold_server(server: &mut Server, binary: &Path, text: &str, language: &str) -> Took {
+fn cold_server(server: &mut Server, binary: &Path, text: &str, language: &str) -> Result<Took, String> {
     server.stop();
     forget_pages(&server.data_dir());
     server.start_again(binary);
     // What starting up does is not the question's.
     server.settle();
-    let mut client = server.client();
-    ask(server, &mut client, text, language).1
+    ask(server, text, language).map(|(_, took)| took)
 }

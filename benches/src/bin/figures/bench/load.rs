@@ -60,14 +60,14 @@ pub(crate) fn load(corpus: &Corpus, binary: &Path, below: &Path, clients: usize)
     let per_gb = |now: Duration| now.saturating_sub(start).as_secs_f64() / corpus.giga();
     let (wall, acks, refused) = send(corpus, &server, clients);
     let acked = per_gb(server.cpu());
-    let mut client = server.client();
-    client.insist("POST", "/v1/workspaces/default/flush", b"");
+    // A new connection each time: one that idles while the server settles may be closed by then.
+    server.client().insist("POST", "/v1/workspaces/default/flush", b"");
     server.settle();
     let flushed = per_gb(server.cpu());
-    client.insist("POST", "/v1/workspaces/default/compact", b"");
+    server.client().insist("POST", "/v1/workspaces/default/compact", b"");
     server.settle();
     let settled = per_gb(server.cpu());
-    let (reply, ..) = client.insist("POST", "/v1/workspaces/default/query", br#"{"query":"logs | count"}"#);
+    let (reply, ..) = server.client().insist("POST", "/v1/workspaces/default/query", br#"{"query":"logs | count"}"#);
     let rows_found = Answer::of_reply(&reply).number().expect("a count");
     assert_eq!(rows_found, corpus.rows, "rows found are rows sent");
     let loaded = Load {

@@ -34,6 +34,19 @@ pub(crate) struct Floors {
     pub(crate) parquet_ratio: f64,
 }
 
+impl Floors {
+    /// The lesser cost of two runs, one before and one after the server's: what else ran on the machine only adds.
+    pub(crate) fn least(self, other: &Self) -> Self {
+        Self {
+            arrow_json: self.arrow_json.min(other.arrow_json),
+            to_parquet: self.to_parquet.min(other.to_parquet),
+            zstd_1: self.zstd_1.min(other.zstd_1),
+            zstd_3: self.zstd_3.min(other.zstd_3),
+            ..self
+        }
+    }
+}
+
 /// Bytes that the floors are taken over, at most.
 const FLOOR_BYTES: u64 = 600_000_000;
 

@@ -61,11 +61,23 @@ pub(crate) struct Report {
     pub(crate) floors: Option<Floors>,
     pub(crate) loads: Vec<Load>,
     pub(crate) asked: Vec<Asked>,
+    /// Questions that failed, or were answered differently, and how.
+    pub(crate) wrong: Vec<String>,
 }
 
 impl Report {
     pub(crate) fn new(corpus: &Corpus, commit: String, started: Machine) -> Self {
-        Self { commit, started, ended: None, rows: corpus.rows, bytes: corpus.bytes, floors: None, loads: Vec::new(), asked: Vec::new() }
+        Self {
+            commit,
+            started,
+            ended: None,
+            rows: corpus.rows,
+            bytes: corpus.bytes,
+            floors: None,
+            loads: Vec::new(),
+            asked: Vec::new(),
+            wrong: Vec::new(),
+        }
     }
 
     /// The figures of a question, if it was asked.
@@ -103,6 +115,9 @@ impl Report {
             format_args!("{} rows, {} MB of NDJSON in batches of 2 MB, rows that end about now.\n", self.rows, self.bytes / 1_000_000),
         );
         marks::table(self, &mut out);
+        for wrong in &self.wrong {
+            put(&mut out, format_args!("\n**Wrong:** {wrong}"));
+        }
         self.ingest(&mut out);
         self.queries(&mut out);
         out
