@@ -2,32 +2,25 @@
 //!
 //! | | flush | compaction |
 //! |---|---|---|
-//! | compression | zstd-1 | zstd-3: 27 % more CPU for 3 % fewer bytes |
+//! | compression | zstd-1 | zstd-3 where it pays |
 //! | rows of a group | 128 K | 256 K |
 //!
-//! Both: sorted by `TimeGenerated`, newest first, and declared so; time in DELTA_BINARY_PACKED; no dictionary where most
-//! values differ (10 % faster, 2 % smaller); page index on; Bloom filters on at most four id-like text columns.
-//! Figures: 273 MB of raw log, one core of two.
+//! Both: sorted by `TimeGenerated`, newest first, and declared so; each column as suits it ([`columns`]); page index on; Bloom
+//! filters on at most four id-like text columns. Rows are handed to the writer some thousand at a time, long texts
+//! as views of where they lie already: no second copy of a block's rows is made.
 
 mod arrange;
+mod columns;
 mod merge;
 mod stats;
 mod without;
 
-use std::collections::HashSet;
-use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Float64Type, Int64Type};
-use arrow_schema::{DataType, Schema, SchemaRef};
-use hashbrown::DefaultHashBuilder;
+use arrow_schema::{DataType, SchemaRef};
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, Encoding, ZstdLevel};
-use parquet::file::metadata::SortingColumn;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
-use strongroom_model::{BlockStats, TIME_COLUMN, TimeRange};
+use strongroom_model::{BlockStats, TimeRange};
 
 pub use arrange::{Arranged, arrange, union_schema};
 pub use merge::merge;
@@ -36,15 +29,8 @@ pub use without::without;
 
 use crate::IngestError;
 
-/// Values looked at per column to tell whether a dictionary pays.
-const SAMPLE: usize = 1_024;
 /// Text handed to the Parquet writer at a time, in bytes.
 const SLICE_BYTES: usize = 8 << 20;
-/// Fewer rows than this are not worth a Bloom filter.
-const BLOOM_ROWS_MIN: usize = 4_096;
-/// Columns of a block with a Bloom filter (each costs about 3 % of the write).
-const BLOOM_COLUMNS_MAX: usize = 4;
-
 /// Which kind of block is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
@@ -88,7 +74,7 @@ pub struct Encoded {
 /// # Errors
 /// [`IngestError::Internal`] if the batch has no `TimeGenerated` or the writer refuses it.
 pub fn encode(batch: &RecordBatch, profile: Profile) -> Result<Encoded, IngestError> {
-    let mut writer = BlockWriter::new(batch.schema(), profile, batch)?;
+    let mut writer = BlockWriter::new(batch.schema(), profile, batch, batch.num_rows())?;
     writer.write(batch)?;
     writer.finish()
 }
@@ -106,13 +92,13 @@ impl std::fmt::Debug for BlockWriter {
 }
 
 impl BlockWriter {
-    /// Begins a file. `sample` is what the choice of encodings goes by: the first rows, or all.
+    /// Begins a file of about `rows` rows. `sample` is what the choice of encodings goes by: some neighbouring rows, or all.
     ///
     /// # Errors
     /// [`IngestError::Internal`] if a column has a type no table has.
-    pub fn new(schema: SchemaRef, profile: Profile, sample: &RecordBatch) -> Result<Self, IngestError> {
+    pub fn new(schema: SchemaRef, profile: Profile, sample: &RecordBatch, rows: usize) -> Result<Self, IngestError> {
         let stats = StatsBuilder::new(&schema)?;
-        let properties = properties(&schema, profile, sample);
+        let properties = columns::properties(&schema, profile, sample, rows);
         let writer =
             ArrowWriter::try_new(Vec::new(), schema, Some(properties)).map_err(|error| IngestError::internal("writing Parquet", error))?;
         Ok(Self { writer, stats })
@@ -144,70 +130,6 @@ impl BlockWriter {
     }
 }
 
-fn properties(schema: &Schema, profile: Profile, sample: &RecordBatch) -> WriterProperties {
-    let level = ZstdLevel::try_new(profile.zstd_level()).expect("zstd has levels 1 and 3");
-    let time = schema.index_of(TIME_COLUMN).ok().and_then(|at| i32::try_from(at).ok());
-    let mut builder = WriterProperties::builder()
-        .set_created_by("strongroom".to_owned())
-        .set_compression(Compression::ZSTD(level))
-        .set_max_row_group_row_count(Some(profile.group_rows()))
-        .set_statistics_enabled(EnabledStatistics::Page)
-        .set_statistics_truncate_length(Some(stats::TEXT_BYTES_MAX))
-        .set_column_index_truncate_length(Some(stats::TEXT_BYTES_MAX))
-        .set_sorting_columns(time.map(|column_idx| vec![SortingColumn { column_idx, descending: true, nulls_first: false }]));
-    let mut blooms = 0;
-    for field in schema.fields() {
-        let path = ColumnPath::new(vec![field.name().clone()]);
-        if matches!(field.data_type(), DataType::Timestamp(..)) {
-            builder = builder.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
-            continue;
-        }
-        let Some(values) = sample.column_by_name(field.name()).filter(|values| mostly_differ(values)) else { continue };
-        builder = builder.set_column_dictionary_enabled(path.clone(), false);
-        let is_text = matches!(field.data_type(), DataType::Utf8 | DataType::Utf8View);
-        if is_text && blooms < BLOOM_COLUMNS_MAX && sample.num_rows() >= BLOOM_ROWS_MIN && is_id_like(field.name(), values) {
-            blooms += 1;
-            let distinct = profile.group_rows().min(sample.num_rows()) as u64;
-            builder = builder.set_column_bloom_filter_enabled(path.clone(), true).set_column_bloom_filter_fpp(path.clone(), 0.01);
-            builder = builder.set_column_bloom_filter_max_ndv(path, distinct);
-        }
-    }
-    builder.build()
-}
-
-/// Whether more than half of a sample's values are different ones: then a dictionary is work for nothing.
-fn mostly_differ(values: &Arc<dyn Array>) -> bool {
-    let rows = values.len();
-    let step = (rows / SAMPLE).max(1);
-    let hasher = DefaultHashBuilder::default();
-    let mut seen = HashSet::with_capacity(SAMPLE);
-    let mut looked = 0_usize;
-    let views = values.as_string_view_opt();
-    for row in (0..rows).step_by(step).filter(|&row| values.is_valid(row)) {
-        let hash = match values.data_type() {
-            DataType::Utf8 => hash(&hasher, values.as_string::<i32>().value(row)),
-            DataType::Utf8View => views.map_or(0, |views| hash(&hasher, views.value(row))),
-            DataType::Int64 => hash(&hasher, &values.as_primitive::<Int64Type>().value(row)),
-            DataType::Float64 => hash(&hasher, &values.as_primitive::<Float64Type>().value(row).to_bits()),
-            _ => return false,
-        };
-        seen.insert(hash);
-        looked += 1;
-    }
-    looked >= 16 && seen.len() * 2 > looked
-}
-
-fn hash<T: Hash + ?Sized>(hasher: &DefaultHashBuilder, value: &T) -> u64 {
-    hasher.hash_one(value)
-}
-
-/// Names like `trace_id`, `RequestId`, `uuid`, with short values: what people look up one of.
-fn is_id_like(name: &str, values: &Arc<dyn Array>) -> bool {
-    let name = name.to_ascii_lowercase();
-    let mean = text_len(values) / values.len().max(1);
-    (name.ends_with("id") || name.ends_with("guid") || name.ends_with("key")) && mean <= 64
-}
-
 /// Bytes of text in a column, counting what views share as often as it is shared.
 fn text_len(values: &Arc<dyn Array>) -> usize {
     match values.data_type() {
@@ -227,10 +149,13 @@ fn text_bytes(batch: &RecordBatch) -> usize {
 #[cfg(test)]
 mod tests {
     use arrow::array::{Int64Array, StringArray, TimestampNanosecondArray};
+    use arrow_schema::Schema;
     use bytes::Bytes;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use parquet::basic::Encoding;
+    use parquet::file::metadata::SortingColumn;
     use parquet::file::reader::{FileReader, SerializedFileReader};
-    use strongroom_model::{ColumnType, StatValue};
+    use strongroom_model::{ColumnType, StatValue, TIME_COLUMN};
 
     use super::*;
 

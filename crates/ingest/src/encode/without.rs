@@ -20,7 +20,8 @@ pub fn without(file: Bytes, range: TimeRange) -> Result<(Option<Encoded>, u64), 
     let wrong = |error| IngestError::internal("reading blocks", error);
     let metadata = as_views(&file).map_err(wrong)?;
     let schema = metadata.schema().clone();
-    let rows = batch_rows(&metadata);
+    let (rows, all) = (batch_rows(&metadata), metadata.metadata().file_metadata().num_rows());
+    let all = usize::try_from(all).unwrap_or(usize::MAX);
     let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata).with_batch_size(rows).build().map_err(wrong)?;
     let (mut writer, mut gone): (Option<BlockWriter>, u64) = (None, 0);
     for batch in reader {
@@ -32,7 +33,7 @@ pub fn without(file: Bytes, range: TimeRange) -> Result<(Option<Encoded>, u64), 
         }
         let writer = match &mut writer {
             Some(writer) => writer,
-            none => none.insert(BlockWriter::new(schema.clone(), Profile::Compact, &kept)?),
+            none => none.insert(BlockWriter::new(schema.clone(), Profile::Compact, &kept, all)?),
         };
         writer.write(&kept)?;
     }
