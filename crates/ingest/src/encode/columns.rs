@@ -207,3 +207,130 @@ fn is_id_like(name: &str, values: &ArrayRef) -> bool {
     let mean = text_len(values) / values.len().max(1);
     (name.ends_with("id") || name.ends_with("guid") || name.ends_with("key")) && mean <= 64
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Float64Array, Int64Array, StringArray, StringViewArray, TimestampNanosecondArray};
+    use bytes::Bytes;
+    use parquet::file::metadata::ColumnChunkMetaData;
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    use strongroom_model::ColumnType;
+
+    use super::super::encode;
+    use super::*;
+
+    const ROWS: i64 = 20_000;
+
+    /// Digits that repeat nowhere and come in no order.
+    fn hex(n: i64) -> String {
+        format!("{:016x}", n.wrapping_mul(0x1e37_79b9_7f4a_7c15).rotate_left(29).wrapping_mul(0x3f58_476d_1ce4_e5b9))
+    }
+
+    /// How a column of these values is written.
+    fn written(name: &str, kind: ColumnType, values: ArrayRef, profile: Profile) -> ColumnChunkMetaData {
+        let times = TimestampNanosecondArray::from_iter_values((0..ROWS).rev().map(|n| n * 1_000)).with_timezone("UTC");
+        let field = kind.storage_field(name).with_data_type(values.data_type().clone());
+        let schema = Schema::new(vec![ColumnType::DateTime.storage_field(TIME_COLUMN), field]);
+        let batch = RecordBatch::try_new(schema.into(), vec![Arc::new(times), values]).unwrap();
+        let file = Bytes::from(encode(&batch, profile).unwrap().parquet);
+        SerializedFileReader::new(file).unwrap().metadata().row_group(0).column(1).clone()
+    }
+
+    fn texts(name: &str, profile: Profile, value: impl Fn(i64) -> String) -> ColumnChunkMetaData {
+        written(name, ColumnType::String, Arc::new(StringViewArray::from_iter_values((0..ROWS).map(value))), profile)
+    }
+
+    fn has(column: &ColumnChunkMetaData, encoding: Encoding) -> bool {
+        column.encodings().any(|one| one == encoding)
+    }
+
+    /// One of 2,000 lines of words, and what is told of this time.
+    fn message(n: i64) -> String {
+        const WORDS: [&str; 16] = [
+            "shard",
+            "leader",
+            "flushed",
+            "segment",
+            "quorum",
+            "retry",
+            "session",
+            "closed",
+            "upstream",
+            "accepted",
+            "token",
+            "expired",
+            "snapshot",
+            "lagging",
+            "replica",
+            "compaction",
+        ];
+        let digits = hex(n.wrapping_mul(7_919).rem_euclid(2_000));
+        let words = digits.bytes().map(|digit| WORDS[usize::from(if digit < b'a' { digit - b'0' } else { digit - b'a' + 10 })]);
+        format!("{} took {} us", words.collect::<Vec<_>>().join(" "), n * 37 % 99_991)
+    }
+
+    #[test]
+    fn values_that_repeat_have_a_dictionary_and_those_that_do_not_are_written_as_is_smallest() {
+        let traces = texts("trace_id", Profile::Compact, |n| hex(n / 6));
+        assert!(has(&traces, Encoding::RLE_DICTIONARY));
+        let spans = texts("span_id", Profile::Compact, hex);
+        assert!(has(&spans, Encoding::DELTA_LENGTH_BYTE_ARRAY) && !has(&spans, Encoding::RLE_DICTIONARY));
+        let messages = texts("message", Profile::Compact, message);
+        assert!(has(&messages, Encoding::PLAIN) && !has(&messages, Encoding::RLE_DICTIONARY));
+    }
+
+    #[test]
+    fn compaction_packs_text_tighter_than_a_flush_and_random_digits_no_worse() {
+        let size = |name, profile, value: fn(i64) -> String| texts(name, profile, value).compressed_size();
+        assert!(size("message", Profile::Compact, message) < size("message", Profile::Flush, message));
+        assert!(size("span_id", Profile::Compact, hex) <= size("span_id", Profile::Flush, hex));
+        // Half a byte of each digit is all there is to save.
+        assert!(size("span_id", Profile::Compact, hex) < ROWS * 9);
+    }
+
+    #[test]
+    fn numbers_that_differ_are_written_as_a_trial_says() {
+        let long = |value: fn(i64) -> i64| {
+            let values = Int64Array::from_iter_values((0..ROWS).map(value));
+            written("n", ColumnType::Long, Arc::new(values), Profile::Compact)
+        };
+        assert!(has(&long(|n| 1_700_000_000_000 + n * 40 + n % 3), Encoding::DELTA_BINARY_PACKED));
+        #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+        let waves = Float64Array::from_iter_values((0..ROWS).map(|n| (n as f64 * 0.01).sin() + 2.0));
+        assert!(has(&written("x", ColumnType::Real, Arc::new(waves), Profile::Compact), Encoding::BYTE_STREAM_SPLIT));
+    }
+
+    #[test]
+    fn pages_have_bounds_where_rows_of_a_text_lie_together_and_none_where_they_are_shuffled() {
+        let bounded = |column: ColumnChunkMetaData| (column.statistics().is_some(), column.column_index_offset().is_some());
+        assert_eq!(bounded(texts("a", Profile::Flush, hex)), (false, false));
+        assert_eq!(
+            bounded(texts("a", Profile::Flush, |n| ["info", "warn", "error"][usize::try_from(n % 3).unwrap()].to_owned())),
+            (false, false)
+        );
+        assert_eq!(bounded(texts("a", Profile::Flush, |n| format!("{n:08}"))), (true, true));
+        assert_eq!(bounded(texts("a", Profile::Flush, |n| format!("host-{}", n / 5_000))), (true, true));
+        assert_eq!(bounded(texts("a", Profile::Flush, |_| "only".to_owned())), (true, true));
+    }
+
+    #[test]
+    fn a_bloom_filter_has_room_for_every_value_of_a_group_however_small_the_sample() {
+        let spans = texts("span_id", Profile::Compact, hex);
+        // One in twenty may be found that is not there: six bits a value, rounded up to a power of two.
+        assert!(spans.bloom_filter_length().unwrap() >= 16 << 10, "{:?}", spans.bloom_filter_length());
+        assert!(texts("trace_id", Profile::Flush, |n| hex(n / 6)).bloom_filter_length().is_some());
+        assert!(texts("kind_id", Profile::Flush, |n| hex(n % 40)).bloom_filter_length().is_none());
+        assert!(texts("message", Profile::Flush, message).bloom_filter_length().is_none());
+    }
+
+    #[test]
+    fn texts_are_read_whatever_their_form() {
+        let plain: ArrayRef = Arc::new(StringArray::from_iter_values((0..ROWS).map(hex)));
+        let views = texts("span_id", Profile::Flush, hex);
+        let same = written("span_id", ColumnType::String, plain, Profile::Flush);
+        assert_eq!(
+            (views.compressed_size(), views.encodings().collect::<Vec<_>>()),
+            (same.compressed_size(), same.encodings().collect::<Vec<_>>())
+        );
+    }
+}
