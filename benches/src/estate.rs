@@ -42,7 +42,7 @@ impl House {
     /// If its name is taken.
     #[must_use]
     pub fn add_workspace(&self, name: &str) -> WorkspaceId {
-        self.runtime().block_on(insert_workspace(&self.world, &self.catalog, &self.keys, name))
+        self.runtime().block_on(insert_workspace(&self.world, &self.catalog, &self.keys, name, false))
     }
 
     /// A workspace by its name.

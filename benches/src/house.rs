@@ -14,7 +14,7 @@ use strongroom_catalog::{BlockRow, Catalog, TableRow, WorkspaceRow};
 use strongroom_envelope::{Header, KeyGuard, Mmk, ObjectKind, open};
 use strongroom_ingest::{Encoding, Format, IngestConfig, IngestDeps, IngestRequest, Intake, OnError};
 use strongroom_keys::{KeyRing, Purpose};
-use strongroom_model::{PrincipalId, TimeRange, WorkspaceId};
+use strongroom_model::{ObjectId, PrincipalId, TimeRange, WorkspaceId};
 use strongroom_query::output::{self, JsonOptions};
 use strongroom_query::{Engine, Language, Limits, QueryConfig, QueryDeps, QueryRequest};
 use strongroom_store::{BlockStore, CacheConfig, HotCache, LocalObjects, ObjectKey, Reader, StoredBlock};
@@ -83,13 +83,26 @@ impl House {
     /// If anything fails.
     #[must_use]
     pub fn build_with(dir: &Path, buffer: BufferConfig, cache: CacheConfig) -> Self {
+        Self::enter(dir, buffer, cache, false)
+    }
+
+    /// Likewise, its workspace in an account whose objects have two layers.
+    ///
+    /// # Panics
+    /// If anything fails.
+    #[must_use]
+    pub fn build_double(dir: &Path, buffer: BufferConfig, cache: CacheConfig) -> Self {
+        Self::enter(dir, buffer, cache, true)
+    }
+
+    fn enter(dir: &Path, buffer: BufferConfig, cache: CacheConfig, double: bool) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
         let runtime = Arc::new(runtime);
         let entered = Arc::clone(&runtime);
-        entered.block_on(Self::assemble(dir, buffer, cache, runtime))
+        entered.block_on(Self::assemble(dir, buffer, cache, double, runtime))
     }
 
-    async fn assemble(dir: &Path, buffer: BufferConfig, cache: CacheConfig, runtime: Arc<Runtime>) -> Self {
+    async fn assemble(dir: &Path, buffer: BufferConfig, cache: CacheConfig, double: bool, runtime: Arc<Runtime>) -> Self {
         let world = World::real();
         let mmk = Arc::new(Mmk::generate(world.rng.as_ref()));
         fs::create_dir_all(dir).expect("a directory");
@@ -99,7 +112,7 @@ impl House {
         let cache = HotCache::open(world.clone(), dir.join("cache"), Arc::clone(&mmk), catalog.node(), cache).await.expect("a cache");
         let blocks = BlockStore::new(world.clone(), objects, cache);
         let writer = catalog.acquire_writer().await.expect("the only writer");
-        let workspace = insert_workspace(&world, &catalog, &keys, "bench").await;
+        let workspace = insert_workspace(&world, &catalog, &keys, "bench", double).await;
         let epochs = keys.epochs().await.expect("epochs");
         let mut guards = HashMap::new();
         for epoch in epochs {
@@ -333,13 +346,17 @@ impl House {
     }
 }
 
-pub(crate) async fn insert_workspace(world: &World, catalog: &Catalog, keys: &KeyRing, name: &str) -> WorkspaceId {
+pub(crate) async fn insert_workspace(world: &World, catalog: &Catalog, keys: &KeyRing, name: &str, double: bool) -> WorkspaceId {
     let (ms, random) = world.id_seed();
     let id = WorkspaceId::mint(ms, random);
+    let account = match double {
+        false => keys.shared_account(),
+        true => keys.open_account("local", ObjectId::mint(ms, random), true).await.expect("an account"),
+    };
     let row = WorkspaceRow {
         id,
         name: name.parse().expect("a workspace name"),
-        account: keys.shared_account(),
+        account,
         subscription: "bench".to_owned(),
         resource_group: "default".to_owned(),
         region: "local".to_owned(),

@@ -46,6 +46,21 @@ pub(crate) enum Driver {
     ByHand,
 }
 
+/// A record that waits for the disk. Dropped, it is written all the same.
+#[derive(Debug)]
+#[must_use = "it is not durable yet"]
+pub struct Begun(oneshot::Receiver<Result<Position, BufferError>>);
+
+impl Begun {
+    /// Done when the record is durable and its rows are visible.
+    ///
+    /// # Errors
+    /// As [`Buffer::append`].
+    pub async fn durable(self) -> Result<Position, BufferError> {
+        self.0.await.unwrap_or(Err(BufferError::Closed))
+    }
+}
+
 #[derive(Debug, Default)]
 struct Streams {
     live: BTreeMap<Epoch, (Arc<Stream>, Option<JoinHandle<()>>)>,
@@ -157,9 +172,16 @@ impl Buffer {
     /// [`BufferError::Overloaded`], [`BufferError::Full`] and [`BufferError::TooLarge`] before anything was written;
     /// [`BufferError::SegmentFailed`] if the disk failed; [`BufferError::Guard`] if the key went away.
     pub async fn append(&self, guard: &KeyGuard, record: Record) -> Result<Position, BufferError> {
+        self.begin(guard, record)?.durable().await
+    }
+
+    /// The part of [`Buffer::append`] that takes CPU time, a copy of the rows: where that matters it is done off the runtime.
+    ///
+    /// # Errors
+    /// As there, but for what happens to the record on its way to the disk.
+    pub fn begin(&self, guard: &KeyGuard, record: Record) -> Result<Begun, BufferError> {
         let refused = |error: &BufferError| metrics::counter!("buffer_refused_total", "code" => error.code()).increment(1);
-        let waiting = self.enqueue(guard, record).inspect_err(refused)?;
-        waiting.await.unwrap_or(Err(BufferError::Closed))
+        self.enqueue(guard, record).map(Begun).inspect_err(refused)
     }
 
     pub(crate) fn enqueue(

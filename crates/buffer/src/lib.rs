@@ -23,7 +23,7 @@ use arrow::array::RecordBatch;
 use strongroom_model::{Epoch, ObjectId, Position, TableId, WorkspaceId};
 use strongroom_world::BootTime;
 
-pub use buffer::{Buffer, Purged};
+pub use buffer::{Begun, Buffer, Purged};
 pub use config::BufferConfig;
 pub use conform::conform;
 pub use error::BufferError;

@@ -94,15 +94,15 @@ impl Intake {
     }
 }
 
-/// Whether a window is worth compacting now.
-pub(crate) fn is_due(candidate: &Candidate, now_ms: i64, idle: bool, config: &CompactConfig) -> bool {
+/// Whether a window is worth compacting now; `quiet`: it got no block for a while.
+pub(crate) fn is_due(candidate: &Candidate, now_ms: i64, idle: bool, quiet: bool, config: &CompactConfig) -> bool {
     let count = usize::try_from(candidate.count).unwrap_or(usize::MAX);
     if count >= config.blocks_force {
         return true;
     }
     let end_ms = candidate.window.range().end.div_euclid(1_000_000);
     let closed = end_ms.saturating_add(config.grace_ms) < now_ms;
-    idle && count >= if closed { 2 } else { config.blocks_min }
+    idle && count >= if closed && quiet { 2 } else { config.blocks_min }
 }
 
 /// The smallest blocks first, as many as go together.
@@ -166,12 +166,16 @@ mod tests {
     #[test]
     fn an_open_window_waits_for_many_blocks_a_closed_one_for_quiet_and_too_many_for_nothing() {
         let config = CompactConfig::default();
-        let due = |count: u64, now_ms: i64, idle: bool| {
+        let due_if = |count: u64, now_ms: i64, idle: bool, quiet: bool| {
             let candidate = Candidate { table: TableId::NIL, workspace: WorkspaceId::NIL, epoch: EPOCH, window: WINDOW, count, bytes: 0 };
-            is_due(&candidate, now_ms, idle, &config)
+            is_due(&candidate, now_ms, idle, quiet, &config)
         };
+        let due = |count, now_ms, idle| due_if(count, now_ms, idle, true);
         let (open, closed) = (7_199_000, 7_201_000);
         assert_eq!([due(7, open, true), due(8, open, true), due(8, open, false)], [false, true, false]);
         assert_eq!([due(2, closed, true), due(2, closed, false), due(64, open, false)], [true, false, true]);
+        // Blocks still come to it: as few as these are merged when that is over.
+        let busy = |count| due_if(count, closed, true, false);
+        assert_eq!([busy(7), busy(8)], [false, true]);
     }
 }

@@ -161,6 +161,9 @@ pub struct CompactConfig {
     pub inputs_max: usize,
     /// How long past its end a window counts as open, in milliseconds: late rows still come.
     pub grace_ms: i64,
+    /// How long a closed window must have got no block before the few it has are merged, in milliseconds: while old rows are still
+    /// being sent each merge would only be done again.
+    pub quiet_ms: u64,
     /// Windows looked at per round.
     pub candidates_max: u32,
     /// Wait after a failed compaction, in milliseconds.
@@ -175,6 +178,7 @@ impl Default for CompactConfig {
             block_bytes_max: 128 * MIB,
             inputs_max: 32,
             grace_ms: 3_600 * 1_000,
+            quiet_ms: 60_000,
             candidates_max: 64,
             retry_ms: 60_000,
         }

@@ -7,15 +7,13 @@
 //! new objects, and those of the failed one stay announced until the sweep takes them. A commit that may or may not
 //! have happened is asked for again with the same content, which the catalog answers as done.
 
-use std::sync::Arc;
-
 use strongroom_buffer::Frozen;
 use strongroom_catalog::{BatchRow, FlushCommit};
 use strongroom_envelope::seal_cell;
 use strongroom_keys::Purpose;
 use strongroom_model::{Epoch, PrincipalId, TableId, TableName, WorkspaceId};
 
-use crate::encode::{Profile, arrange};
+use crate::encode::arrange;
 use crate::intake::{Intake, blocking, reply_place};
 use crate::publish::{BlockPlace, Points, commit, encoding, failpoint, publish};
 use crate::{FlushReport, IngestError};
@@ -81,8 +79,8 @@ impl Intake {
         self.deps.catalog.blocks_pend(self.deps.writer, &pending).await?;
         let mut blocks = Vec::with_capacity(places.len());
         for (place, block) in places.into_iter().zip(arranged) {
-            let make = encoding(Arc::new(block.batch), Profile::Flush);
-            blocks.push(publish(&self.deps, &guard, place, make, 0, block.arrival.div_euclid(1_000_000), &POINTS).await?);
+            let arrived_ms = block.arrival.div_euclid(1_000_000);
+            blocks.push(publish(&self.deps, &guard, place, encoding(block), 0, arrived_ms, &POINTS).await?);
         }
         let report = FlushReport {
             blocks: blocks.len() as u64,

@@ -321,7 +321,9 @@ impl Intake {
             retention_days: place.retention_days,
             mark,
         };
-        self.deps.buffer.append(guard, record).await?;
+        let (buffer, guard) = (self.deps.buffer.clone(), guard.clone());
+        let small = record.batch.get_array_memory_size() <= INLINE_BYTES;
+        self.on_decoder(small, move || buffer.begin(&guard, record)).await??.durable().await?;
         Ok(())
     }
 

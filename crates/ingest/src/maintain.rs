@@ -6,7 +6,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use strongroom_buffer::{Pressure, TablePressure};
-use strongroom_catalog::CatalogError;
+use strongroom_catalog::{Candidate, CatalogError};
 use strongroom_model::{Epoch, TableId, Window};
 use strongroom_world::BootTime;
 use tokio::sync::watch;
@@ -19,8 +19,15 @@ use crate::{FlushConfig, IngestError};
 #[derive(Debug, Default)]
 pub(crate) struct Retries {
     flushes: Mutex<HashMap<(TableId, Epoch), (u32, BootTime)>>,
-    windows: Mutex<HashMap<(TableId, Epoch, Window), BootTime>>,
+    windows: Mutex<HashMap<Where, BootTime>>,
+    /// Since when the windows last looked at hold as many blocks as they do.
+    steady: Mutex<HashMap<Where, Steady>>,
 }
+
+/// A window's blocks of one epoch.
+type Where = (TableId, Epoch, Window);
+/// How many blocks, and since when.
+type Steady = (u64, BootTime);
 
 /// How often old batch ids are looked for, in milliseconds.
 const TIDY_MS: u64 = 60_000;
@@ -35,6 +42,21 @@ impl Retries {
 
     fn flushed(&self, table: TableId, epoch: Epoch) {
         self.flushes.lock().remove(&(table, epoch));
+    }
+
+    /// Which of these windows held as many blocks `quiet` ago. What is not among them is forgotten.
+    fn steady(&self, candidates: &[Candidate], now: BootTime, quiet: Duration) -> Vec<bool> {
+        let mut known = self.steady.lock();
+        let seen: Vec<_> = (candidates.iter())
+            .map(|c| {
+                let key = (c.table, c.epoch, c.window);
+                let since = known.get(&key).filter(|(count, _)| *count == c.count).map_or(now, |(_, since)| *since);
+                (key, (c.count, since))
+            })
+            .collect();
+        let steady = seen.iter().map(|(_, (_, since))| now.since(*since) >= quiet).collect();
+        *known = seen.into_iter().collect();
+        steady
     }
 
     /// Waits twice as long after each failure.
@@ -123,12 +145,14 @@ impl Intake {
         // Merging takes memory, too: while much waits to be flushed it is left for later.
         let pressure = self.deps.buffer.pressure();
         let idle = self.is_idle() && pressure.total_bytes.saturating_mul(2) < pressure.total_bytes_max;
+        let steady = self.retries.steady(&candidates, now, Duration::from_millis(self.config.compact.quiet_ms));
         let next = {
             let failing = self.retries.windows.lock();
-            let may = |key: &(TableId, Epoch, Window)| failing.get(key).is_none_or(|at| now >= *at);
-            candidates.into_iter().find(|c| is_due(c, now_ms, idle, &self.config.compact) && may(&(c.table, c.epoch, c.window)))
+            let may = |key: &Where| failing.get(key).is_none_or(|at| now >= *at);
+            let mut candidates = candidates.into_iter().zip(steady);
+            candidates.find(|(c, quiet)| is_due(c, now_ms, idle, *quiet, &self.config.compact) && may(&(c.table, c.epoch, c.window)))
         };
-        let Some(candidate) = next else { return false };
+        let Some((candidate, _)) = next else { return false };
         let outcome = self.compact_window(&candidate).await;
         let merged = outcome.as_ref().is_ok_and(|report| report.inputs > 0);
         if let Err(error) = &outcome
@@ -237,6 +261,28 @@ mod tests {
         check(204, 3_276, &[middle, memtable(9, 1, 0)], &[]);
         check(204, 3_277, &[middle, memtable(9, 1, 0)], &[9]);
         check(0, 0, &[small, memtable(8, 0, 0)], &[8]);
+    }
+
+    #[test]
+    fn a_window_is_quiet_once_it_held_as_many_blocks_for_long_enough() {
+        let retries = Retries::default();
+        let window = |start: i64, count: u64| Candidate {
+            table: TableId::NIL,
+            workspace: strongroom_model::WorkspaceId::NIL,
+            epoch: Epoch { account: strongroom_model::AccountId::NIL, aek: AekId::NIL },
+            window: Window { start, length: strongroom_model::WindowLength::Hour },
+            count,
+            bytes: 0,
+        };
+        let check = |at_s: u64, windows: &[Candidate], expected: &[bool]| {
+            assert_eq!(retries.steady(windows, BootTime(at_s * 1_000_000_000), Duration::from_mins(1)), expected);
+        };
+        check(0, &[window(0, 2), window(3_600, 2)], &[false, false]);
+        check(59, &[window(0, 2), window(3_600, 3)], &[false, false]);
+        check(60, &[window(3_600, 3), window(0, 2)], &[false, true]);
+        check(119, &[window(3_600, 3)], &[true]);
+        // One that was merged, or is not looked at, begins anew.
+        check(120, &[window(0, 2)], &[false]);
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! A sorted batch on its way to being a block: sealed, put, described; not yet committed.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use strongroom_catalog::{LiveBlock, PendingBlock};
@@ -10,7 +8,7 @@ use strongroom_model::{Epoch, ObjectId, Position, TableId, Window, WorkspaceId};
 use strongroom_store::{ObjectKey, StoredBlock};
 use strongroom_world::World;
 
-use crate::encode::Encoded;
+use crate::encode::{Arranged, Encoded, Profile};
 use crate::intake::blocking;
 use crate::{IngestDeps, IngestError};
 
@@ -165,7 +163,7 @@ where
     }
 }
 
-/// Keeps a shared batch alive for a [`Make`].
-pub(crate) fn encoding(batch: Arc<arrow::array::RecordBatch>, profile: crate::encode::Profile) -> Make {
-    Box::new(move || crate::encode::encode(&batch, profile))
+/// Fresh rows become a file.
+pub(crate) fn encoding(rows: Arranged) -> Make {
+    Box::new(move || rows.encode(Profile::Flush))
 }

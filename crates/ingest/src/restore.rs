@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use crate::buffered::{Buffered, from_bytes};
 use crate::decode::Reject;
 use crate::dedup::{BatchKey, Opening, Turn};
-use crate::encode::{Profile, arrange};
+use crate::encode::arrange;
 use crate::intake::{Decoding, Intake, Place, REJECTED_TABLE, blocking, notes, reply_place};
 use crate::publish::{BlockPlace, Points, commit, encoding, failpoint, publish};
 use crate::{BadReason, BadRecord, IngestError, IngestReply, OnError};
@@ -336,8 +336,8 @@ impl Intake {
             self.deps.catalog.blocks_pend(self.deps.writer, &pending).await?;
             let mut blocks = Vec::with_capacity(places.len());
             for (place, block) in places.into_iter().zip(arranged) {
-                let make = encoding(Arc::new(block.batch), Profile::Flush);
-                blocks.push(publish(&self.deps, &guard, place, make, 0, block.arrival.div_euclid(1_000_000), &POINTS).await?);
+                let arrived_ms = block.arrival.div_euclid(1_000_000);
+                blocks.push(publish(&self.deps, &guard, place, encoding(block), 0, arrived_ms, &POINTS).await?);
             }
             tables.push((table, blocks));
         }

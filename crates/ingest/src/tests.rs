@@ -23,7 +23,7 @@ use strongroom_world::sim::{SimOp, SimWorld};
 use tokio::sync::watch;
 
 use crate::decode::{DecodeOptions, decode};
-use crate::encode::{Profile, arrange, encode, merge};
+use crate::encode::{Profile, arrange, merge};
 use crate::publish::BlockPlace;
 use crate::*;
 
@@ -574,7 +574,7 @@ proptest! {
         };
         let expected = all(&rows.iter().map(|(_, batch)| batch.clone()).collect::<Vec<_>>());
         let blocks_of = |rows: &[(i64, RecordBatch)]| {
-            arrange(rows).unwrap().into_iter().map(|block| (block.window, encode(&block.batch, Profile::Flush).unwrap())).collect::<Vec<_>>()
+            arrange(rows).unwrap().into_iter().map(|block| (block.window, block.encode(Profile::Flush).unwrap())).collect::<Vec<_>>()
         };
         let read = |file: Vec<u8>| ParquetRecordBatchReaderBuilder::try_new(Bytes::from(file)).unwrap().build().unwrap().map(Result::unwrap).collect::<Vec<_>>();
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::path::Path;
 
 /// One entry of a directory.
@@ -58,6 +59,11 @@ pub trait FsFile: fmt::Debug + Send + Sync {
     /// # Errors
     /// As `ftruncate(2)`.
     fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Says that durable bytes in `range` are not read again soon, so that they need not take memory: a hint, whole pages only
+    /// (`posix_fadvise(2)`, `DONTNEED`).
+    fn unneeded(&self, range: Range<u64>) {
+        let _ = range;
+    }
     /// Its length in bytes.
     ///
     /// # Errors

@@ -2,11 +2,13 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{CWD, FallocateFlags, RenameFlags};
+use rustix::fs::{Advice, CWD, FallocateFlags, RenameFlags};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::{BootTime, Clock, DirEntry, Fs, FsFile, Rng, SleepFuture, Space, WallTime};
@@ -108,6 +110,12 @@ impl FsFile for RealFile {
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
+    }
+    fn unneeded(&self, range: Range<u64>) {
+        if let Some(len) = NonZeroU64::new(range.end.saturating_sub(range.start)) {
+            // Whoever cannot take the hint keeps the pages: nothing is wrong then.
+            rustix::fs::fadvise(&self.0, range.start, Some(len), Advice::DontNeed).unwrap_or_default();
+        }
     }
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())

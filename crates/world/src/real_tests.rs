@@ -92,3 +92,19 @@ proptest! {
         }
     }
 }
+
+/// What the hint names is read back all the same, durable or not, and what is written after it lies where it should.
+#[test]
+fn bytes_that_are_not_needed_in_memory_are_still_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let fs = World::real().fs;
+    let file = fs.create_new(&dir.path().join("log")).unwrap();
+    let bytes: Vec<u8> = (0..3_u32 << 18).flat_map(u32::to_le_bytes).collect();
+    file.write_all_at(&[IoSlice::new(&bytes[..2_000_000])], 0).unwrap();
+    file.sync_data().unwrap();
+    file.unneeded(0..1_998_848);
+    file.write_all_at(&[IoSlice::new(&bytes[2_000_000..])], 2_000_000).unwrap();
+    file.unneeded(1_998_848..bytes.len() as u64);
+    let mut back = vec![0; bytes.len()];
+    assert_eq!((file.read_at(&mut back, 0).unwrap(), back == bytes), (bytes.len(), true));
+}

@@ -54,7 +54,7 @@ pub(crate) fn take(arguments: &Arguments, below: &Path) -> Vec<Figure> {
     for cold in [false, true] {
         let asked;
         let (house, of) = if cold {
-            asked = without_cache(&dir.path().join("cold"), arguments);
+            asked = without_cache(&dir.path().join("cold"), arguments, false);
             (&asked, "hot cache off")
         } else {
             (&house, "hot")
@@ -80,17 +80,44 @@ pub(crate) fn take(arguments: &Arguments, below: &Path) -> Vec<Figure> {
             figures.push(Figure::new("encryption tax of a cold scan (scan_like)", share(opened, whole), "≤ 5 %"));
         }
     }
+    for double in [false, true] {
+        let layers = if double { "two layers" } else { "one layer" };
+        let house = without_cache(&dir.path().join(layers), arguments, double);
+        let (opened, whole) = full_scan(&house, arguments.repeats);
+        let what = format!("{layers} of encryption, share of a cold full scan");
+        let value = format!("{} ({:.0} of {:.0} ms)", share(opened, whole), millis(opened), millis(whole));
+        figures.push(Figure::new(what, value, if double { "≤ 20 %" } else { "≤ 5 %" }));
+    }
     figures
 }
 
 /// The same rows in a house that keeps no hot copies: every read goes to the objects.
-fn without_cache(dir: &Path, arguments: &Arguments) -> House {
-    let house = House::build_with(dir, BufferConfig::default(), CacheConfig { enabled: false, ..CacheConfig::default() });
+fn without_cache(dir: &Path, arguments: &Arguments, double: bool) -> House {
+    let build = if double { House::build_double } else { House::build_with };
+    let house = build(dir, BufferConfig::default(), CacheConfig { enabled: false, ..CacheConfig::default() });
     for body in bodies(arguments.seed, arguments.megabytes) {
         house.ingest(body.into());
     }
     house.flush();
     house
+}
+
+/// Opening all that a scan of every column reads, and that scan: the least CPU of some repeats each.
+fn full_scan(house: &House, repeats: usize) -> (Duration, Duration) {
+    let blocks = house.live_blocks();
+    let newest = house.sql("SELECT * FROM logs ORDER BY \"TimeGenerated\" DESC LIMIT 1");
+    let fields = newest.batches.iter().find(|batch| batch.num_rows() > 0).expect("rows").schema();
+    let counts: Vec<String> = fields.fields().iter().map(|field| format!("count(\"{}\")", field.name())).collect();
+    let text = format!("SELECT {} FROM logs", counts.join(", "));
+    let measure = |_| {
+        let before = process_cpu();
+        let read = house.sql(&text).bytes_read;
+        let whole = process_cpu().saturating_sub(before);
+        (tax::opening(house, &blocks, read), whole)
+    };
+    let taken: Vec<_> = (0..repeats.max(1)).map(measure).collect();
+    let least = |of: fn(&(Duration, Duration)) -> Duration| taken.iter().map(of).min().expect("one repeat at least");
+    (least(|taken| taken.0), least(|taken| taken.1))
 }
 
 /// A trace that a few rows carry.

@@ -24,7 +24,8 @@ pub(crate) fn take(arguments: &Arguments) -> Vec<Figure> {
         // A day after the rows: windows of an hour.
         batches.push((data::EPOCH_NS + 24 * 3_600_000_000_000, decoded.batch));
     }
-    let blocks: Vec<RecordBatch> = arrange(&batches).expect("rows that go together").into_iter().map(|block| block.batch).collect();
+    let blocks: Vec<RecordBatch> =
+        arrange(&batches).expect("rows that go together").into_iter().map(|block| block.batch().expect("its rows")).collect();
     drop(batches);
     let (files, encoding) = on_thread(|| blocks.iter().map(|block| encode(block, Profile::Compact).expect("a file").parquet.len()).sum());
     let gigabytes = mega(raw as u64) / 1e3;

@@ -16,6 +16,10 @@ use crate::BufferConfig;
 
 const DAY: Duration = Duration::from_hours(24);
 
+/// Written bytes that stay in the page cache at most: a log is read only after a crash.
+const CACHED_BYTES: u64 = 1 << 20;
+const PAGE: u64 = 4_096;
+
 /// What a segment's file is called.
 pub(crate) fn file_name(segment: ObjectId) -> String {
     format!("{segment}.wal")
@@ -72,6 +76,8 @@ pub(crate) struct Segment {
     file: Box<dyn FsFile>,
     cipher: SegmentCipher,
     allocated: u64,
+    /// Before here nothing is in the page cache that has to be.
+    dropped: u64,
     previous: [u8; TAG_LEN],
     records: u64,
     next_schema: u32,
@@ -119,6 +125,7 @@ impl Segment {
             file,
             cipher,
             allocated: first,
+            dropped: 0,
             previous: tag,
             records: 1,
             next_schema: 0,
@@ -187,6 +194,13 @@ impl Segment {
         self.file.sync_data()?;
         fail::fail_point!("wal.post_fsync", |_| Err(io::Error::other("failpoint")));
         self.offset += frames.iter().map(|frame| frame.len() as u64).sum::<u64>();
+        if self.offset - self.dropped >= CACHED_BYTES {
+            // The page that the next record begins in stays. The pages let go are those that the next records are copied to,
+            // which costs less than pages nobody used for long; and the log pushes nothing out that queries read.
+            let end = self.offset / PAGE * PAGE;
+            self.file.unneeded(self.dropped..end);
+            self.dropped = end;
+        }
         Ok(())
     }
 

@@ -3,28 +3,81 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch, UInt64Array};
-use arrow::compute::{interleave_record_batch, take_record_batch};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::interleave_record_batch;
 use arrow::datatypes::TimestampNanosecondType;
-use arrow_schema::{Field, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use strongroom_buffer::conform;
 use strongroom_model::{ColumnType, TIME_COLUMN, Window};
 
+use super::columns::SAMPLE_ROWS;
+use super::{BlockWriter, Encoded, Profile, text_len};
 use crate::IngestError;
 
-/// The rows of one block to be.
+/// The rows of one block to be: not moved yet, their order is known.
 #[derive(Clone, Debug)]
 pub struct Arranged {
     /// The window they all lie in.
     pub window: Window,
     /// When the oldest of them arrived, nanoseconds since 1970.
     pub arrival: i64,
-    /// The rows, newest first; columns without a value in them are left out.
-    pub batch: RecordBatch,
+    /// Columns that have a value in some of them.
+    schema: SchemaRef,
+    /// What came, in these columns; long texts as views.
+    batches: Vec<RecordBatch>,
+    /// The rows, newest first.
+    places: Vec<Place>,
+}
+
+impl Arranged {
+    /// How many rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.places.len()
+    }
+
+    /// All rows in one batch.
+    ///
+    /// # Errors
+    /// [`IngestError::Internal`].
+    pub fn batch(&self) -> Result<RecordBatch, IngestError> {
+        self.part(0, self.places.len())
+    }
+
+    /// Writes the rows as a Parquet file in memory.
+    ///
+    /// # Errors
+    /// [`IngestError::Internal`] if the writer refuses them.
+    pub fn encode(&self, profile: Profile) -> Result<Encoded, IngestError> {
+        let rows = self.places.len();
+        let sample = self.part(rows.saturating_sub(SAMPLE_ROWS) / 2, SAMPLE_ROWS)?;
+        let mut writer = BlockWriter::new(self.schema.clone(), profile, &sample)?;
+        drop(sample);
+        for start in (0..rows).step_by(PART_ROWS) {
+            writer.write(&self.part(start, PART_ROWS)?)?;
+        }
+        writer.finish()
+    }
+
+    /// Some rows, put together from the batches that they lie in.
+    fn part(&self, start: usize, rows: usize) -> Result<RecordBatch, IngestError> {
+        let places = &self.places[start..self.places.len().min(start + rows)];
+        let (mut used, mut at) = (Vec::new(), vec![usize::MAX; self.batches.len()]);
+        let mut from = Vec::with_capacity(places.len());
+        for place in places {
+            let at = &mut at[place.batch as usize];
+            if *at == usize::MAX {
+                *at = used.len();
+                used.push(&self.batches[place.batch as usize]);
+            }
+            from.push((*at, place.row as usize));
+        }
+        interleave_record_batch(&used, &from).map_err(|error| IngestError::internal("arranging rows", error))
+    }
 }
 
 /// One row's place, with what it is sorted by.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Place {
     time: i64,
     batch: u32,
@@ -67,8 +120,13 @@ pub fn union_schema<'a>(schemas: impl IntoIterator<Item = &'a SchemaRef>) -> Res
     Ok(Arc::new(Schema::new(fields)))
 }
 
+/// Texts of more bytes than this, the size of a view, are pointed to.
+const VIEW_BYTES: usize = 16;
+/// Rows put together at a time: what they take stays in the processor's cache.
+const PART_ROWS: usize = 8_192;
+
 /// Splits rows (each batch with its arrival, oldest first) by window and sorts each window newest first; of rows of the
-/// same time the one that came last is first. Rows that came in order cost one pass.
+/// same time the one that came last is first. Rows that came in order cost one pass, and long texts are not copied.
 ///
 /// # Errors
 /// [`IngestError::Internal`] if batches do not go together.
@@ -76,6 +134,8 @@ pub fn arrange(rows: &[(i64, RecordBatch)]) -> Result<Vec<Arranged>, IngestError
     let wrong = |error| IngestError::internal("arranging rows", error);
     let schemas: Vec<SchemaRef> = rows.iter().map(|(_, batch)| batch.schema()).collect();
     let schema = union_schema(&schemas)?;
+    let long = |field: &Field| is_long(field, rows.iter().map(|(_, batch)| batch));
+    let schema = as_views(&schema, long);
     let batches = rows.iter().map(|(_, batch)| conform(batch, &schema)).collect::<Result<Vec<_>, _>>().map_err(wrong)?;
     let mut groups: BTreeMap<Window, Group> = BTreeMap::new();
     for (at, ((arrival, _), batch)) in rows.iter().zip(&batches).enumerate().rev() {
@@ -94,6 +154,23 @@ pub fn arrange(rows: &[(i64, RecordBatch)]) -> Result<Vec<Arranged>, IngestError
     groups.into_iter().map(|(window, group)| gather(window, group, &batches).map_err(wrong)).collect()
 }
 
+/// Whether a text column is worth views: a short text is copied as fast as pointed to.
+fn is_long<'a>(field: &Field, batches: impl Iterator<Item = &'a RecordBatch>) -> bool {
+    let (bytes, rows) = batches
+        .filter_map(|batch| batch.column_by_name(field.name()))
+        .fold((0, 0), |(bytes, rows), values| (bytes + text_len(values), rows + values.len() - values.null_count()));
+    bytes > rows * VIEW_BYTES
+}
+
+/// The same columns, the texts that are asked for as views.
+pub(super) fn as_views(schema: &Schema, wanted: impl Fn(&Field) -> bool) -> SchemaRef {
+    let as_view = |field: &Arc<Field>| match field.data_type() {
+        DataType::Utf8 if wanted(field) => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)),
+        _ => field.clone(),
+    };
+    Arc::new(Schema::new(schema.fields().iter().map(as_view).collect::<Vec<_>>()))
+}
+
 /// Places are kept in half the room; memory holds far fewer rows than this counts.
 fn narrow(place: usize) -> Result<u32, IngestError> {
     u32::try_from(place).map_err(|error| IngestError::internal("arranging rows", error))
@@ -101,25 +178,27 @@ fn narrow(place: usize) -> Result<u32, IngestError> {
 
 fn gather(window: Window, mut group: Group, batches: &[RecordBatch]) -> Result<Arranged, arrow_schema::ArrowError> {
     group.places.sort_by_key(|place| std::cmp::Reverse(place.time));
-    let batch = if let [only] = batches {
-        let in_place = group.places.len() == only.num_rows() && group.places.iter().enumerate().all(|(at, place)| place.row as usize == at);
-        if in_place {
-            only.clone()
-        } else {
-            take_record_batch(only, &group.places.iter().map(|place| u64::from(place.row)).collect::<UInt64Array>())?
-        }
-    } else {
-        let places: Vec<_> = group.places.iter().map(|place| (place.batch as usize, place.row as usize)).collect();
-        interleave_record_batch(&batches.iter().collect::<Vec<_>>(), &places)?
-    };
-    Ok(Arranged { window, arrival: group.arrival, batch: without_empty(&batch)? })
+    let used = used(&group.places, batches);
+    let batches = batches.iter().map(|batch| batch.project(&used)).collect::<Result<Vec<_>, _>>()?;
+    let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
+    Ok(Arranged { window, arrival: group.arrival, schema, batches, places: group.places })
 }
 
-/// Columns without a value are left out: absent and null are the same.
-fn without_empty(batch: &RecordBatch) -> Result<RecordBatch, arrow_schema::ArrowError> {
-    let used: Vec<usize> =
-        batch.columns().iter().enumerate().filter(|(_, values)| values.null_count() < values.len()).map(|(at, _)| at).collect();
-    if used.len() == batch.num_columns() { Ok(batch.clone()) } else { batch.project(&used) }
+/// Columns with a value in these rows; one without is left out: absent and null are the same.
+fn used(places: &[Place], batches: &[RecordBatch]) -> Vec<usize> {
+    let mut here = vec![false; batches.len()];
+    for place in places {
+        here[place.batch as usize] = true;
+    }
+    let is_used = |column: &usize| {
+        let has_some = |batch: &RecordBatch| batch.column(*column).null_count() < batch.num_rows();
+        if !here.iter().zip(batches).any(|(here, batch)| *here && has_some(batch)) {
+            return false;
+        }
+        let nulls: Vec<_> = batches.iter().map(|batch| batch.column(*column).nulls()).collect();
+        places.iter().any(|place| nulls[place.batch as usize].is_none_or(|nulls| nulls.is_valid(place.row as usize)))
+    };
+    (0..batches.first().map_or(0, RecordBatch::num_columns)).filter(is_used).collect()
 }
 
 #[cfg(test)]
@@ -148,7 +227,7 @@ mod tests {
     }
 
     fn n(arranged: &Arranged) -> Vec<f64> {
-        arranged.batch.column_by_name("n").unwrap().as_primitive::<Float64Type>().values().to_vec()
+        arranged.batch().unwrap().column_by_name("n").unwrap().as_primitive::<Float64Type>().values().to_vec()
     }
 
     #[test]
@@ -170,7 +249,8 @@ mod tests {
         let text: ArrayRef = Arc::new(StringArray::from(vec!["x"]));
         let rows = [(NOW, batch(&[NOW], longs(&[1]))), (NOW, batch(&[NOW - HOUR], ("s", ColumnType::String, text)))];
         let arranged = arrange(&rows).unwrap();
-        let names: Vec<Vec<_>> = arranged.iter().map(|a| a.batch.schema().fields().iter().map(|f| f.name().clone()).collect()).collect();
+        let names: Vec<Vec<_>> =
+            arranged.iter().map(|a| a.batch().unwrap().schema().fields().iter().map(|f| f.name().clone()).collect()).collect();
         assert_eq!(names, [vec![TIME_COLUMN.to_owned(), "s".to_owned()], vec![TIME_COLUMN.to_owned(), "n".to_owned()]]);
     }
 

@@ -1,21 +1,21 @@
 //! Sorted files merged into one.
 //!
-//! Texts are read as views: a long one that a dictionary holds once stays once in memory, however many rows have it.
+//! Texts are read as views: a long one that a dictionary holds once stays once in memory, however many rows have it. Files of one
+//! flush after the other hardly overlap in time, so rows are taken in runs, and a run of one batch is handed on as it lies there.
 
 use std::collections::BinaryHeap;
-use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::TimestampNanosecondType;
-use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use arrow_schema::{ArrowError, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
 use strongroom_buffer::conform;
 use strongroom_model::TIME_COLUMN;
 
-use super::{BlockWriter, Encoded, Profile, union_schema};
+use super::{BlockWriter, Encoded, Profile, arrange, union_schema};
 use crate::IngestError;
 
 /// Rows read, and written, at a time: this many, or as many as have this many bytes.
@@ -31,7 +31,8 @@ pub fn merge(files: Vec<Bytes>) -> Result<Encoded, IngestError> {
     let wrong = |error| IngestError::internal("reading blocks", error);
     let files = files.into_iter().map(|file| Ok((as_views(&file)?, file))).collect::<Result<Vec<_>, _>>().map_err(wrong)?;
     let schema = union_schema(files.iter().map(|(metadata, _)| metadata.schema()))?;
-    let mut merge = Merge { schema, inputs: Vec::new(), held: Vec::new(), next: BinaryHeap::new(), places: Vec::new(), writer: None };
+    let mut merge =
+        Merge { schema, inputs: Vec::new(), held: Vec::new(), next: BinaryHeap::new(), runs: Vec::new(), waiting: 0, writer: None };
     for (metadata, file) in files {
         let rows = batch_rows(&metadata);
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata).with_batch_size(rows).build().map_err(wrong)?;
@@ -43,16 +44,8 @@ pub fn merge(files: Vec<Bytes>) -> Result<Encoded, IngestError> {
 /// A file's metadata, its texts to be read as views.
 pub(super) fn as_views(file: &Bytes) -> Result<ArrowReaderMetadata, ParquetError> {
     let found = ArrowReaderMetadata::load(file, ArrowReaderOptions::new())?;
-    let fields: Vec<Arc<Field>> = found
-        .schema()
-        .fields()
-        .iter()
-        .map(|field| match field.data_type() {
-            DataType::Utf8 => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)),
-            _ => field.clone(),
-        })
-        .collect();
-    ArrowReaderMetadata::try_new(found.metadata().clone(), ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields))))
+    let schema = arrange::as_views(found.schema(), |_| true);
+    ArrowReaderMetadata::try_new(found.metadata().clone(), ArrowReaderOptions::new().with_schema(schema))
 }
 
 pub(super) fn batch_rows(metadata: &ArrowReaderMetadata) -> usize {
@@ -72,9 +65,19 @@ struct Merge {
     held: Vec<RecordBatch>,
     /// The next row's time of each input that has one, the newest on top.
     next: BinaryHeap<(i64, usize)>,
-    /// Rows in the order of the output: batch held, row in it.
-    places: Vec<(usize, usize)>,
+    /// Rows in the order of the output, as many of one batch as follow one another.
+    runs: Vec<Run>,
+    /// Rows of all runs.
+    waiting: usize,
     writer: Option<BlockWriter>,
+}
+
+/// Rows of a held batch that follow one another.
+#[derive(Clone, Copy)]
+struct Run {
+    held: usize,
+    start: usize,
+    len: usize,
 }
 
 /// Where the merge stands in one file.
@@ -92,16 +95,24 @@ impl Merge {
         for n in 0..self.inputs.len() {
             self.advance(n)?;
         }
-        while let Some((_, n)) = self.next.pop() {
-            let input = &mut self.inputs[n];
-            self.places.push((input.held, input.at));
-            input.at += 1;
+        while let Some((time, n)) = self.next.pop() {
+            let (input, other) = (&mut self.inputs[n], self.next.peek());
+            let (start, limit) = (input.at, input.times.len().min(input.at + BATCH_ROWS - self.waiting));
+            let mut last = time;
+            // The same input stays ahead while its rows would come off the heap before any other's.
+            while input.at < limit && other.is_none_or(|other| (last, n) > *other) {
+                input.at += 1;
+                last = input.times.get(input.at).copied().unwrap_or(last);
+            }
+            let run = Run { held: input.held, start, len: input.at - start };
+            self.waiting += run.len;
+            self.runs.push(run);
             match input.times.get(input.at) {
                 Some(&time) => self.next.push((time, n)),
                 None => self.advance(n)?,
             }
             // Batches are as small as their rows are large, so holding few of them bounds the bytes.
-            if self.places.len() >= BATCH_ROWS || self.held.len() > 2 * self.inputs.len() {
+            if self.waiting >= BATCH_ROWS || self.held.len() > 2 * self.inputs.len() {
                 self.write()?;
             }
         }
@@ -131,12 +142,16 @@ impl Merge {
     }
 
     fn write(&mut self) -> Result<(), IngestError> {
-        if self.places.is_empty() {
-            return Ok(());
-        }
-        let wrong = |error: ArrowError| IngestError::internal("merging blocks", error);
-        let batch = interleave_record_batch(&self.held.iter().collect::<Vec<_>>(), &self.places).map_err(wrong)?;
-        self.places.clear();
+        let batch = match *self.runs {
+            [] => return Ok(()),
+            [Run { held, start, len }] => self.held[held].slice(start, len),
+            _ => {
+                let places = self.runs.iter().flat_map(|run| (run.start..run.start + run.len).map(|row| (run.held, row)));
+                let wrong = |error: ArrowError| IngestError::internal("merging blocks", error);
+                interleave_record_batch(&self.held.iter().collect::<Vec<_>>(), &places.collect::<Vec<_>>()).map_err(wrong)?
+            }
+        };
+        (self.runs, self.waiting) = (Vec::new(), 0);
         let writer = match &mut self.writer {
             Some(writer) => writer,
             none => none.insert(BlockWriter::new(self.schema.clone(), Profile::Compact, &batch)?),
@@ -155,8 +170,11 @@ impl Merge {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use arrow::array::{Int64Array, StringArray, TimestampNanosecondArray};
     use arrow::datatypes::Int64Type;
+    use arrow_schema::Schema;
     use strongroom_model::ColumnType;
 
     use super::super::encode;

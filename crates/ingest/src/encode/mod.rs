@@ -2,36 +2,29 @@
 //!
 //! | | flush | compaction |
 //! |---|---|---|
-//! | compression | zstd-1 | zstd-3: 27 % more CPU for 3 % fewer bytes |
+//! | compression | zstd-1 | zstd-3 where it pays |
 //! | rows of a group | 128 K | 256 K |
 //!
-//! Both: sorted by `TimeGenerated`, newest first, and declared so; time in DELTA_BINARY_PACKED; no dictionary where most
-//! values differ (10 % faster, 2 % smaller); page index on; token filters over all text columns (`terms`), which serve ids, too:
-//! no Bloom filters.
-//! Figures: 273 MB of raw log, one core of two.
+//! Both: sorted by `TimeGenerated`, newest first, and declared so; each column as suits it ([`columns`]); page index on; token
+//! filters over all text columns ([`terms`]), which serve ids, too: no Bloom filters. Rows are handed to the writer some thousand at
+//! a time, long texts as views of where they lie already: no second copy of a block's rows is made.
 
 mod arrange;
+mod columns;
 mod counts;
 mod merge;
 mod stats;
 mod terms;
 mod without;
 
-use std::collections::HashSet;
-use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Float64Type, Int64Type};
-use arrow_schema::{DataType, Schema, SchemaRef};
-use hashbrown::DefaultHashBuilder;
+use arrow_schema::{DataType, SchemaRef};
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, Encoding, ZstdLevel};
-use parquet::file::metadata::{KeyValue, SortingColumn};
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
+use parquet::file::metadata::KeyValue;
 use strongroom_model::terms::DIRECTORY_KEY;
-use strongroom_model::{BlockStats, TIME_COLUMN, TimeRange};
+use strongroom_model::{BlockStats, TimeRange};
 
 pub use arrange::{Arranged, arrange, union_schema};
 pub use merge::merge;
@@ -41,10 +34,9 @@ pub use without::without;
 
 use crate::IngestError;
 
-/// Values looked at per column to tell whether a dictionary pays.
-const SAMPLE: usize = 1_024;
 /// Text handed to the Parquet writer at a time, in bytes.
 const SLICE_BYTES: usize = 8 << 20;
+
 /// Which kind of block is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
@@ -107,14 +99,14 @@ impl std::fmt::Debug for BlockWriter {
 }
 
 impl BlockWriter {
-    /// Begins a file. `sample` is what the choice of encodings goes by: the first rows, or all.
+    /// Begins a file. `sample` is what the choice of encodings goes by: some neighbouring rows, or all.
     ///
     /// # Errors
     /// [`IngestError::Internal`] if a column has a type no table has.
     pub fn new(schema: SchemaRef, profile: Profile, sample: &RecordBatch) -> Result<Self, IngestError> {
         let stats = StatsBuilder::new(&schema)?;
         let terms = TermsBuilder::new(&schema, SLICE_ROWS);
-        let properties = properties(&schema, profile, sample);
+        let properties = columns::properties(&schema, profile, sample);
         let writer =
             ArrowWriter::try_new(Vec::new(), schema, Some(properties)).map_err(|error| IngestError::internal("writing Parquet", error))?;
         Ok(Self { writer, stats, terms })
@@ -129,6 +121,8 @@ impl BlockWriter {
         self.terms.update(batch);
         // The writer looks at its page size once per call (or 1,024 rows): long texts must not come all at once.
         let step = (SLICE_BYTES * batch.num_rows() / text_bytes(batch).max(1)).max(1);
+        // Whole slices, where they are small enough: pages begin where slices do.
+        let step = if step > SLICE_ROWS { step - step % SLICE_ROWS } else { step };
         for start in (0..batch.num_rows()).step_by(step) {
             let rows = batch.slice(start, step.min(batch.num_rows() - start));
             self.writer.write(&rows).map_err(|error| IngestError::internal("writing Parquet", error))?;
@@ -153,56 +147,6 @@ impl BlockWriter {
     }
 }
 
-fn properties(schema: &Schema, profile: Profile, sample: &RecordBatch) -> WriterProperties {
-    let level = ZstdLevel::try_new(profile.zstd_level()).expect("zstd has levels 1 and 3");
-    let time = schema.index_of(TIME_COLUMN).ok().and_then(|at| i32::try_from(at).ok());
-    let mut builder = WriterProperties::builder()
-        .set_created_by("strongroom".to_owned())
-        .set_compression(Compression::ZSTD(level))
-        .set_max_row_group_row_count(Some(profile.group_rows()))
-        .set_statistics_enabled(EnabledStatistics::Page)
-        .set_statistics_truncate_length(Some(stats::TEXT_BYTES_MAX))
-        .set_column_index_truncate_length(Some(stats::TEXT_BYTES_MAX))
-        .set_sorting_columns(time.map(|column_idx| vec![SortingColumn { column_idx, descending: true, nulls_first: false }]));
-    for field in schema.fields() {
-        let path = ColumnPath::new(vec![field.name().clone()]);
-        if matches!(field.data_type(), DataType::Timestamp(..)) {
-            builder = builder.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
-            continue;
-        }
-        if sample.column_by_name(field.name()).is_some_and(mostly_differ) {
-            builder = builder.set_column_dictionary_enabled(path, false);
-        }
-    }
-    builder.build()
-}
-
-/// Whether more than half of a sample's values are different ones: then a dictionary is work for nothing.
-fn mostly_differ(values: &Arc<dyn Array>) -> bool {
-    let rows = values.len();
-    let step = (rows / SAMPLE).max(1);
-    let hasher = DefaultHashBuilder::default();
-    let mut seen = HashSet::with_capacity(SAMPLE);
-    let mut looked = 0_usize;
-    let views = values.as_string_view_opt();
-    for row in (0..rows).step_by(step).filter(|&row| values.is_valid(row)) {
-        let hash = match values.data_type() {
-            DataType::Utf8 => hash(&hasher, values.as_string::<i32>().value(row)),
-            DataType::Utf8View => views.map_or(0, |views| hash(&hasher, views.value(row))),
-            DataType::Int64 => hash(&hasher, &values.as_primitive::<Int64Type>().value(row)),
-            DataType::Float64 => hash(&hasher, &values.as_primitive::<Float64Type>().value(row).to_bits()),
-            _ => return false,
-        };
-        seen.insert(hash);
-        looked += 1;
-    }
-    looked >= 16 && seen.len() * 2 > looked
-}
-
-fn hash<T: Hash + ?Sized>(hasher: &DefaultHashBuilder, value: &T) -> u64 {
-    hasher.hash_one(value)
-}
-
 /// Bytes of text in a column, counting what views share as often as it is shared.
 fn text_len(values: &Arc<dyn Array>) -> usize {
     match values.data_type() {
@@ -222,10 +166,13 @@ fn text_bytes(batch: &RecordBatch) -> usize {
 #[cfg(test)]
 mod tests {
     use arrow::array::{Int64Array, StringArray, TimestampNanosecondArray};
+    use arrow_schema::Schema;
     use bytes::Bytes;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use parquet::basic::Encoding;
+    use parquet::file::metadata::SortingColumn;
     use parquet::file::reader::{FileReader, SerializedFileReader};
-    use strongroom_model::{ColumnType, StatValue};
+    use strongroom_model::{ColumnType, StatValue, TIME_COLUMN};
 
     use super::*;
 

@@ -1,7 +1,7 @@
 //! What a block's columns hold, gathered while it is written.
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::{max, max_boolean, max_string, max_string_view, min, min_boolean, min_string, min_string_view};
+use arrow::array::{Array, ArrayAccessor, ArrayIter, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::{max, max_boolean, min, min_boolean};
 use arrow::datatypes::{DurationNanosecondType, Float64Type, Int32Type, Int64Type, TimestampNanosecondType};
 use arrow_schema::Schema;
 use strongroom_model::{BlockStats, ColumnStats, ColumnType, StatValue, TIME_COLUMN, TimeRange};
@@ -112,16 +112,42 @@ fn bounds(values: &ArrayRef, kind: ColumnType) -> Option<(StatValue, StatValue)>
             both(min(values).map(StatValue::Nanos), max(values).map(StatValue::Nanos))
         }
         ColumnType::String | ColumnType::Guid => {
-            let text = |text: Option<&str>| text.map(|text| StatValue::Text(text.to_owned()));
-            if let Some(values) = values.as_string_view_opt() {
-                return both(text(min_string_view(values)), text(max_string_view(values)));
-            }
-            let values = values.as_string_opt::<i32>()?;
-            both(text(min_string(values)), text(max_string(values)))
+            let found = match values.as_string_view_opt() {
+                Some(values) => text_bounds(values),
+                None => text_bounds(values.as_string_opt::<i32>()?),
+            };
+            found.map(|(low, high)| (StatValue::Text(low.to_owned()), StatValue::Text(high.to_owned())))
         }
         // The order of JSON texts says nothing of their values.
         ColumnType::Dynamic | ColumnType::Decimal => None,
     }
+}
+
+/// Least and greatest text in one pass. Texts are told apart by their first eight bytes, which needs no call; only those
+/// that tie with a bound are compared whole.
+fn text_bounds<'a>(values: impl ArrayAccessor<Item = &'a str>) -> Option<(&'a str, &'a str)> {
+    let mut texts = ArrayIter::new(values).flatten().map(|text| (head(text), text));
+    let first = texts.next()?;
+    let (mut low, mut high) = (first, first);
+    for (head, text) in texts {
+        if head <= low.0 && (head < low.0 || text < low.1) {
+            low = (head, text);
+        }
+        if head >= high.0 && (head > high.0 || text > high.1) {
+            high = (head, text);
+        }
+    }
+    Some((low.1, high.1))
+}
+
+/// The first eight bytes, as a number of the same order; what is missing is zero.
+fn head(text: &str) -> u64 {
+    if let Some(head) = text.as_bytes().first_chunk() {
+        return u64::from_be_bytes(*head);
+    }
+    let mut head = [0; 8];
+    head[..text.len()].copy_from_slice(text.as_bytes());
+    u64::from_be_bytes(head)
 }
 
 fn less(a: &StatValue, b: &StatValue) -> bool {
@@ -176,7 +202,8 @@ fn cut_high(value: StatValue) -> Option<StatValue> {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{Float64Array, StringArray};
+    use arrow::array::{Float64Array, StringArray, StringViewArray};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -200,6 +227,17 @@ mod tests {
         assert_eq!(text_bounds(&[&long]), (text(&"é".repeat(32)), text(&format!("{}ê", "é".repeat(31)))));
         let highest = char::MAX.to_string().repeat(17);
         assert_eq!(text_bounds(&[&highest]).1, None);
+    }
+
+    proptest! {
+        #[test]
+        fn the_bounds_of_texts_are_those_of_their_order(texts in proptest::collection::vec("[a-c\\u{0}é]{0,12}", 1..40)) {
+            let expected = texts.iter().map(String::as_str).min().zip(texts.iter().map(String::as_str).max());
+            let array: StringArray = texts.iter().map(Some).chain([None]).collect();
+            prop_assert_eq!(super::text_bounds(&array), expected);
+            let views = StringViewArray::from(&array);
+            prop_assert_eq!(super::text_bounds(&views), expected);
+        }
     }
 
     #[test]

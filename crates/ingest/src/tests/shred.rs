@@ -178,7 +178,7 @@ fn rows_outside_the_range_keep_their_order_and_their_values() {
     let decoded = decode(&Bytes::from(body), &schema, &options).unwrap();
     let range = TimeRange { start: 1_700_000_100 * NS, end: 1_700_003_000 * NS };
     for one in arrange(&[(0, decoded.batch)]).unwrap() {
-        let file = Bytes::from(encode(&one.batch, Profile::Flush).unwrap().parquet);
+        let file = Bytes::from(one.encode(Profile::Flush).unwrap().parquet);
         let rows = |file: Bytes| -> Vec<String> {
             ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap().flat_map(|batch| lines(&batch.unwrap())).collect()
         };

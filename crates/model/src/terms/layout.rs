@@ -14,7 +14,7 @@ use super::hash;
 /// The one version there is.
 const VERSION: u32 = 1;
 /// Keys of one slice in one part.
-const PART_KEYS: usize = 8_192;
+const PART_KEYS: usize = 2_048;
 const PARTS_MAX: usize = 4_096;
 const SHAPE_BYTES: usize = 8;
 /// In place of a filter: the slice holds nothing, or may hold anything.
