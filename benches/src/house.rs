@@ -349,9 +349,10 @@ impl House {
 pub(crate) async fn insert_workspace(world: &World, catalog: &Catalog, keys: &KeyRing, name: &str, double: bool) -> WorkspaceId {
     let (ms, random) = world.id_seed();
     let id = WorkspaceId::mint(ms, random);
-    let account = match double {
-        false => keys.shared_account(),
-        true => keys.open_account("local", ObjectId::mint(ms, random), true).await.expect("an account"),
+    let account = if double {
+        keys.open_account("local", ObjectId::mint(ms, random), true).await.expect("an account")
+    } else {
+        keys.shared_account()
     };
     let row = WorkspaceRow {
         id,
