@@ -15,7 +15,7 @@ pub(crate) fn terms(criterion: &mut Criterion<CpuTime>) {
     let decoded = plain::decode_ours(&body, &TableSchema::new());
     // Long after the rows: all in one window of a day.
     let rows = [(data::EPOCH_NS + 96 * 3_600_000_000_000, decoded.batch)];
-    let batch = arrange(&rows).expect("rows").swap_remove(0).batch;
+    let batch = arrange(&rows).expect("rows").swap_remove(0).batch().expect("its rows");
     let build = || {
         let mut builder = TermsBuilder::new(&batch.schema(), SLICE_ROWS);
         builder.update(black_box(&batch));

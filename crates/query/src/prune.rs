@@ -200,7 +200,11 @@ mod tests {
                 // In another place than in the block before.
                 columns.rotate_right(1);
             }
-            Bounds { time: TimeRange { start: n, end: n + 9 }, rows: Some(5), stats: Some(Arc::new(BlockStats { rows: 5, columns })) }
+            Bounds {
+                time: TimeRange { start: n, end: n + 9 },
+                rows: Some(5),
+                stats: Some(Arc::new(BlockStats { rows: 5, columns, ..BlockStats::default() })),
+            }
         };
         let bare = Bounds { time: TimeRange { start: 0, end: 99 }, rows: Some(5), stats: None };
         let columns = [
