@@ -33,7 +33,7 @@ use strongroom_store::BlockStore;
 
 use crate::blk::{BLK_URL, BlkStore, stored};
 use crate::context::QueryContext;
-use crate::counted::{CountedBlock, Reads, Scan};
+use crate::counted::{self, CountedBlock, Reads, Scan};
 use crate::error::catalog_error;
 use crate::explain::{Fate, Pruned};
 use crate::footers::Footers;
@@ -167,6 +167,7 @@ impl LogTable {
         blocks: &'b [Arc<BlockRow>],
         predicate: Option<&Arc<dyn PhysicalExpr>>,
         ask: Option<&Ask>,
+        projection: Option<&Vec<usize>>,
     ) -> Result<Vec<Kept<'b>>, QueryError> {
         let shared = &self.shared;
         let context = &shared.context;
@@ -222,7 +223,7 @@ impl LogTable {
             kept.extend(with_stats.map(|(at, stats)| Kept { at: *at, row: &blocks[*at], stats, slices: None }));
         }
         kept.sort_by_key(|block| std::cmp::Reverse((block.row.time.end, block.row.time.start, block.row.object)));
-        let told = self.sift_terms(ask, &mut kept).await?;
+        let told = self.sift_terms(ask, projection, &mut kept).await?;
         for (at, _) in told.iter().filter(|(_, slices)| slices.is_none()) {
             fates[*at] = Some(Pruned::Terms);
         }
@@ -239,17 +240,28 @@ impl LogTable {
     }
 
     /// Takes blocks away that have none of the terms asked for, and notes which slices the others may have them in.
-    async fn sift_terms(&self, ask: Option<&Ask>, kept: &mut Vec<Kept<'_>>) -> Result<HashMap<usize, Slices>, QueryError> {
+    /// Not of blocks of which every column that is needed was counted: either their counts answer, or there is little to read.
+    async fn sift_terms(
+        &self,
+        ask: Option<&Ask>,
+        projection: Option<&Vec<usize>>,
+        kept: &mut Vec<Kept<'_>>,
+    ) -> Result<HashMap<usize, Slices>, QueryError> {
         let shared = &self.shared;
         let Some(ask) = ask.filter(|_| shared.filter_blocks_max > 0) else { return Ok(HashMap::new()) };
+        let needed = projection.map(|columns| columns.iter().map(|at| self.schema.field(*at).name().as_str()).collect::<Vec<_>>());
+        let is_counted = |block: &Kept<'_>| needed.as_deref().is_some_and(|needed| counted::are_counted(block.stats.as_deref(), needed));
+        let mut kept_of = Vec::with_capacity(kept.len());
         let mut candidates = Vec::with_capacity(kept.len());
-        for block in &*kept {
+        for (at, block) in kept.iter().enumerate().filter(|(_, block)| !is_counted(block)) {
+            kept_of.push(at);
             let guard = shared.lineage.guard(&shared.context, self.id, block.row.epoch).await?;
             candidates.push(Candidate { row: block.row, stats: block.stats.clone(), guard });
         }
         let found = terms::sift(shared, ask, &candidates).await?;
         let mut told = HashMap::new();
-        for (block, slices) in kept.iter_mut().zip(found) {
+        for (at, slices) in kept_of.into_iter().zip(found) {
+            let block = &mut kept[at];
             told.extend(slices.clone().map(|slices| (block.at, slices)));
             block.slices = slices;
         }
@@ -458,7 +470,7 @@ impl TableProvider for LogTable {
         let ask = Ask::of(filters, &self.schema);
         let span = self.span(filters);
         let blocks = self.blocks(span).await.map_err(|error| self.fault(error))?;
-        let kept = self.prune(&blocks, predicate.as_ref(), ask.as_ref()).await.map_err(|error| self.fault(error))?;
+        let kept = self.prune(&blocks, predicate.as_ref(), ask.as_ref(), projection).await.map_err(|error| self.fault(error))?;
         // The timespan is ours to apply: its column must be read even if nobody asked for it.
         let timespan = self.timespan();
         let inner: Option<Vec<usize>> = match (projection, &timespan) {

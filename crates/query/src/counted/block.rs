@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow_schema::DataType;
-use strongroom_model::{BlockStats, ColumnCounts, ColumnType, ErrorKind, MAX_TIME_NS, ObjectId, StatValue, TableName, TimeRange};
+use strongroom_model::{
+    BlockStats, ColumnCounts, ColumnType, ErrorKind, MAX_TIME_NS, ObjectId, StatValue, TIME_COLUMN, TableName, TimeRange,
+};
 
 use crate::QueryError;
 use crate::context::QueryContext;
@@ -172,6 +174,17 @@ fn known(stats: &BlockStats, wanted: &Wanted) -> Option<Known> {
         return None;
     }
     Some(if counts.values.len() == 1 { Known::One(counts.values.pop()?) } else { Known::Several(counts) })
+}
+
+/// Whether each of these columns is time, or was counted.
+pub(crate) fn are_counted(stats: Option<&BlockStats>, columns: &[&str]) -> bool {
+    let Some(stats) = stats else { return false };
+    columns.iter().all(|name| {
+        let Some(place) = stats.columns.iter().position(|column| column.name == *name) else { return true };
+        *name == TIME_COLUMN
+            || stats.columns[place].nulls == stats.rows
+            || stats.counts.as_ref().is_some_and(|counts| counts.column(place).is_some())
+    })
 }
 
 fn sum(rows: impl Iterator<Item = u64>) -> Option<u64> {

@@ -43,7 +43,7 @@ use datafusion::physical_plan::union::UnionExec;
 use strongroom_model::TIME_COLUMN;
 
 use block::Wanted;
-pub(crate) use block::{CountedBlock, Reads, Scan};
+pub(crate) use block::{CountedBlock, Reads, Scan, are_counted};
 use exec::{CountedExec, Piece};
 use grain::{Grain, Span};
 
