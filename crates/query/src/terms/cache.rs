@@ -171,15 +171,15 @@ mod tests {
 
     #[test]
     fn a_full_cache_lets_go_of_what_was_used_longest_ago() {
-        let filters = Filters::new(SimWorld::new(1).world().clock, 5 * (part(1_000).size() + ENTRY_BYTES));
+        let filters = Filters::new(SimWorld::new(1).world().clock, 5 * (part(300).size() + ENTRY_BYTES));
         let guard = guard(1);
         for n in 0..5 {
-            filters.put_part(&guard, ObjectId::NIL, n, part(1_000));
+            filters.put_part(&guard, ObjectId::NIL, n, part(300));
         }
         assert!(filters.part(ObjectId::NIL, 0).is_some());
-        filters.put_part(&guard, ObjectId::NIL, 5, part(1_000));
+        filters.put_part(&guard, ObjectId::NIL, 5, part(300));
         assert!(filters.len() < 6 && filters.part(ObjectId::NIL, 0).is_some() && filters.part(ObjectId::NIL, 1).is_none());
-        filters.put_part(&guard, ObjectId::NIL, 6, part(8_000));
+        filters.put_part(&guard, ObjectId::NIL, 6, part(2_000));
         assert!(filters.part(ObjectId::NIL, 6).is_none(), "larger than all of it");
     }
 }
