@@ -92,7 +92,7 @@ fn hostile(house: &House) -> Figure {
         *bytes += line.len();
         (*bytes < BYTES - 100).then_some(line)
     });
-    let doubled = format!("let a0 = 1; {}print a9", doubled.collect::<String>());
+    let doubled = format!("let a0 = 1; {}print nobody", doubled.collect::<String>());
     let texts = [
         ("brackets", filled("print ", "(", "")),
         ("lists", filled("print ", "[", "")),
