@@ -11,7 +11,7 @@ use strongroom_model::terms::{Gathered, Splitter, build};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Rows of a slice.
-pub const SLICE_ROWS: usize = 2 << 10;
+pub const SLICE_ROWS: usize = 8 << 10;
 /// Blocks of fewer rows are read as soon as their filters would be.
 const ROWS_MIN: u64 = 512;
 /// Filters take at most this share of a block.
@@ -252,14 +252,14 @@ mod tests {
     fn a_file_tells_of_the_terms_of_its_text_columns_slice_by_slice() {
         let encoded = encode(&batch(0, 40_000), Profile::Flush).unwrap().parquet;
         let directory = &directories(&encoded)[0];
-        assert_eq!((directory.rows, directory.slices()), (40_000, 20));
+        assert_eq!((directory.rows, directory.slices()), (40_000, 5));
         assert_eq!(directory.columns, ["id", "level", "message"]);
         assert_eq!(found(&encoded, "id", &id(5)), 1);
-        assert_eq!((found(&encoded, "level", "info"), found(&encoded, "message", "padding")), (20, 20));
+        assert_eq!((found(&encoded, "level", "info"), found(&encoded, "message", "padding")), (5, 5));
         // The JSON's escape as it is written, and as what it means.
         assert_eq!(
             (found(&encoded, "message", "took7"), found(&encoded, "message", "nmsec"), found(&encoded, "message", "msec")),
-            (1, 20, 20)
+            (1, 5, 5)
         );
         // One filter in 256 says yes to what is not there.
         assert!(found(&encoded, "level", "padding") <= 1 && found(&encoded, "id", "absent") <= 1);

@@ -14,7 +14,7 @@ use super::hash;
 /// The one version there is.
 const VERSION: u32 = 1;
 /// Keys of one slice in one part.
-const PART_KEYS: usize = 2_048;
+const PART_KEYS: usize = 8_192;
 const PARTS_MAX: usize = 4_096;
 const SHAPE_BYTES: usize = 8;
 /// In place of a filter: the slice holds nothing, or may hold anything.
@@ -251,9 +251,9 @@ mod tests {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let (bytes, text) = build(vec![gathered("m", &[&words, &words[..9]])], 2, 1, 8, 1 << 20).unwrap();
         let directory = Directory::parse(&text).unwrap();
-        assert_eq!(directory.parts.len(), 20);
+        assert_eq!(directory.parts.len(), 5);
         assert!(words.iter().all(|word| asked(&bytes, &directory, "m", word)[0]));
-        assert!(bytes.len() < 40_009 * 115 / 80, "{}", bytes.len());
+        assert!(bytes.len() < 40_009 * 105 / 80, "{}", bytes.len());
     }
 
     #[test]
