@@ -140,8 +140,7 @@ impl Vault {
         };
         let keeper = tokio::spawn(Arc::clone(&self).keep(stopping.clone()));
         listen::serve(listener, Arc::clone(&self), tls, stopping).await;
-        keeper.abort();
-        // Its end, not its outcome.
+        // It ends by itself: cut off in the middle it would leave its work on a blocking thread, and that the vault's directory locked.
         drop(keeper.await);
         self.log.lock().sync();
     }
