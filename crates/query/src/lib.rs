@@ -9,6 +9,7 @@
 //!      ─▶ memtable batches ────────────────────────────┴▶ union ─▶ operators ─▶ egress gate ─▶ Answer
 //! ```
 
+mod aged;
 mod answer;
 mod blk;
 mod config;

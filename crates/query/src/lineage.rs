@@ -16,6 +16,7 @@ use strongroom_model::{
 use strongroom_world::World;
 
 use crate::QueryError;
+use crate::aged::Aged;
 use crate::context::QueryContext;
 use crate::error::{catalog_error, key_error, open_error, shut_error};
 
@@ -28,34 +29,6 @@ struct CachedSchema {
 struct CachedStats {
     epoch: Epoch,
     stats: Arc<BlockStats>,
-    bytes: u64,
-    used: u64,
-}
-
-#[derive(Default)]
-struct StatsCache {
-    entries: HashMap<ObjectId, CachedStats>,
-    bytes: u64,
-    tick: u64,
-}
-
-impl StatsCache {
-    /// Lets go of what was used longest ago: a tenth more than needed, so that a full cache does not sort itself at every insert.
-    fn shrink(&mut self, limit: u64) {
-        if self.bytes <= limit {
-            return;
-        }
-        let mut by_age: Vec<(u64, ObjectId)> = self.entries.iter().map(|(block, entry)| (entry.used, *block)).collect();
-        by_age.sort_unstable();
-        for (_, block) in by_age {
-            if self.bytes <= limit - limit / 10 {
-                break;
-            }
-            if let Some(entry) = self.entries.remove(&block) {
-                self.bytes -= entry.bytes;
-            }
-        }
-    }
 }
 
 /// Opens schemas and statistics, and remembers what it opened.
@@ -63,30 +36,21 @@ pub(crate) struct Lineage {
     world: World,
     catalog: Catalog,
     keys: Arc<KeyRing>,
-    stats_limit: u64,
     schemas: Mutex<HashMap<TableId, CachedSchema>>,
     accounts: Mutex<HashMap<AekId, AccountId>>,
-    stats: Mutex<StatsCache>,
+    stats: Mutex<Aged<ObjectId, CachedStats>>,
 }
 
 impl Lineage {
     pub(crate) fn new(world: World, catalog: Catalog, keys: Arc<KeyRing>, stats_limit: u64) -> Self {
-        Self { world, catalog, keys, stats_limit, schemas: Mutex::default(), accounts: Mutex::default(), stats: Mutex::default() }
+        let limit = usize::try_from(stats_limit).unwrap_or(usize::MAX);
+        Self { world, catalog, keys, schemas: Mutex::default(), accounts: Mutex::default(), stats: Mutex::new(Aged::new(limit)) }
     }
 
     /// Drops what was opened under this epoch.
     pub(crate) fn forget(&self, epoch: Epoch) {
         self.schemas.lock().retain(|_, cached| !cached.epochs.contains(&epoch));
-        let mut stats = self.stats.lock();
-        let mut freed = 0;
-        stats.entries.retain(|_, entry| {
-            let keep = entry.epoch != epoch;
-            if !keep {
-                freed += entry.bytes;
-            }
-            keep
-        });
-        stats.bytes -= freed;
+        self.stats.lock().retain(|cached| cached.epoch != epoch);
     }
 
     /// Leave for this query to read a table, remembered by its egress gate.
@@ -200,14 +164,7 @@ impl Lineage {
 
     fn cached_stats(&self, blocks: &[(&BlockRow, KeyGuard)]) -> Vec<Option<Arc<BlockStats>>> {
         let mut cache = self.stats.lock();
-        cache.tick += 1;
-        let tick = cache.tick;
-        let mut one = |(row, _): &(&BlockRow, KeyGuard)| {
-            let entry = cache.entries.get_mut(&row.object)?;
-            entry.used = tick;
-            Some(Arc::clone(&entry.stats))
-        };
-        blocks.iter().map(&mut one).collect()
+        blocks.iter().map(|(row, _)| cache.get(&row.object).map(|cached| Arc::clone(&cached.stats))).collect()
     }
 
     fn open_stats(&self, guard: &KeyGuard, row: &BlockRow, cell: &[u8]) -> Result<Option<Arc<BlockStats>>, QueryError> {
@@ -219,20 +176,12 @@ impl Lineage {
         let counts = stats.counts.as_ref().map_or(0, |counts| counts.len() as u64);
         let bytes = (2 * plain.len() as u64).saturating_sub(counts * 5 / 3) + 128;
         let mut cache = self.stats.lock();
-        if guard.check(self.world.clock.boot()).is_err() {
-            // Forgotten meanwhile: nothing of it is kept.
-            return Ok(Some(stats));
+        // If it was forgotten meanwhile nothing of it is kept.
+        if guard.check(self.world.clock.boot()).is_ok() {
+            let cached = CachedStats { epoch: row.epoch, stats: Arc::clone(&stats) };
+            cache.put(row.object, cached, usize::try_from(bytes).unwrap_or(usize::MAX));
         }
-        if bytes <= self.stats_limit {
-            cache.tick += 1;
-            let used = cache.tick;
-            let entry = CachedStats { epoch: row.epoch, stats: Arc::clone(&stats), bytes, used };
-            cache.bytes += bytes;
-            if let Some(old) = cache.entries.insert(row.object, entry) {
-                cache.bytes -= old.bytes;
-            }
-            cache.shrink(self.stats_limit);
-        }
+        drop(cache);
         Ok(Some(stats))
     }
 }
@@ -240,7 +189,7 @@ impl Lineage {
 #[cfg(test)]
 impl Lineage {
     pub(crate) fn cached(&self) -> (usize, usize) {
-        (self.schemas.lock().len(), self.stats.lock().entries.len())
+        (self.schemas.lock().len(), self.stats.lock().len())
     }
 }
 

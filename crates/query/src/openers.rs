@@ -3,76 +3,45 @@
 //! What stays is a derived key within the guard's reach: killing the guard, or forgetting a workspace, wipes it wherever it lies. An
 //! opener serves only under the very guard it was made with, so none outlives a key that went and came back.
 
-use std::collections::HashMap;
-
 use parking_lot::Mutex;
 use strongroom_envelope::{KeyGuard, ObjectOpener};
 use strongroom_model::{Epoch, ObjectId};
 
+use crate::aged::Aged;
+
 struct Entry {
     opener: ObjectOpener,
     guard: KeyGuard,
-    used: u64,
-}
-
-#[derive(Default)]
-struct Inner {
-    entries: HashMap<ObjectId, Entry>,
-    tick: u64,
 }
 
 /// A bounded cache of openers by block; of none if its limit is 0.
-pub(crate) struct Openers {
-    limit: usize,
-    inner: Mutex<Inner>,
-}
+pub(crate) struct Openers(Mutex<Aged<ObjectId, Entry>>);
 
 impl Openers {
     /// At most `limit` of them.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, inner: Mutex::default() }
+        Self(Mutex::new(Aged::new(limit)))
     }
 
     /// The opener of a block, if one was made under this guard.
     pub(crate) fn get(&self, block: ObjectId, guard: &KeyGuard) -> Option<ObjectOpener> {
-        let mut inner = self.inner.lock();
-        inner.tick += 1;
-        let tick = inner.tick;
-        let entry = inner.entries.get_mut(&block).filter(|entry| entry.guard.is_same(guard))?;
-        entry.used = tick;
-        Some(entry.opener.clone())
+        self.0.lock().get(&block).filter(|entry| entry.guard.is_same(guard)).map(|entry| entry.opener.clone())
     }
 
     /// Keeps an opener whose end was proved.
     pub(crate) fn put(&self, block: ObjectId, guard: &KeyGuard, opener: ObjectOpener) {
-        if self.limit == 0 {
-            return;
-        }
-        let mut inner = self.inner.lock();
-        inner.tick += 1;
-        let used = inner.tick;
-        inner.entries.insert(block, Entry { opener, guard: guard.clone(), used });
-        if inner.entries.len() > self.limit {
-            // A tenth more than needed goes at once, so that a full cache does not sort itself at every insert.
-            let mut by_age: Vec<(u64, ObjectId)> = inner.entries.iter().map(|(block, entry)| (entry.used, *block)).collect();
-            by_age.sort_unstable();
-            let goal = self.limit - self.limit / 10;
-            let excess = by_age.len() - goal;
-            for (_, block) in by_age.into_iter().take(excess) {
-                inner.entries.remove(&block);
-            }
-        }
+        self.0.lock().put(block, Entry { opener, guard: guard.clone() }, 1);
     }
 
     /// Drops every opener of an epoch.
     pub(crate) fn forget(&self, epoch: Epoch) {
-        self.inner.lock().entries.retain(|_, entry| entry.guard.epoch() != epoch);
+        self.0.lock().retain(|entry| entry.guard.epoch() != epoch);
     }
 
     /// How many there are.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.inner.lock().entries.len()
+        self.0.lock().len()
     }
 }
 

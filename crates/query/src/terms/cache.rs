@@ -1,6 +1,5 @@
 //! Directories and parts of filters, kept in memory: they derive from rows, so they go when their epoch's key goes.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -8,6 +7,8 @@ use strongroom_envelope::KeyGuard;
 use strongroom_model::terms::{Directory, Part};
 use strongroom_model::{Epoch, ObjectId};
 use strongroom_world::Clock;
+
+use crate::aged::Aged;
 
 /// What an entry costs beside what it holds.
 const ENTRY_BYTES: usize = 128;
@@ -25,30 +26,20 @@ enum Value {
 struct Entry {
     value: Value,
     epoch: Epoch,
-    bytes: usize,
-    used: u64,
 }
 
 /// A block, and which of its parts; its directory has none.
 type Key = (ObjectId, Option<usize>);
 
-#[derive(Default)]
-struct Inner {
-    entries: HashMap<Key, Entry>,
-    bytes: usize,
-    tick: u64,
-}
-
 /// A bounded cache of filters by block, tagged by epoch.
 pub(crate) struct Filters {
     clock: Arc<dyn Clock>,
-    limit: usize,
-    inner: Mutex<Inner>,
+    inner: Mutex<Aged<Key, Entry>>,
 }
 
 impl Filters {
     pub(crate) fn new(clock: Arc<dyn Clock>, limit: usize) -> Self {
-        Self { clock, limit, inner: Mutex::default() }
+        Self { clock, inner: Mutex::new(Aged::new(limit)) }
     }
 
     pub(crate) fn directory(&self, object: ObjectId) -> Option<Known> {
@@ -66,12 +57,7 @@ impl Filters {
     }
 
     fn get(&self, key: Key) -> Option<Value> {
-        let mut inner = self.inner.lock();
-        inner.tick += 1;
-        let tick = inner.tick;
-        let entry = inner.entries.get_mut(&key)?;
-        entry.used = tick;
-        Some(entry.value.clone())
+        self.inner.lock().get(&key).map(|entry| entry.value.clone())
     }
 
     pub(crate) fn put_directory(&self, guard: &KeyGuard, object: ObjectId, directory: Known) {
@@ -86,47 +72,21 @@ impl Filters {
 
     /// Keeps it for as long as the guard holds: what comes in after its key went is not kept.
     fn put(&self, guard: &KeyGuard, key: Key, value: Value, bytes: usize) {
-        let bytes = bytes + ENTRY_BYTES;
         let mut inner = self.inner.lock();
-        if bytes > self.limit || guard.check(self.clock.boot()).is_err() {
-            return;
+        if guard.check(self.clock.boot()).is_ok() {
+            inner.put(key, Entry { value, epoch: guard.epoch() }, bytes + ENTRY_BYTES);
         }
-        inner.tick += 1;
-        let used = inner.tick;
-        let old = inner.entries.insert(key, Entry { value, epoch: guard.epoch(), bytes, used });
-        inner.bytes = inner.bytes + bytes - old.map_or(0, |old| old.bytes);
-        Self::shrink(&mut inner, self.limit);
     }
 
     /// Drops everything of an epoch.
     pub(crate) fn forget(&self, epoch: Epoch) {
-        let mut inner = self.inner.lock();
-        inner.entries.retain(|_, entry| entry.epoch != epoch);
-        inner.bytes = inner.entries.values().map(|entry| entry.bytes).sum();
-    }
-
-    fn shrink(inner: &mut Inner, limit: usize) {
-        if inner.bytes <= limit {
-            return;
-        }
-        // A tenth more than needed goes at once, so that a full cache does not sort itself at every insert.
-        let goal = limit - limit / 10;
-        let mut by_age: Vec<(u64, Key)> = inner.entries.iter().map(|(key, entry)| (entry.used, *key)).collect();
-        by_age.sort_unstable_by_key(|(used, _)| *used);
-        for (_, key) in by_age {
-            if inner.bytes <= goal {
-                break;
-            }
-            if let Some(entry) = inner.entries.remove(&key) {
-                inner.bytes -= entry.bytes;
-            }
-        }
+        self.inner.lock().retain(|entry| entry.epoch != epoch);
     }
 
     /// How many entries there are.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.inner.lock().entries.len()
+        self.inner.lock().len()
     }
 }
 
@@ -166,7 +126,7 @@ mod tests {
         second.kill();
         filters.forget(second.epoch());
         filters.put_part(&second, id(2), 0, part(9));
-        assert_eq!((filters.len(), filters.inner.lock().bytes), (0, 0));
+        assert_eq!(filters.len(), 0);
     }
 
     #[test]
