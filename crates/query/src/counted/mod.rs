@@ -287,14 +287,13 @@ fn needs_minutes(tests: &[Test], block: &CountedBlock) -> Option<bool> {
 fn reading(scan: &FileScanConfig, mut groups: Vec<FileGroup>) -> Plan {
     let block = |file: &PartitionedFile| file.extension::<Arc<CountedBlock>>().cloned();
     let files: Option<Vec<_>> = groups.iter().flat_map(FileGroup::iter).map(|file| Some((block(file)?, file.clone()))).collect();
+    // As exact as each file's: of one whose token filters leave a part out it is not.
+    let rows = |file: &PartitionedFile| file.statistics.as_ref().map_or(Precision::Absent, |known| known.num_rows);
     let mut statistics = Statistics::new_unknown(scan.file_schema());
-    let rows: Option<u64> = files.iter().flatten().map(|(block, _)| block.stats.as_ref().map(|stats| stats.rows)).sum();
+    statistics.num_rows = groups.iter().flat_map(FileGroup::iter).map(rows).reduce(|sum, one| sum.add(&one)).unwrap_or(Precision::Absent);
     if let (Some(files), true) = (&files, scan.output_ordering.is_empty()) {
         let files = files.iter().map(|(block, file)| (block.time, file.clone())).collect();
         groups = deal(files, scan.file_groups.len());
-    }
-    if let Some(rows) = rows.filter(|_| files.is_some()).and_then(|rows| usize::try_from(rows).ok()) {
-        statistics.num_rows = Precision::Exact(rows);
     }
     let config = FileScanConfigBuilder::from(scan.clone()).with_file_groups(groups).with_statistics(statistics).build();
     DataSourceExec::from_data_source(config)
