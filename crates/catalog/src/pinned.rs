@@ -15,7 +15,7 @@ use strongroom_model::{Epoch, ObjectId, Position, TableId, TimeRange, WindowLeng
 
 use crate::columns::Columns;
 use crate::db::{Tx, refused};
-use crate::snapshot::{FLUSHED, block_row, blocks, epoch};
+use crate::snapshot::{FLUSHED, block_row, blocks, flushed_row};
 use crate::{BlockRow, Catalog, CatalogError};
 
 const WHAT: &str = "a snapshot";
@@ -163,13 +163,7 @@ impl Catalog {
             blocks: columns.number()?,
             rows: columns.number()?,
             bytes: columns.number()?,
-            flushed: flushed
-                .iter()
-                .map(|row| {
-                    let mut columns = Columns::of(row, "a flushed position");
-                    Ok((epoch(&mut columns)?, Position(columns.number()?)))
-                })
-                .collect::<Result<_, CatalogError>>()?,
+            flushed: flushed.iter().map(flushed_row).collect::<Result<_, _>>()?,
         })
     }
 

@@ -72,6 +72,12 @@ pub(crate) fn block_row(row: &SqliteRow) -> Result<BlockRow, CatalogError> {
     })
 }
 
+/// A row of [`FLUSHED`].
+pub(crate) fn flushed_row(row: &SqliteRow) -> Result<(Epoch, Position), CatalogError> {
+    let mut columns = Columns::of(row, "a flushed position");
+    Ok((epoch(&mut columns)?, Position(columns.number()?)))
+}
+
 pub(crate) fn epoch(columns: &mut Columns<'_>) -> Result<Epoch, CatalogError> {
     Ok(Epoch { account: AccountId::from_bytes(columns.fixed()?), aek: AekId::from_bytes(columns.fixed()?) })
 }
@@ -110,13 +116,7 @@ impl Catalog {
         Ok(TableSnapshot {
             seq: Columns::of(&seq, what).number()?,
             blocks: blocks.iter().map(block_row).collect::<Result<_, _>>()?,
-            flushed: flushed
-                .iter()
-                .map(|row| {
-                    let mut columns = Columns::of(row, "a flushed position");
-                    Ok((epoch(&mut columns)?, Position(columns.number()?)))
-                })
-                .collect::<Result<_, CatalogError>>()?,
+            flushed: flushed.iter().map(flushed_row).collect::<Result<_, _>>()?,
         })
     }
 

@@ -109,8 +109,7 @@ impl Intake {
     }
 
     async fn is_flushed(&self, table: TableId, epoch: Epoch, through: strongroom_model::Position) -> Result<bool, IngestError> {
-        let none = strongroom_model::TimeRange { start: i64::MIN, end: i64::MIN };
-        let flushed = self.deps.catalog.snapshot(table, none).await?.flushed;
+        let flushed = self.deps.catalog.pin(table).await?.flushed;
         Ok(flushed.iter().any(|(of, position)| *of == epoch && *position >= through))
     }
 }
