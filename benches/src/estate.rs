@@ -10,10 +10,10 @@ use strongroom_envelope::{CellPlace, open_cell, seal_cell};
 use strongroom_ingest::{Encoding, Format, IngestRequest, OnError};
 use strongroom_keys::Purpose;
 use strongroom_model::{PrincipalId, TimeRange, WorkspaceId};
-use strongroom_query::{Language, Limits, QueryError, QueryRequest};
+use strongroom_query::{Language, QueryError};
 
 use crate::House;
-use crate::house::insert_workspace;
+use crate::house::{insert_workspace, question};
 
 /// Bytes of a cell that nobody may open: it would fail.
 const BLANK_CELL: i64 = 300;
@@ -99,17 +99,7 @@ impl House {
     /// If rows stop coming.
     #[must_use]
     pub fn cost_of(&self, workspace: WorkspaceId, text: &str) -> Asked {
-        let request = QueryRequest {
-            workspace,
-            principal: PrincipalId::NIL,
-            text: text.to_owned(),
-            language: Language::Kql,
-            timespan: None,
-            limits: Limits::default(),
-            explain: false,
-            parameters: serde_json::Map::new(),
-            neighbours: None,
-        };
+        let request = question(workspace, text, Language::Kql);
         let refused = |error: &QueryError| Asked { refused: Some(error.code()), catalog_rows: 0, cells_opened: 0, seen: 0, kept: 0 };
         self.runtime().block_on(async {
             let answer = match self.engine.run(request).await {

@@ -12,7 +12,7 @@ use futures::TryStreamExt;
 use strongroom_buffer::{Buffer, BufferConfig, SealedConfig, SealedLog};
 use strongroom_catalog::{BlockRow, Catalog, TableRow, WorkspaceRow};
 use strongroom_envelope::{Header, KeyGuard, Mmk, ObjectKind, open};
-use strongroom_ingest::{Encoding, Format, IngestConfig, IngestDeps, IngestRequest, Intake, OnError};
+use strongroom_ingest::{IngestConfig, IngestDeps, Intake};
 use strongroom_keys::{KeyRing, Purpose};
 use strongroom_model::{ObjectId, PrincipalId, TimeRange, WorkspaceId};
 use strongroom_query::output::{self, JsonOptions};
@@ -175,18 +175,7 @@ impl House {
         if pressure.tables.iter().any(|table| table.bytes >= 32 << 20) {
             self.flush();
         }
-        let request = IngestRequest {
-            workspace: self.workspace,
-            principal: PrincipalId::NIL,
-            table: TABLE.parse().expect("a table name"),
-            body,
-            encoding: Encoding::Identity,
-            format: Format::Json,
-            time_field: None,
-            batch_id: None,
-            on_error: OnError::Refuse,
-        };
-        self.runtime.block_on(self.intake.ingest(request)).expect("rows that are taken");
+        self.send(self.workspace, TABLE, body);
     }
 
     /// Makes blocks of what is in memory.
@@ -241,17 +230,7 @@ impl House {
     }
 
     fn question(&self, text: &str, language: Language) -> QueryRequest {
-        QueryRequest {
-            workspace: self.workspace,
-            principal: PrincipalId::NIL,
-            text: text.to_owned(),
-            language,
-            timespan: None,
-            limits: Limits::default(),
-            explain: false,
-            parameters: serde_json::Map::new(),
-            neighbours: None,
-        }
+        question(self.workspace, text, language)
     }
 
     /// Asks in KQL what is refused; the error's code.
@@ -301,6 +280,15 @@ impl House {
     /// If it cannot be read.
     #[must_use]
     pub fn sealed(&self, block: &BlockRow) -> Bytes {
+        let (stored, guard) = (Self::stored(block), self.guard(block));
+        let whole = std::iter::once(0..block.sealed_len).collect::<Vec<_>>();
+        let mut parts = self.runtime.block_on(self.blocks.read(&stored, &guard, &whole, Reader::Maintain)).expect("a block");
+        parts.pop().expect("one range, one part")
+    }
+
+    /// Where a block lies.
+    #[must_use]
+    pub fn stored(block: &BlockRow) -> StoredBlock {
         let key = ObjectKey {
             account: block.epoch.account,
             workspace: block.workspace,
@@ -308,11 +296,7 @@ impl House {
             window_start: block.window.start,
             object: block.object,
         };
-        let stored = StoredBlock { key, epoch: block.epoch, len: block.sealed_len, arrived_ms: block.arrived_ms };
-        let guard = self.guard(block);
-        let whole = std::iter::once(0..block.sealed_len).collect::<Vec<_>>();
-        let mut parts = self.runtime.block_on(self.blocks.read(&stored, &guard, &whole, Reader::Maintain)).expect("a block");
-        parts.pop().expect("one range, one part")
+        StoredBlock { key, epoch: block.epoch, len: block.sealed_len, arrived_ms: block.arrived_ms }
     }
 
     /// What a block's header must say.
@@ -343,6 +327,21 @@ impl House {
             open(&guard, self.world.clock.boot(), &Self::header(block, guard.is_double()), &self.sealed(block)).expect("a block opens")
         };
         blocks.iter().map(open_one).collect()
+    }
+}
+
+/// A question with nothing said beside its text.
+pub(crate) fn question(workspace: WorkspaceId, text: &str, language: Language) -> QueryRequest {
+    QueryRequest {
+        workspace,
+        principal: PrincipalId::NIL,
+        text: text.to_owned(),
+        language,
+        timespan: None,
+        limits: Limits::default(),
+        explain: false,
+        parameters: serde_json::Map::new(),
+        neighbours: None,
     }
 }
 

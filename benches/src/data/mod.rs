@@ -25,6 +25,9 @@ mod draw;
 mod messages;
 mod words;
 
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -40,6 +43,42 @@ pub const EPOCH_NS: i64 = 1_772_323_200_000_000_000;
 pub const NS_PER_ROW: i64 = 15_709_090;
 /// How late a row may be.
 pub const LATE_NS: i64 = 400_000_000;
+
+/// The 17 fields of a row.
+pub const FIELDS: [&str; 17] = [
+    "TimeGenerated",
+    "level",
+    "service",
+    "namespace",
+    "pod",
+    "node",
+    "version",
+    "trace_id",
+    "span_id",
+    "method",
+    "path",
+    "status",
+    "bytes",
+    "client_ip",
+    "user_id",
+    "duration_ms",
+    "message",
+];
+
+/// The types that a reader gives the fields.
+#[must_use]
+pub fn schema() -> SchemaRef {
+    let field = |name: &str| {
+        let kind = match name {
+            "TimeGenerated" => DataType::Timestamp(TimeUnit::Microsecond, None),
+            "status" | "bytes" => DataType::Int64,
+            "duration_ms" => DataType::Float64,
+            _ => DataType::Utf8,
+        };
+        Field::new(name, kind, true)
+    };
+    Arc::new(Schema::new(FIELDS.map(field).to_vec()))
+}
 
 const SERVICES: usize = 48;
 const PODS: usize = 12;

@@ -1,7 +1,5 @@
 use std::collections::{BTreeSet, HashSet};
-use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
@@ -52,20 +50,6 @@ fn one_row_in_257_matches_the_regex_and_late_rows_are_late_by_less_than_half_a_s
     let times: Vec<&str> = body.lines().map(|line| &line[18..45]).collect();
     let late = times.windows(2).filter(|pair| pair[1] < pair[0]).count();
     assert!((6_000..8_000).contains(&late), "an eighth, but those by less than a step: {late}");
-}
-
-fn schema() -> SchemaRef {
-    let field = |name: &str| {
-        let kind = match name {
-            "TimeGenerated" => DataType::Timestamp(TimeUnit::Microsecond, None),
-            "status" | "bytes" => DataType::Int64,
-            "duration_ms" => DataType::Float64,
-            _ => DataType::Utf8,
-        };
-        Field::new(name, kind, true)
-    };
-    let names = "TimeGenerated level service namespace pod node version trace_id span_id method path status bytes client_ip user_id duration_ms message";
-    Arc::new(Schema::new(names.split(' ').map(field).collect::<Vec<_>>()))
 }
 
 /// Sizes by column of one group of rows in order of time, as the peers' Parquet has it, and the whole.

@@ -16,7 +16,7 @@ use rand_chacha::ChaCha8Rng;
 use strongroom_benches::clock::process_cpu;
 use strongroom_benches::{House, Logs};
 use strongroom_envelope::ObjectOpener;
-use strongroom_store::{ObjectKey, Reader, StoredBlock};
+use strongroom_store::Reader;
 
 use crate::Arguments;
 
@@ -93,14 +93,7 @@ fn read_cost(below: &Path, seed: u64) -> (f64, f64) {
     let (guard, sealed) = (house.guard(&block), house.sealed(&block));
     let header = House::header(&block, guard.is_double());
     let opener = ObjectOpener::new(&guard, house.world.clock.boot(), &header, &sealed, block.sealed_len).expect("a block");
-    let key = ObjectKey {
-        account: block.epoch.account,
-        workspace: block.workspace,
-        table: block.table,
-        window_start: block.window.start,
-        object: block.object,
-    };
-    let stored = StoredBlock { key, epoch: block.epoch, len: block.sealed_len, arrived_ms: block.arrived_ms };
+    let stored = House::stored(&block);
     let one = |kib: u64| {
         let mut least = Duration::MAX;
         for _ in 0..7 {

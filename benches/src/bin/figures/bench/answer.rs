@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use arrow::array::{Array, RecordBatch};
 use arrow::util::display::array_value_to_string;
 use serde_json::Value;
-
-use super::questions::FIELDS;
+use strongroom_benches::data::FIELDS;
 
 /// What a column is called, and its value as text; absent ones left out.
 type Row = BTreeMap<String, String>;

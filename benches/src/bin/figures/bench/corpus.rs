@@ -4,19 +4,18 @@ use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::{concat_batches, sort_to_indices, take_record_batch};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::TimestampMicrosecondType;
 use arrow::json::ReaderBuilder;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 use strongroom_benches::Logs;
-use strongroom_benches::data::{LATE_NS, NS_PER_ROW};
+use strongroom_benches::data::{LATE_NS, NS_PER_ROW, schema};
 
 use crate::ingest::BATCH;
 
@@ -109,20 +108,6 @@ impl Corpus {
         }
         path
     }
-}
-
-/// The types that every reader here gives the fields.
-pub(crate) fn schema() -> SchemaRef {
-    let field = |name: &str| {
-        let kind = match name {
-            "TimeGenerated" => DataType::Timestamp(TimeUnit::Microsecond, None),
-            "status" | "bytes" => DataType::Int64,
-            "duration_ms" => DataType::Float64,
-            _ => DataType::Utf8,
-        };
-        Field::new(name, kind, true)
-    };
-    Arc::new(Schema::new(super::questions::FIELDS.map(field).to_vec()))
 }
 
 /// Rows are late by less than half a second, so a short queue sorts them.

@@ -4,27 +4,6 @@ use strongroom_benches::data::{RARE_WORD, REGEX, SELDOM_WORD, timestamp};
 
 use super::corpus::Corpus;
 
-/// The 17 fields of a row.
-pub(crate) const FIELDS: [&str; 17] = [
-    "TimeGenerated",
-    "level",
-    "service",
-    "namespace",
-    "pod",
-    "node",
-    "version",
-    "trace_id",
-    "span_id",
-    "method",
-    "path",
-    "status",
-    "bytes",
-    "client_ip",
-    "user_id",
-    "duration_ms",
-    "message",
-];
-
 /// One question.
 #[derive(Clone, Debug)]
 pub(crate) struct Question {

@@ -11,12 +11,13 @@ use datafusion::prelude::{JsonReadOptions, ParquetReadOptions, SessionConfig, Se
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use strongroom_benches::clock::{forget_pages, on_thread, process_cpu};
+use strongroom_benches::data::schema;
 use strongroom_benches::{TABLE, plain};
 use tokio::runtime::Runtime;
 
 use super::answer::Answer;
 use super::ask::Took;
-use super::corpus::{Corpus, schema};
+use super::corpus::Corpus;
 
 /// CPU seconds per GB of raw JSON, and what became of the bytes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
