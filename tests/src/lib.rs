@@ -3,6 +3,7 @@
 //! [`Site`] starts it, talks to it, kills it and starts it again. What it prints is kept, for those who look for leaks.
 //! Nothing here waits for a time to pass: it waits for things to happen, up to a bound.
 
+pub mod azure;
 #[path = "../../crates/keys/tests/providers/bao.rs"]
 pub mod bao;
 pub mod derive;

@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         Some("ci") => stages::run(&arguments[1..]),
         Some("bench") => bench::run(&arguments[1..]),
         Some("fuzz") => kql::fuzz_by_hand(&arguments[1..]),
-        _ => Err("usage: cargo xtask layers | ci [STAGE…] | bench [ARGUMENT…] | fuzz [--minutes N]\nstages: fmt tools python layers build unit stories lock kql docs clippy deny"
+        _ => Err("usage: cargo xtask layers | ci [STAGE…] | bench [ARGUMENT…] | fuzz [--minutes N]\nstages: fmt tools python layers build unit stories lock azure kql docs clippy deny"
             .to_owned()),
     };
     match result {

