@@ -4,6 +4,7 @@ import duckdb
 
 parquet = sys.argv[1].replace("'", "''")
 con = duckdb.connect(config={"threads": 2})
+con.execute("SET TimeZone = 'UTC'")
 con.execute(f"CREATE VIEW logs AS SELECT * FROM read_parquet('{parquet}')")
 
 

@@ -9,8 +9,8 @@ use std::process::Command;
 
 use crate::stages::{cargo, python_with};
 
-/// DuckDB as a reference: a wheel, so that nobody builds it.
-const DUCKDB: &str = "duckdb==2.0.0";
+/// DuckDB as a reference: a wheel, so that nobody builds it, and what it wants for times with a zone.
+const DUCKDB: &[&str] = &["duckdb==2.0.0", "pytz==2026.6"];
 
 /// Runs it from the repository's root.
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
@@ -18,7 +18,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     let other = arguments.iter().any(|argument| argument == "--binary" || argument.starts_with("--binary="));
     // The whole workspace: a part of it has other features, and builds half the tree again.
     cargo(&["build", "--release", "--workspace", "--bins", "--locked"])?;
-    let python = python_with(&[DUCKDB])?;
+    let python = python_with(DUCKDB)?;
     let mut figures = Command::new(release.join("figures"));
     figures.arg("bench").arg("--python").arg(python);
     if !other {
