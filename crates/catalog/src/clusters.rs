@@ -16,7 +16,7 @@ macro_rules! clusters {
         concat!(
             "SELECT id, name, subscription, resource_group, region, account, state, identity_type, principal, tenant, public_key,
                     identity_cell, user_identity, sku_name, sku_capacity, billing, double_sealed, tags, vault_uri, key_name, key_version, key_bits,
-                    created_ms, modified_ms, deleted_ms
+                    created_ms, modified_ms, deleted_ms, sku_ms
              FROM clusters ",
             $rest
         )
@@ -61,6 +61,7 @@ fn cluster(row: &SqliteRow) -> Result<ClusterRow, CatalogError> {
         created_ms: columns.int()?,
         modified_ms: columns.int()?,
         deleted_ms: columns.int_opt()?,
+        sku_ms: columns.int()?,
     })
 }
 
@@ -75,9 +76,9 @@ impl Catalog {
         let mut tx = writer.begin(CLUSTER).await?;
         let sql =
             "INSERT INTO clusters (account, state, identity_type, principal, tenant, public_key, identity_cell, user_identity, sku_name, sku_capacity,
-                                         billing, tags, vault_uri, key_name, key_version, key_bits, modified_ms, deleted_ms, id,
+                                         billing, tags, vault_uri, key_name, key_version, key_bits, modified_ms, deleted_ms, sku_ms, id,
                                          name, subscription, resource_group, region, double_sealed, created_ms)
-                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
         bind_mutable(sqlx::query(sql), row)
             .bind(&row.id.as_bytes()[..])
             .bind(row.name.as_str())
@@ -155,7 +156,7 @@ impl Catalog {
         let sql = "UPDATE clusters SET account = ?, state = ?,
                           identity_type = iif(identity_type = 'None', identity_type, ?), principal = ?, tenant = ?, public_key = ?,
                           identity_cell = ?, user_identity = ?, sku_name = ?, sku_capacity = ?, billing = ?, tags = ?, vault_uri = ?, key_name = ?,
-                          key_version = ?, key_bits = ?, modified_ms = ?, deleted_ms = ?
+                          key_version = ?, key_bits = ?, modified_ms = ?, deleted_ms = ?, sku_ms = ?
                    WHERE id = ?";
         let done =
             bind_mutable(sqlx::query(sql), row).bind(&row.id.as_bytes()[..]).execute(&mut *tx).await.map_err(|e| refused(CLUSTER, &e))?;
@@ -229,6 +230,14 @@ impl Catalog {
         if done.rows_affected() == 0 {
             return Err(CatalogError::NotFound { what: "a workspace" });
         }
+        if link.is_some() {
+            // Whatever it was linked to before: that is over.
+            sqlx::query("DELETE FROM links_kept WHERE workspace = ?")
+                .bind(&workspace.as_bytes()[..])
+                .execute(&mut *tx)
+                .await
+                .map_err(|e| refused(LINK, &e))?;
+        }
         commit(tx, LINK).await
     }
 
@@ -291,4 +300,5 @@ fn bind_mutable<'q>(query: Query<'q>, row: &'q ClusterRow) -> Query<'q> {
         .bind(key.and_then(|key| key.rsa_bits).map(i64::from))
         .bind(row.modified_ms)
         .bind(row.deleted_ms)
+        .bind(row.sku_ms)
 }

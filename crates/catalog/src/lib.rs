@@ -23,6 +23,7 @@ mod db;
 mod error;
 mod functions;
 mod identities;
+mod links;
 mod lockbox;
 mod migrate;
 mod operations;

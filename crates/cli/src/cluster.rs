@@ -47,9 +47,9 @@ enum What {
         /// The region [default: the server's]
         #[arg(long, value_name = "REGION")]
         location: Option<String>,
-        /// The commitment tier, GB a day
-        #[arg(long, value_name = "GB")]
-        sku_capacity: Option<i64>,
+        /// The commitment tier, GB a day, in steps of 100
+        #[arg(long, value_name = "GB", default_value_t = 100)]
+        sku_capacity: i64,
         /// Seals data once instead of twice. Can't be changed later
         #[arg(long)]
         no_double_encryption: bool,
@@ -105,6 +105,11 @@ enum What {
         /// Does not wait until it is done
         #[arg(long)]
         no_wait: bool,
+    },
+    /// Brings a deleted cluster back with its keys and links: the operator's, and only if azure.cluster_recover is set
+    Recover {
+        /// Its name, or its id
+        name: String,
     },
     /// Prints the identity that a cluster shows: what to register in the vault
     Identity {
@@ -192,14 +197,11 @@ impl Cluster {
             What::Create { name, location, sku_capacity, no_double_encryption, tags, no_wait } => {
                 let mut body = json!({
                     "identity": {"type": "SystemAssigned"},
-                    "sku": {"name": "CapacityReservation"},
+                    "sku": {"name": "CapacityReservation", "capacity": sku_capacity},
                     "properties": {"isDoubleEncryptionEnabled": !no_double_encryption},
                 });
                 if let Some(location) = location {
                     body["location"] = location.into();
-                }
-                if let Some(capacity) = sku_capacity {
-                    body["sku"]["capacity"] = capacity.into();
                 }
                 if !tags.is_empty() {
                     body["tags"] = tags.into_iter().map(|(name, value)| (name, Value::from(value))).collect::<Map<_, _>>().into();
@@ -231,6 +233,10 @@ impl Cluster {
                     (Format::Table, Some(notice)) => output::print(notice),
                     (Format::Table, None) => Ok(()),
                 }
+            }
+            What::Recover { name } => {
+                let back = arm.client.json(arm.client.request(Method::POST, &["v1", "clusters", &name, "recover"])).await?;
+                self::show(&back, format)
             }
             What::Identity { name, out } => print_identity(&get(&arm, &name).await?, out.as_deref(), format),
             What::SetIdentity { name, which, yes, no_wait } => {

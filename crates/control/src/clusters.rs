@@ -1,18 +1,20 @@
 //! Dedicated clusters: what a request may change of one, in the words that users of Azure Monitor know.
 //!
 //! Rules are checked here, before anything is written; the change itself is an operation that [`crate::operations`] writes
-//! down and [`run`] carries out in the background, again after a restart if need be. What only newer issues know (capacity
-//! tiers) is not refused here by more than its shape.
+//! down and [`run`] carries out in the background, again after a restart if need be. Which numbers hold is [`crate::azure`].
 //!
 //! ```text
 //! request ─rules─▶ operation InProgress, cluster Creating│Updating│Deleting ─▶ KeyDesk ─▶ Succeeded│Failed, cluster Succeeded
 //! ```
 
+mod capacity;
 mod check;
 mod create;
 mod identity;
+mod limits;
 pub(crate) mod links;
 mod place;
+mod recover;
 mod report;
 mod rewrite;
 mod run;
@@ -32,6 +34,7 @@ use strongroom_world::World;
 use tokio::task::JoinSet;
 
 use crate::audit::{Scribe, acting, actor};
+use crate::azure::Rules;
 use crate::desk::{KeyDesk, KeyStatus};
 use crate::operations::{Change, Operations};
 use crate::vaults::vault_uri;
@@ -47,7 +50,6 @@ pub const RESERVED_DAYS: u32 = 14;
 /// Characters of a cluster's name: 63 at most, as printed.
 const NAME_MAX: usize = 63;
 const SKU: &str = "CapacityReservation";
-const SKU_CAPACITY: i64 = 100;
 /// Bytes of all tags together.
 const TAGS_MAX: usize = 16 << 10;
 const DAY_MS: i64 = 86_400_000;
@@ -142,6 +144,7 @@ pub struct Clusters {
     workspaces: Arc<Workspaces>,
     operations: Operations,
     config: ControlConfig,
+    rules: Rules,
     /// One at a time changes a cluster's key or links.
     turns: Mutex<HashMap<ObjectId, Arc<tokio::sync::Mutex<()>>>>,
     tasks: Mutex<JoinSet<()>>,
@@ -151,9 +154,22 @@ impl Clusters {
     /// The clusters of a catalog. At a start, [`settle`](Self::settle) comes before keys are watched and
     /// [`resume`](Self::resume) after.
     #[must_use]
-    pub fn new(world: World, catalog: Catalog, desk: Arc<dyn KeyDesk>, workspaces: Arc<Workspaces>, config: ControlConfig) -> Arc<Self> {
+    pub fn new(
+        world: World,
+        catalog: Catalog,
+        desk: Arc<dyn KeyDesk>,
+        workspaces: Arc<Workspaces>,
+        config: ControlConfig,
+        rules: Rules,
+    ) -> Arc<Self> {
         let operations = Operations::new(world.clone(), catalog.clone());
-        Arc::new(Self { world, catalog, desk, workspaces, operations, config, turns: Mutex::default(), tasks: Mutex::default() })
+        Arc::new(Self { world, catalog, desk, workspaces, operations, config, rules, turns: Mutex::default(), tasks: Mutex::default() })
+    }
+
+    /// The rules that hold.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// Has the end of every change told to a scribe.
@@ -166,7 +182,7 @@ impl Clusters {
     /// # Errors
     /// ER18.
     pub async fn get(&self, place: &Place) -> Result<ClusterRow, ControlError> {
-        self.find(place).await?.ok_or_else(|| Refusal::ClusterAbsent.into())
+        self.find(place).await?.ok_or_else(|| self.absent().into())
     }
 
     async fn find(&self, place: &Place) -> Result<Option<ClusterRow>, ControlError> {
@@ -184,7 +200,12 @@ impl Clusters {
         if found.len() > 1 {
             return Err(ControlError::Ambiguous { what: "clusters", name: name.to_owned() });
         }
-        found.pop().ok_or_else(|| Refusal::ClusterAbsent.into())
+        found.pop().ok_or_else(|| self.absent().into())
+    }
+
+    /// What is said of a cluster that is not there.
+    fn absent(&self) -> Refusal {
+        Refusal::ClusterAbsent { soft: self.rules.cluster_recover }
     }
 
     /// The cluster of that id, deleted or not.
@@ -262,7 +283,7 @@ impl Clusters {
     }
 
     async fn change(self: &Arc<Self>, row: ClusterRow, ask: ClusterAsk, busy: Busy) -> Result<Accepted, ControlError> {
-        let kek = ask.key.as_ref().map(KeyProperties::kek).transpose()?;
+        let kek = self.kek_of(&ask)?;
         let (kek, same) = match kek {
             Some(kek) if row.key.as_ref().is_some_and(|key| same_key(key, &kek)) => (None, Some(kek)),
             kek => (kek, None),
@@ -275,7 +296,7 @@ impl Clusters {
         let row = if turn == identity::Turn::Remove { self.remove_identity(row).await? } else { row };
         if turn == identity::Turn::Remove && kek.is_none() {
             let mut changed = row.clone();
-            apply(&mut changed, &ask)?;
+            apply(&mut changed, &ask, self.now_ms())?;
             if changed == row {
                 return Ok(Accepted { cluster: row, operation: None });
             }
@@ -287,6 +308,7 @@ impl Clusters {
         if row.state != ClusterState::Succeeded || self.operations.running_on(&path).await?.is_some() {
             return Err((busy.running)().into());
         }
+        self.rules.check_capacity(&row, &ask, self.now_ms())?;
         if ask.double.is_some_and(|double| double != row.double) {
             return Err(Refusal::DoubleIsFixed { is: row.double }.into());
         }
@@ -303,7 +325,7 @@ impl Clusters {
             return Err(Refusal::IdentityNoneIsFinal { cluster: row.name }.into());
         }
         let mut changed = row.clone();
-        apply(&mut changed, &ask)?;
+        apply(&mut changed, &ask, self.now_ms())?;
         if kek.is_none() && changed == row {
             if let Some(same) = same.filter(|_| busy.looks_again && row.identity_type != IdentityType::None) {
                 // Nothing to change, but whoever sends a key wants to know that it may be used: it may have expired since.
@@ -330,11 +352,20 @@ impl Clusters {
         }
     }
 
+    /// The key that is asked for; without a version only where that is a rule of this service.
+    fn kek_of(&self, ask: &ClusterAsk) -> Result<Option<KekRef>, ControlError> {
+        let kek = ask.key.as_ref().map(KeyProperties::kek).transpose()?;
+        if !self.rules.autorotation && kek.as_ref().is_some_and(|kek| kek.key_version.is_none()) {
+            return Err(Refusal::KeyFormat { why: "keyVersion is needed: keys are not followed to their newest version here" }.into());
+        }
+        Ok(kek)
+    }
+
     /// The cluster as it is by now, with what needs no vault and the state of a change that begins.
     async fn mark(&self, cluster: ObjectId, state: ClusterState, ask: &ClusterAsk) -> Result<ClusterRow, ControlError> {
         let row = self.catalog.cluster_get(cluster).await?.filter(|row| row.deleted_ms.is_none());
-        let mut row = row.ok_or(Refusal::ClusterAbsent)?;
-        apply(&mut row, ask)?;
+        let mut row = row.ok_or_else(|| self.absent())?;
+        apply(&mut row, ask, self.now_ms())?;
         row.state = state;
         row.modified_ms = self.now_ms();
         self.catalog.cluster_update(&row).await?;
@@ -480,19 +511,10 @@ fn check_region(what: &str, region: &str, row: &ClusterRow) -> Result<(), Refusa
     })
 }
 
-/// Puts what needs no vault into the row.
-fn apply(row: &mut ClusterRow, ask: &ClusterAsk) -> Result<(), ControlError> {
-    if let Some(name) = &ask.sku_name {
-        if !name.eq_ignore_ascii_case(SKU) {
-            return Err(ControlError::Invalid { what: "sku.name", why: "CapacityReservation is the only one" });
-        }
-        SKU.clone_into(&mut row.sku_name);
-    }
-    if let Some(capacity) = ask.sku_capacity {
-        if capacity <= 0 {
-            return Err(ControlError::Invalid { what: "sku.capacity", why: "a number of GB a day above 0" });
-        }
-        row.sku_capacity = capacity;
+/// Puts what needs no vault into the row. The capacity was looked at before.
+fn apply(row: &mut ClusterRow, ask: &ClusterAsk, now_ms: i64) -> Result<(), ControlError> {
+    if let Some(capacity) = ask.sku_capacity.filter(|capacity| *capacity != row.sku_capacity) {
+        (row.sku_capacity, row.sku_ms) = (capacity, now_ms);
     }
     if let Some(billing) = ask.billing {
         row.billing = billing;

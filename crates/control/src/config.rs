@@ -31,10 +31,6 @@ pub struct ControlConfig {
     pub workspaces_max: usize,
     /// Clusters at most.
     pub clusters_max: usize,
-    /// Workspaces linked to one cluster at most.
-    pub linked_workspaces_max: usize,
-    /// Characters of a cluster's name at least.
-    pub cluster_name_min: usize,
     /// The tenant that clusters and workspaces belong to, a GUID: key vaults of others are refused, identities log in to it. Empty: no
     /// rule, and each identity has a tenant of its own.
     pub tenant_id: String,
@@ -53,8 +49,6 @@ impl Default for ControlConfig {
             principals_max: 10_000,
             workspaces_max: 10_000,
             clusters_max: 100,
-            linked_workspaces_max: 1_000,
-            cluster_name_min: 4,
             tenant_id: String::new(),
         }
     }
@@ -77,8 +71,6 @@ impl ControlConfig {
             ("principals_max", self.principals_max as u64, 1, 1_000_000),
             ("workspaces_max", self.workspaces_max as u64, 1, 100_000),
             ("clusters_max", self.clusters_max as u64, 1, 10_000),
-            ("linked_workspaces_max", self.linked_workspaces_max as u64, 1, 100_000),
-            ("cluster_name_min", self.cluster_name_min as u64, 1, 63),
         ];
         for (name, value, min, max) in settings {
             if !(min..=max).contains(&value) {

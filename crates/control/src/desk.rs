@@ -48,6 +48,9 @@ pub trait KeyDesk: Send + Sync + Debug {
     /// Sends a workspace's new rows to the cluster's account. Done once no append can take the old epoch.
     async fn link(&self, workspace: WorkspaceId, cluster: &ClusterRow) -> Result<(), ControlError>;
 
+    /// Likewise for a workspace that was linked there before and comes back: whether the key is there or not.
+    async fn relink(&self, workspace: WorkspaceId, cluster: &ClusterRow) -> Result<(), ControlError>;
+
     /// Sends a workspace's new rows back to its region's shared account. Needs no key.
     async fn unlink(&self, workspace: WorkspaceId) -> Result<(), ControlError>;
 

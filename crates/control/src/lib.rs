@@ -11,6 +11,7 @@
 //! ```
 
 pub mod audit;
+pub mod azure;
 mod clusters;
 mod config;
 pub mod desk;
@@ -29,6 +30,7 @@ mod vaults;
 pub mod watch;
 mod workspaces;
 
+pub use azure::{AsyncStatus, AzureConfig, Compat, Rules};
 pub use clusters::links::{LinkAccepted, LinkView, link_path};
 pub use clusters::{Accepted, Check, ClusterAsk, ClusterView, Clusters, Held, KeyProperties, KeyReport, Place, RESERVED_DAYS, RewriteView};
 pub use config::{ControlConfig, RETENTION_DAYS_MAX};

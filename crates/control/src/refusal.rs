@@ -16,6 +16,26 @@ pub enum Refusal {
     /// ER2.
     #[error("The body of the request is null or in bad format.")]
     Body,
+    /// ER3.
+    #[error("SKU name is invalid. Set SKU name to capacityReservation.")]
+    SkuName,
+    /// ER4.
+    #[error("Capacity was provided but SKU is not capacityReservation. Set SKU name to capacityReservation.")]
+    CapacityWithoutSku,
+    /// ER5.
+    #[error("Missing capacity in SKU. Set Capacity value to {min} or higher in steps of 100 (GB).")]
+    MissingCapacity { min: i64 },
+    /// ER6.
+    #[error(
+        "Capacity in SKU is not in range. Should be minimum {min} and up to the max allowed capacity which is available under 'Usage and estimated cost' in your workspace."
+    )]
+    CapacityRange { min: i64 },
+    /// ER7.
+    #[error("Capacity is locked for {days} days. Decreasing capacity is permitted {days} days after update.")]
+    CapacityLocked { days: u32 },
+    /// ER8.
+    #[error("No SKU was set. Set the SKU name to capacityReservation and Capacity value to {min} or higher in steps of 100 (GB).")]
+    MissingSku { min: i64 },
     /// ER9.
     #[error("Identity is null or empty. Set Identity with systemAssigned type.")]
     MissingIdentity,
@@ -49,11 +69,9 @@ pub enum Refusal {
     /// ER17: a PUT.
     #[error("Cluster is in deleting state. Wait for the Async operation to complete and try again.")]
     ReplaceWhileDeleting,
-    /// ER18.
-    #[error(
-        "Cluster not found, the cluster might have been deleted. If you try to create a cluster with that name and get a conflict, the cluster is in the deletion process."
-    )]
-    ClusterAbsent,
+    /// ER18; `soft`: in the words of the time when support could bring it back.
+    #[error("{}", cluster_absent(*soft))]
+    ClusterAbsent { soft: bool },
     /// ER19.
     #[error(
         "A cluster named {name} was deleted in the last {days} days. Its name is reserved until {until}; use another name, or wait until then."
@@ -68,9 +86,12 @@ pub enum Refusal {
     /// ER23, ER26.
     #[error("Workspace link or unlink operation in process.")]
     LinkBusy,
-    /// ER24.
-    #[error("Cluster not found, the cluster you specified doesn't exist or was deleted.")]
-    LinkTargetAbsent,
+    /// ER20.
+    #[error("{region} doesn't support Double Encryption for clusters")]
+    DoubleNotSupported { region: String },
+    /// ER24; `soft` as there.
+    #[error("{}", link_target_absent(*soft))]
+    LinkTargetAbsent { soft: bool },
     /// L2.
     #[error(
         "Cluster {name} is in state {state}. A workspace can be linked once the cluster's state is Succeeded; what it sends until then stays under the provider's key."
@@ -127,6 +148,24 @@ pub enum Refusal {
         "Cluster {name} holds {what}. Without the cluster it stays readable only while its keys are kept ({days} days). Send the request with force=true to delete all the same."
     )]
     ClusterHoldsData { name: String, what: String, days: u32 },
+    /// M1.
+    #[error("There can be {max} active clusters of a subscription in region {region}; there are {there}. Delete one first.")]
+    ActiveLimit { max: usize, region: String, there: usize },
+    /// M2.
+    #[error(
+        "There can be {max} reserved clusters of a subscription in region {region}, active or recently deleted; there are {there}, {deleted} of them deleted. The next reservation ends at {until}."
+    )]
+    ReservedLimit { max: usize, region: String, there: usize, deleted: usize, until: String },
+    /// M4.
+    #[error(
+        "A workspace can be linked {max} times in {days} days; this one was linked {there} times. It can be linked again from {until}."
+    )]
+    LinkLimit { max: usize, days: u32, there: usize, until: String },
+    /// C19.
+    #[error(
+        "Clusters can't be moved to another resource group or subscription, and nothing else here can. Create one there and delete the old one."
+    )]
+    MoveNotSupported,
     /// M1, as one bound for all.
     #[error("There can be {max} clusters; there are {there}. Delete one first.")]
     ClusterLimit { max: usize, there: usize },
@@ -158,12 +197,28 @@ pub enum Refusal {
     Interrupted,
 }
 
+fn cluster_absent(soft: bool) -> &'static str {
+    if soft {
+        "Cluster not found, the cluster was probably deleted. If you try to create a cluster with that name and get a conflict, the cluster is in soft delete for 14 days. To create a new cluster contact support, or use another name."
+    } else {
+        "Cluster not found, the cluster might have been deleted. If you try to create a cluster with that name and get a conflict, the cluster is in the deletion process."
+    }
+}
+
+fn link_target_absent(soft: bool) -> &'static str {
+    if soft {
+        "Cluster not found, the cluster you specified doesn't exist or was deleted. If you try to create a cluster with that name and get a conflict, the cluster is in soft delete for 14 days. You can contact support to recover it."
+    } else {
+        "Cluster not found, the cluster you specified doesn't exist or was deleted."
+    }
+}
+
 impl Refusal {
     /// What kind of trouble this is.
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::ClusterAbsent | Self::WorkspaceAbsent | Self::NotLinked => ErrorKind::NotFound,
+            Self::ClusterAbsent { .. } | Self::WorkspaceAbsent | Self::NotLinked => ErrorKind::NotFound,
             Self::NameReserved { .. }
             | Self::IdentityInUse { .. }
             | Self::DeleteWhileBusy
@@ -185,6 +240,12 @@ impl Refusal {
         match self {
             Self::ClusterName { .. } => "InvalidClusterName",
             Self::Body => "InvalidRequestBody",
+            Self::SkuName => "InvalidSkuName",
+            Self::CapacityWithoutSku => "CapacityWithoutReservation",
+            Self::MissingCapacity { .. } => "MissingCapacity",
+            Self::CapacityRange { .. } => "CapacityOutOfRange",
+            Self::CapacityLocked { .. } => "CapacityLocked",
+            Self::MissingSku { .. } => "MissingSku",
             Self::MissingIdentity => "MissingIdentity",
             Self::KeyOnCreate => "KeyVaultPropertiesOnCreate",
             Self::ReplaceWhileBusy | Self::UpdateWhileBusy => "OperationInProgress",
@@ -192,12 +253,13 @@ impl Refusal {
             Self::KeyFormat { .. } => "InvalidKeyVaultProperties",
             Self::KeyNotValid { .. } => "KeyValidationFailed",
             Self::KeyNotRecoverable => "KeyNotRecoverable",
-            Self::ClusterAbsent | Self::NotLinked => "ResourceNotFound",
+            Self::ClusterAbsent { .. } | Self::NotLinked => "ResourceNotFound",
             Self::NameReserved { .. } => "ClusterNameReserved",
             Self::DeleteWhileBusy => "ClusterProvisioning",
             Self::WorkspaceAbsent => "WorkspaceNotFound",
             Self::LinkBusy => "LinkOperationInProgress",
-            Self::LinkTargetAbsent => "ClusterNotFound",
+            Self::DoubleNotSupported { .. } => "DoubleEncryptionNotSupported",
+            Self::LinkTargetAbsent { .. } => "ClusterNotFound",
             Self::ClusterNotReady { .. } => "ClusterNotReady",
             Self::LinkedElsewhere { .. } => "WorkspaceLinkedElsewhere",
             Self::IdentityWithKey => "IdentityAndKeyInOneUpdate",
@@ -211,7 +273,10 @@ impl Refusal {
             Self::PrivateLinkNeedsSystem { .. } => "PrivateLinkNeedsSystemAssigned",
             Self::VaultUnknown { .. } => "KeyVaultNotRegistered",
             Self::ClusterHoldsData { .. } => "ClusterHoldsData",
-            Self::ClusterLimit { .. } => "ClusterLimitReached",
+            Self::ClusterLimit { .. } | Self::ActiveLimit { .. } => "ClusterLimitReached",
+            Self::ReservedLimit { .. } => "ReservedClusterLimitReached",
+            Self::LinkLimit { .. } => "LinkOperationLimitReached",
+            Self::MoveNotSupported => "ResourceMoveNotSupported",
             Self::LinkedLimit { .. } => "LinkedWorkspaceLimitReached",
             Self::Interrupted => "OperationInterrupted",
             Self::LockboxNotCovered { .. } => "LockboxNotApplicable",

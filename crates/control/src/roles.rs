@@ -73,6 +73,8 @@ pub mod action {
     pub const IDENTITIES_READ: &str = "identities/read";
     /// Give a cluster back the identity that was taken off it: the operator's, not a customer's.
     pub const IDENTITY_RESTORE: &str = "operator/clusters/restoreIdentity/action";
+    /// Bring a deleted cluster back: the operator's, not a customer's.
+    pub const CLUSTER_RECOVER: &str = "operator/clusters/recover/action";
     /// See what the hot cache holds.
     pub const CACHE_READ: &str = "cache/read";
 }

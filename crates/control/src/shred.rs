@@ -110,7 +110,7 @@ impl Shredder {
         Arc::new(Self { deps, operations, every, passing: tokio::sync::Mutex::default() })
     }
 
-    /// Deletes a workspace, unlinking it first. It can be brought back for 14 days; with `for_good` it is shredded at once: `true`
+    /// Deletes a workspace, unlinking it first. It can be brought back for 14 days, link and all; with `for_good` it is shredded at once: `true`
     /// if that is done, else the log still has rows of it, and the next passes do it.
     ///
     /// # Errors
@@ -121,7 +121,7 @@ impl Shredder {
             caller.check(action::SHRED)?;
         }
         let deps = &self.deps;
-        deps.clusters.detach(&row).await?;
+        deps.clusters.detach(&row, for_good).await?;
         let deleted_ms = self.now_ms();
         let shred_ms = if for_good { deleted_ms } else { deleted_ms + i64::from(RESERVED_DAYS) * DAY_MS };
         let event = Event::new(name::WORKSPACE_DELETED).by(caller.principal).workspace(row.id);
@@ -151,7 +151,7 @@ impl Shredder {
         Ok(all)
     }
 
-    /// Brings a deleted workspace back, named by name or id, with all its rows. It is linked to nothing.
+    /// Brings a deleted workspace back, named by name or id, with all its rows, linked as it was if the cluster is still there.
     ///
     /// # Errors
     /// [`ControlError::Forbidden`], [`ControlError::NotFound`], [`ControlError::Ambiguous`]; [`ControlError::Conflict`] once its
@@ -195,9 +195,10 @@ impl Shredder {
         if !self.deps.catalog.workspace_recover(id, self.now_ms()).await? {
             return Err(ControlError::Conflict { why: "the workspace's time is over: it is being shredded" });
         }
+        self.deps.clusters.relink(id).await?;
         self.deps.workspaces.forget();
         tracing::info!(workspace = %id, "workspace recovered");
-        Ok(row.workspace)
+        Ok(self.deps.catalog.workspace(id).await?.unwrap_or(row.workspace))
     }
 
     /// Takes the rows of a table away whose event time lies in `range`. Done when this returns; after a stop it is taken up again.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use strongroom_buffer::{BufferConfig, SealedConfig};
 use strongroom_control::audit::AuditConfig;
-use strongroom_control::{ControlConfig, LockboxConfig};
+use strongroom_control::{AzureConfig, ControlConfig, LockboxConfig};
 use strongroom_ingest::IngestConfig;
 use strongroom_keys::outbound::OutboundConfig;
 use strongroom_keys::provider::access::ProvidersConfig;
@@ -87,6 +87,8 @@ pub struct Config {
     pub cache: CacheConfig,
     /// Resources and retention.
     pub control: ControlConfig,
+    /// Where users of Azure Monitor find other rules than today's.
+    pub azure: AzureConfig,
     /// The audit chain.
     pub audit: AuditConfig,
     /// Who is called when there is something that a customer should know.
@@ -259,6 +261,7 @@ impl Default for Config {
             query: QueryConfig::default(),
             cache: CacheConfig::default(),
             control: ControlConfig::default(),
+            azure: AzureConfig::default(),
             audit: AuditConfig::default(),
             notices: NoticesConfig::default(),
             lockbox: LockboxConfig::default(),

@@ -85,6 +85,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/lockbox/{request}/end", post(lockbox::end))
         .route("/v1/clusters/{cluster}/rekey", get(clusters::rekey_status).post(clusters::rekey))
         .route("/v1/workspaces/{workspace}/reencrypt", get(clusters::reencrypt_status).post(clusters::reencrypt))
+        .route("/v1/clusters/{cluster}/recover", post(clusters::recover))
         .route("/v1/clusters/{cluster}/restore-identity", post(clusters::restore_identity))
         .route("/v1/principals", get(resources::list_principals).post(resources::create_principal))
         .route("/v1/principals/{principal}", delete(resources::delete_principal))

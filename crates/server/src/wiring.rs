@@ -105,6 +105,7 @@ impl Site {
         allowed: Vec<String>,
     ) -> Result<(Arc<Self>, Option<String>), ServeError> {
         config.control.check().map_err(ServeError::start("control"))?;
+        config.azure.check().map_err(ServeError::start("azure"))?;
         config.lockbox.check().map_err(ServeError::start("lockbox"))?;
         let world = World::real();
         let layout = Layout::new(&config.data_dir);
@@ -170,7 +171,8 @@ impl Site {
         let carrier = carrier(&config, &world, &audit, &keys, &catalog, &intake)?;
         let desk = Arc::new(Desk(Arc::clone(&watch)));
         let identities = UserIdentities::new(world.clone(), catalog.clone(), Arc::clone(&desk) as _);
-        let clusters = Clusters::new(world.clone(), catalog.clone(), desk, Arc::clone(&workspaces), config.control.clone());
+        let azure = config.azure.rules();
+        let clusters = Clusters::new(world.clone(), catalog.clone(), desk, Arc::clone(&workspaces), config.control.clone(), azure);
         clusters.audited_by(audit.scribe());
         retention.audited_by(audit.scribe());
         intake.witnessed_by(Arc::new(Openings { scribe: audit.scribe(), keys: Arc::clone(&keys) }));

@@ -325,6 +325,7 @@ async fn locked_cluster(at: usize, node: &Node, catalog: &Catalog, vault: &Vault
         created_ms: 0,
         modified_ms: 0,
         deleted_ms: None,
+        sku_ms: 0,
     };
     let account = desk.open_account(id, "local", true).await.unwrap();
     row.account = Some(account);

@@ -102,6 +102,8 @@ pub struct ClusterRow {
     pub modified_ms: i64,
     /// When it was deleted, milliseconds since 1970.
     pub deleted_ms: Option<i64>,
+    /// When its capacity was last set, milliseconds since 1970.
+    pub sku_ms: i64,
 }
 
 /// The identity that a cluster shows to the vault.

@@ -27,6 +27,7 @@ fn cluster(name: &str) -> ClusterRow {
         created_ms: 1,
         modified_ms: 1,
         deleted_ms: None,
+        sku_ms: 0,
     }
 }
 

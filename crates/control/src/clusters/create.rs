@@ -6,36 +6,35 @@ use strongroom_catalog::{Billing, CatalogError, ClusterRow, ClusterState, Identi
 use strongroom_keys::provider::KekRef;
 use strongroom_model::ObjectId;
 
-use super::{
-    Accepted, ClusterAsk, Clusters, DAY_MS, KeyProperties, Place, RESERVED_DAYS, SKU, SKU_CAPACITY, apply, is_name, is_region, region_name,
-    rfc3339,
-};
+use super::{Accepted, ClusterAsk, Clusters, DAY_MS, Place, RESERVED_DAYS, SKU, apply, is_name, is_region, region_name, rfc3339};
 use crate::operations::Change;
 use crate::{ControlError, Refusal};
 
 impl Clusters {
     pub(super) async fn create(self: &Arc<Self>, place: &Place, ask: ClusterAsk) -> Result<Accepted, ControlError> {
-        let name_min = self.config.cluster_name_min;
+        let name_min = self.rules.cluster_name_min;
         if !is_name(&place.name, name_min) {
             return Err(Refusal::ClusterName { min: name_min }.into());
         }
+        let sku_capacity = self.rules.new_capacity(&ask)?;
         let user_identity = self.identity_of_new(&ask).await?;
-        let kek = ask.key.as_ref().map(KeyProperties::kek).transpose()?;
+        let kek = self.kek_of(&ask)?;
         if kek.is_some() && user_identity.is_none() {
             // Its own identity does not exist yet: nobody can have granted it anything.
             return Err(Refusal::KeyOnCreate.into());
         }
         let now_ms = self.now_ms();
         self.check_reserved(place, now_ms).await?;
-        let there = self.catalog.cluster_list().await?.len();
-        if there >= self.config.clusters_max {
-            return Err(Refusal::ClusterLimit { max: self.config.clusters_max, there }.into());
-        }
         let region = match ask.region.as_deref().map(region_name) {
             Some(region) if is_region(&region) => region,
             Some(_) => return Err(ControlError::Invalid { what: "location", why: "1 to 64 letters and digits are allowed" }),
             None => self.workspaces.region().await?,
         };
+        self.check_room(place, &region, now_ms).await?;
+        let single = self.rules.single_encryption_regions.iter().any(|name| region_name(name) == region);
+        if single && ask.double != Some(false) {
+            return Err(Refusal::DoubleNotSupported { region }.into());
+        }
         let (ms, random) = self.world.id_seed();
         let mut row = ClusterRow {
             id: ObjectId::mint(ms, random),
@@ -49,7 +48,7 @@ impl Clusters {
             identity: None,
             user_identity,
             sku_name: SKU.to_owned(),
-            sku_capacity: SKU_CAPACITY,
+            sku_capacity,
             billing: Billing::Cluster,
             double: ask.double.unwrap_or(true),
             tags: "{}".to_owned(),
@@ -57,8 +56,9 @@ impl Clusters {
             created_ms: now_ms,
             modified_ms: now_ms,
             deleted_ms: None,
+            sku_ms: now_ms,
         };
-        apply(&mut row, &ask)?;
+        apply(&mut row, &ask, now_ms)?;
         if let Some(kek) = &kek {
             self.try_key(&row, kek).await?;
         }

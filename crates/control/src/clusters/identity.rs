@@ -106,7 +106,8 @@ impl Clusters {
         ask: &ClusterAsk,
         busy: Busy,
     ) -> Result<Accepted, ControlError> {
-        apply(&mut row.clone(), ask)?;
+        self.rules.check_capacity(&row, ask, self.now_ms())?;
+        apply(&mut row.clone(), ask, self.now_ms())?;
         let to = match path {
             None => IdentityTarget::Own,
             Some(path) => IdentityTarget::User(self.user_identity_at(&path).await?),
@@ -176,7 +177,7 @@ impl Clusters {
             tracing::warn!(cluster = %row.id, "the identity was taken off the cluster: access to its data is revoked");
         }
         fail::fail_point!("identity.none");
-        let row = self.catalog.cluster_get(row.id).await?.ok_or(Refusal::ClusterAbsent)?;
+        let row = self.catalog.cluster_get(row.id).await?.ok_or_else(|| self.absent())?;
         self.desk.remove_identity(&row).await?;
         Ok(row)
     }

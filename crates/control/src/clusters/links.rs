@@ -37,8 +37,9 @@ impl Clusters {
     }
 
     async fn begin_link(self: &Arc<Self>, workspace: WorkspaceRow, target: &str) -> Result<LinkAccepted, ControlError> {
-        let place = Place::read_cluster_path(target).ok_or(Refusal::LinkTargetAbsent)?;
-        let cluster = self.find(&place).await?.ok_or(Refusal::LinkTargetAbsent)?;
+        let absent = || Refusal::LinkTargetAbsent { soft: self.rules.cluster_recover };
+        let place = Place::read_cluster_path(target).ok_or_else(absent)?;
+        let cluster = self.find(&place).await?.ok_or_else(absent)?;
         let path = link_path(&workspace);
         if self.operations.running_on(&path).await?.is_some() {
             return Err(Refusal::LinkBusy.into());
@@ -53,12 +54,12 @@ impl Clusters {
         if cluster.state != ClusterState::Succeeded {
             return Err(Refusal::ClusterNotReady { name: cluster.name, state: cluster.state.to_string() }.into());
         }
-        check_region(&format!("Workspace {}", workspace.name), &workspace.region, &cluster)?;
-        let linked = self.catalog.workspaces_linked(cluster.id).await?.len();
-        if linked >= self.config.linked_workspaces_max {
-            let max = self.config.linked_workspaces_max;
+        self.check_link_count(workspace.id).await?;
+        let (linked, max) = (self.catalog.workspaces_linked(cluster.id).await?.len(), self.rules.linked_workspaces_max);
+        if linked >= max {
             return Err(Refusal::LinkedLimit { name: cluster.name, max, there: linked }.into());
         }
+        check_region(&format!("Workspace {}", workspace.name), &workspace.region, &cluster)?;
         let change = Change::Link { workspace: workspace.id, cluster: cluster.id };
         self.start(workspace, change).await
     }
@@ -90,13 +91,16 @@ impl Clusters {
         self.start(workspace, change).await
     }
 
-    /// Unlinks a workspace that is to be deleted, and waits until it is done.
+    /// Unlinks a workspace that is to be deleted, and waits until it is done. The link is remembered if the workspace may come back.
     ///
     /// # Errors
     /// ER26; what catalog and keys say.
-    pub(crate) async fn detach(&self, workspace: &WorkspaceRow) -> Result<(), ControlError> {
+    pub(crate) async fn detach(&self, workspace: &WorkspaceRow, for_good: bool) -> Result<(), ControlError> {
         if self.operations.running_on(&link_path(workspace)).await?.is_some() {
             return Err(Refusal::LinkBusy.into());
+        }
+        if !for_good {
+            self.catalog.link_keep(workspace.id).await?;
         }
         self.run_unlink(workspace.id).await
     }

@@ -38,6 +38,9 @@ impl Clusters {
     /// What the catalog says.
     pub async fn resume(self: &Arc<Self>) -> Result<(), ControlError> {
         self.settle().await?;
+        if let Err(error) = self.relink_all().await {
+            tracing::error!(code = error.code(), "a link of a workspace that was brought back is not there again yet");
+        }
         for (operation, change) in self.operations.running().await? {
             // Rows of tables are the shredder's.
             if !matches!(change, Change::Shred { .. }) {
@@ -83,7 +86,7 @@ impl Clusters {
             Change::Identity { cluster, to } => self.run_identity(*cluster, to).await,
             Change::Rekey { .. } | Change::Reencrypt { .. } => self.run_rewrite(operation.id).await,
             Change::Delete { cluster } => self.run_delete(*cluster).await,
-            Change::Link { workspace, cluster } => self.run_link(*workspace, *cluster).await,
+            Change::Link { workspace, cluster } => self.run_link(operation.id, *workspace, *cluster).await,
             Change::Unlink { workspace } => self.run_unlink(*workspace).await,
             Change::Shred { .. } => Ok(()),
         }
@@ -97,7 +100,7 @@ impl Clusters {
 
     pub(super) async fn fresh(&self, cluster: ObjectId) -> Result<ClusterRow, ControlError> {
         let row = self.catalog.cluster_get(cluster).await?.filter(|row| row.deleted_ms.is_none());
-        row.ok_or_else(|| Refusal::ClusterAbsent.into())
+        row.ok_or_else(|| self.absent().into())
     }
 
     pub(super) async fn save(&self, mut row: ClusterRow, state: ClusterState) -> Result<ClusterRow, ControlError> {
@@ -214,6 +217,11 @@ impl Clusters {
             // What was unlinked stays so. The rest works on, and the deletion can be asked for again.
             let state = if row.account.is_some() { ClusterState::Succeeded } else { ClusterState::Failed };
             self.save(row, state).await?;
+            for (workspace, _) in self.catalog.links_kept().await?.into_iter().filter(|(_, of)| *of == cluster) {
+                if self.catalog.workspace(workspace).await?.is_some() {
+                    self.catalog.link_unkeep(workspace).await?;
+                }
+            }
         }
         deleted
     }
@@ -223,6 +231,7 @@ impl Clusters {
             {
                 let _turn = self.turn(row.id).await;
                 for workspace in self.catalog.workspaces_linked(row.id).await? {
+                    self.catalog.link_keep(workspace.id).await?;
                     self.desk.unlink(workspace.id).await?;
                     self.workspaces.forget();
                 }
@@ -243,13 +252,23 @@ impl Clusters {
         Err(ControlError::Conflict { why: "workspaces keep being linked to the cluster" })
     }
 
-    async fn run_link(&self, workspace: WorkspaceId, cluster: ObjectId) -> Result<(), ControlError> {
+    /// Counted before it is done, so that a stop between the two loses no count; what comes to nothing is not counted.
+    async fn run_link(&self, operation: ObjectId, workspace: WorkspaceId, cluster: ObjectId) -> Result<(), ControlError> {
+        self.catalog.link_mark(operation, workspace, self.now_ms()).await?;
+        let linked = self.link_now(workspace, cluster).await;
+        if linked.is_err() {
+            self.catalog.link_unmark(operation).await?;
+        }
+        linked
+    }
+
+    async fn link_now(&self, workspace: WorkspaceId, cluster: ObjectId) -> Result<(), ControlError> {
         let _turn = self.turn(cluster).await;
         let there = self.catalog.workspace(workspace).await?.ok_or(Refusal::WorkspaceAbsent)?;
         if there.link.is_some_and(|link| link.cluster == cluster) {
             return Ok(());
         }
-        let row = self.fresh(cluster).await.map_err(|_| Refusal::LinkTargetAbsent)?;
+        let row = self.fresh(cluster).await.map_err(|_| Refusal::LinkTargetAbsent { soft: self.rules.cluster_recover })?;
         if row.state != ClusterState::Succeeded {
             return Err(Refusal::ClusterNotReady { name: row.name, state: row.state.to_string() }.into());
         }

@@ -43,8 +43,8 @@ async fn a_new_cluster_is_refused_in_the_printed_words() {
     for bad in ["abc", &"a".repeat(64), "a_bcd", "a bcd", "äbcd", "-abcd", "abcd-", ""] {
         assert_eq!(refused(works.clusters.put(&place(bad), new_cluster()).await), ("InvalidClusterName", name.to_owned()), "{bad}");
     }
-    let none = ClusterAsk { identity: Some(IdentityType::None), ..ClusterAsk::default() };
-    for ask in [ClusterAsk::default(), none] {
+    let none = ClusterAsk { identity: Some(IdentityType::None), ..new_cluster() };
+    for ask in [ClusterAsk { identity: None, ..new_cluster() }, none] {
         let text = "Identity is null or empty. Set Identity with systemAssigned type.";
         assert_eq!(refused(works.clusters.put(&place("contoso"), ask).await), ("MissingIdentity", text.to_owned()));
     }

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::desk::{IdentityParts, KeyDesk, KeyStatus, RewriteStep};
 use crate::watch::Unflushed;
-use crate::{Accepted, ClusterAsk, Clusters, ControlError, KeyProperties, Place, VaultAsk, Vaults};
+use crate::{Accepted, AzureConfig, ClusterAsk, Clusters, ControlError, KeyProperties, Place, VaultAsk, Vaults};
 
 #[derive(Debug)]
 pub(super) struct Desk {
@@ -168,6 +168,11 @@ impl KeyDesk for Desk {
         Ok(self.catalog.workspace_move(workspace, cluster.account.unwrap(), Some((cluster.id, 7))).await?)
     }
 
+    async fn relink(&self, workspace: WorkspaceId, cluster: &ClusterRow) -> Result<(), ControlError> {
+        self.change("relink".to_owned()).await?;
+        Ok(self.catalog.workspace_move(workspace, cluster.account.unwrap(), Some((cluster.id, 8))).await?)
+    }
+
     async fn unlink(&self, workspace: WorkspaceId) -> Result<(), ControlError> {
         self.change("unlink".to_owned()).await?;
         Ok(self.catalog.workspace_move(workspace, self.shared, None).await?)
@@ -227,7 +232,12 @@ pub(super) fn place(name: &str) -> Place {
 }
 
 pub(super) fn new_cluster() -> ClusterAsk {
-    ClusterAsk { identity: Some(strongroom_catalog::IdentityType::SystemAssigned), ..ClusterAsk::default() }
+    ClusterAsk {
+        identity: Some(strongroom_catalog::IdentityType::SystemAssigned),
+        sku_name: Some("CapacityReservation".to_owned()),
+        sku_capacity: Some(100),
+        ..ClusterAsk::default()
+    }
 }
 
 pub(super) fn key(name: &str, version: Option<&str>) -> KeyProperties {
@@ -266,17 +276,22 @@ impl Works {
 
     /// The same clusters in a service of that tenant.
     pub(super) fn of_tenant(&self, tenant: &str) -> Arc<Clusters> {
-        Self::with(&self.site, &self.desk, tenant)
+        Self::with(&self.site, &self.desk, tenant, &AzureConfig::default())
     }
 
     fn on(site: &Site, desk: &Arc<Desk>) -> Arc<Clusters> {
-        Self::with(site, desk, "")
+        Self::with(site, desk, "", &AzureConfig::default())
     }
 
-    fn with(site: &Site, desk: &Arc<Desk>, tenant: &str) -> Arc<Clusters> {
+    /// The same clusters under other rules.
+    pub(super) fn ruled(&self, azure: &AzureConfig) -> Arc<Clusters> {
+        Self::with(&self.site, &self.desk, "", azure)
+    }
+
+    fn with(site: &Site, desk: &Arc<Desk>, tenant: &str, azure: &AzureConfig) -> Arc<Clusters> {
         let config = ControlConfig { clusters_max: 3, tenant_id: tenant.to_owned(), ..ControlConfig::default() };
         let workspaces = Arc::new(Workspaces::new(site.world.clone(), site.catalog.clone(), site.account, config.clone()));
-        Clusters::new(site.world.clone(), site.catalog.clone(), Arc::clone(desk) as Arc<dyn KeyDesk>, workspaces, config)
+        Clusters::new(site.world.clone(), site.catalog.clone(), Arc::clone(desk) as Arc<dyn KeyDesk>, workspaces, config, azure.rules())
     }
 
     /// The process ends in mid-change and another one starts.

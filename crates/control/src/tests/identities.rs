@@ -1,13 +1,19 @@
 use strongroom_catalog::{ClusterRow, ClusterState, IdentityType, VaultRefRow};
 use strongroom_model::ErrorKind;
 
-use super::desk::{Works, key, place, refused, with_key};
+use super::desk::{Works, key, new_cluster, place, refused, with_key};
 use super::*;
 use crate::{ClusterAsk, KeyProperties, Place, Refusal, UserIdentities, UserIdentityAsk};
 
 fn show(kind: Option<IdentityType>, users: Option<&[&str]>) -> ClusterAsk {
     let user_identities = users.map(|users| users.iter().map(|&path| path.to_owned()).collect());
     ClusterAsk { identity: kind, user_identities, ..ClusterAsk::default() }
+}
+
+/// The same of a cluster that is not there yet.
+fn make(kind: Option<IdentityType>, users: Option<&[&str]>) -> ClusterAsk {
+    let ClusterAsk { identity, user_identities, .. } = show(kind, users);
+    ClusterAsk { identity, user_identities, ..new_cluster() }
 }
 
 /// A user-assigned identity and its path.
@@ -29,7 +35,7 @@ async fn a_cluster_shows_another_identity_once_that_works_and_else_the_one_it_ha
     let own = works.cluster("contoso").await;
     works.patched("contoso", with_key("kek", None)).await.unwrap();
     let (path, principal) = user(&works, "reader").await;
-    let ask = show(Some(IdentityType::UserAssigned), Some(&[&path]));
+    let ask = make(Some(IdentityType::UserAssigned), Some(&[&path]));
     // Not granted: told at once, nothing changed.
     let why = || Refusal::KeyNotValid { problem: "PermissionMissing(unwrapKey)".to_owned(), why: "not granted".to_owned() };
     *works.desk.probe_fails.lock() = Some(why().into());
@@ -64,22 +70,22 @@ async fn a_cluster_has_one_identity_and_changes_it_by_itself() {
     let (other, _) = user(&works, "other").await;
     let (own, users) = (Some(IdentityType::SystemAssigned), Some(IdentityType::UserAssigned));
     for bad in [
-        show(users, Some(&[&path, &other])),
-        show(users, None),
-        show(users, Some(&[])),
-        show(own, Some(&[&path])),
-        show(None, Some(&[&path])),
+        make(users, Some(&[&path, &other])),
+        make(users, None),
+        make(users, Some(&[])),
+        make(own, Some(&[&path])),
+        make(None, Some(&[&path])),
     ] {
         assert_eq!(refused(works.clusters.patch(&place("contoso"), bad.clone()).await).0, "SingleIdentityRequired", "{bad:?}");
     }
     let absent =
-        show(users, Some(&["/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/nobody"]));
+        make(users, Some(&["/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/nobody"]));
     assert_eq!(refused(works.clusters.patch(&place("contoso"), absent).await).0, "IdentityNotFound");
-    let both = ClusterAsk { key: Some(key("kek", None)), ..show(users, Some(&[&path])) };
+    let both = ClusterAsk { key: Some(key("kek", None)), ..make(users, Some(&[&path])) };
     assert_eq!(refused(works.clusters.patch(&place("contoso"), both).await).0, "IdentityAndKeyInOneUpdate");
 
     // Made with a user-assigned one: its own is there all the same, to be granted before it is shown.
-    works.clusters.put(&place("second"), show(users, Some(&[&path]))).await.unwrap();
+    works.clusters.put(&place("second"), make(users, Some(&[&path]))).await.unwrap();
     works.clusters.idle().await;
     let row = works.clusters.get(&place("second")).await.unwrap();
     assert_eq!(row.identity_type, IdentityType::UserAssigned);
@@ -93,7 +99,7 @@ async fn a_cluster_has_one_identity_and_changes_it_by_itself() {
 async fn a_new_cluster_comes_under_a_key_at_once_if_the_identity_it_shows_was_granted_before() {
     let works = Works::new().await;
     let (path, principal) = user(&works, "reader").await;
-    let ask = ClusterAsk { key: Some(key("kek", Some("v7"))), ..show(Some(IdentityType::UserAssigned), Some(&[&path])) };
+    let ask = ClusterAsk { key: Some(key("kek", Some("v7"))), ..make(Some(IdentityType::UserAssigned), Some(&[&path])) };
     let why = Refusal::KeyNotValid { problem: "PermissionMissing(unwrapKey)".to_owned(), why: "not granted".to_owned() };
     *works.desk.probe_fails.lock() = Some(why.into());
     assert_eq!(refused(works.clusters.put(&place("contoso"), ask.clone()).await).0, "KeyValidationFailed");
@@ -166,7 +172,7 @@ async fn vault_cluster_and_workspace_lie_in_one_region_and_one_tenant() {
     // A private link and a user-assigned identity do not go together, whichever comes first.
     place_of(VaultRefRow { private_link: true, ..known.clone() }).await;
     let (path, _) = user(&works, "reader").await;
-    let users = show(Some(IdentityType::UserAssigned), Some(&[&path]));
+    let users = make(Some(IdentityType::UserAssigned), Some(&[&path]));
     works.patched("contoso", users.clone()).await.unwrap();
     assert_eq!(refused(works.clusters.patch(&place("contoso"), with_key("kek", None)).await).0, "PrivateLinkNeedsSystemAssigned");
     works.patched("contoso", show(Some(IdentityType::SystemAssigned), None)).await.unwrap();

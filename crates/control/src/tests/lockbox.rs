@@ -81,6 +81,7 @@ async fn link(site: &Site, row: WorkspaceRow) -> WorkspaceRow {
         created_ms: 0,
         modified_ms: 0,
         deleted_ms: None,
+        sku_ms: 0,
     };
     site.catalog.cluster_insert(&cluster).await.unwrap();
     site.catalog.workspace_move(row.id, account, Some((id, 1))).await.unwrap();

@@ -87,6 +87,11 @@ impl KeyDesk for Desk {
         self.0.relocate(workspace, account, Some(cluster.id)).await
     }
 
+    async fn relink(&self, workspace: WorkspaceId, cluster: &ClusterRow) -> Result<(), ControlError> {
+        let account = cluster.account.ok_or(ControlError::Damaged { what: "a cluster without an account" })?;
+        self.0.relocate(workspace, account, Some(cluster.id)).await
+    }
+
     async fn unlink(&self, workspace: WorkspaceId) -> Result<(), ControlError> {
         self.0.relocate(workspace, self.0.deps.keys.shared_account(), None).await
     }

@@ -202,6 +202,7 @@ impl House {
             created_ms: 0,
             modified_ms: 0,
             deleted_ms: None,
+            sku_ms: 0,
         };
         cluster.account = Some(desk.open_account(id, "local", true).await.unwrap());
         catalog.cluster_insert(&cluster).await.unwrap();

@@ -1,38 +1,41 @@
 //! The control plane as Azure's clients speak it: clusters, workspaces, links, key vault references, operations.
 //!
 //! Paths match whatever their case and with a second leading slash; `api-version` is required; a change that takes its time
-//! answers 200 with the resource, `Azure-AsyncOperation` and `Retry-After: 1`, which every version of every client takes.
+//! answers 200 or, to clients that take it, 202 with the resource, `Azure-AsyncOperation` and `Retry-After: 1`.
 //! Rules are not here: they are `strongroom_control::Clusters`.
 
 mod clusters;
 mod identities;
+mod json;
 mod links;
+mod moves;
 mod page;
 mod vaults;
+mod version;
 mod workspaces;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Path, Request, State};
-use axum::http::request::Parts;
+use axum::extract::{Path, Request, State};
 use axum::http::uri::PathAndQuery;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, middleware};
-use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use strongroom_catalog::{OperationRow, OperationStatus};
-use strongroom_control::{ControlError, Place, Refusal, action};
+use strongroom_control::{AsyncStatus, ControlError, Place, Refusal, action};
 use strongroom_model::{ErrorKind, ObjectId};
 
 use super::auth::Who;
 use super::error::ApiError;
 use super::{App, control_error};
 pub(super) use clusters::cluster_json;
+use json::object;
+pub(super) use version::ApiVersion;
 
 const INSIGHTS: &str = "Microsoft.OperationalInsights";
 const KEY_VAULT: &str = "Microsoft.KeyVault";
@@ -72,6 +75,8 @@ pub(super) fn routes() -> Router<App> {
         .route(&all(&identities("")), get(identities::list))
         .route(&group(&identities("")), get(identities::list))
         .route(&group(&identities("/{name}")), get(identities::show).put(identities::put).delete(identities::delete))
+        .route("/subscriptions/{subscription}/resourceGroups/{group}/moveResources", post(moves::refuse))
+        .route("/subscriptions/{subscription}/resourceGroups/{group}/validateMoveResources", post(moves::refuse))
         .layer(middleware::from_fn(request_ids))
 }
 
@@ -90,6 +95,8 @@ const WORDS: &[&str] = &[
     "operationStatuses",
     "vaults",
     "userAssignedIdentities",
+    "moveResources",
+    "validateMoveResources",
 ];
 
 /// Gives a path the spelling of the routes: one leading slash, fixed words in their own case. Names stay as they came.
@@ -150,41 +157,6 @@ impl From<Named> for Place {
     }
 }
 
-/// The version of the protocol that a client speaks; shapes do not differ by it yet.
-#[derive(Debug)]
-pub(super) struct ApiVersion;
-
-impl FromRequestParts<App> for ApiVersion {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
-        let query = parts.uri.query().unwrap_or_default();
-        let given = query.split('&').find_map(|pair| {
-            let (name, value) = pair.split_once('=')?;
-            name.eq_ignore_ascii_case("api-version").then_some(value)
-        });
-        match given {
-            None | Some("") => Err(ApiError::new(
-                ErrorKind::Invalid,
-                "MissingApiVersionParameter",
-                "The api-version query parameter (?api-version=) is required for all requests.",
-            )),
-            Some(version) if is_version(version) => Ok(Self),
-            Some(_) => Err(ApiError::new(
-                ErrorKind::Invalid,
-                "InvalidApiVersionParameter",
-                "The api-version query parameter is a date, as in 2025-07-01 or 2021-12-01-preview.",
-            )),
-        }
-    }
-}
-
-/// `2025-07-01`, `2021-12-01-preview`.
-fn is_version(text: &str) -> bool {
-    let date = text.strip_suffix("-preview").unwrap_or(text);
-    date.len() == 10 && date.bytes().enumerate().all(|(at, byte)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() })
-}
-
 /// Every answer names its request, the client's own name for it included.
 async fn request_ids(request: Request, next: Next) -> Response {
     let own = request.headers().get(CLIENT_REQUEST_ID).filter(|id| id.len() <= CLIENT_REQUEST_ID_MAX).cloned();
@@ -211,9 +183,21 @@ fn external_url(app: &App, headers: &HeaderMap) -> String {
 }
 
 /// The resource as it stands, and where its change can be watched.
-fn accepted(app: &App, headers: &HeaderMap, subscription: &str, body: Value, operation: Option<&OperationRow>) -> Response {
+fn accepted(
+    app: &App,
+    version: &ApiVersion,
+    headers: &HeaderMap,
+    subscription: &str,
+    body: Value,
+    operation: Option<&OperationRow>,
+) -> Response {
     let mut response = Json(body).into_response();
     if let Some(operation) = operation {
+        *response.status_mut() = match app.site.clusters.rules().async_status {
+            AsyncStatus::Auto if version.since(version::ACCEPTED) => StatusCode::ACCEPTED,
+            AsyncStatus::Accepted => StatusCode::ACCEPTED,
+            AsyncStatus::Auto | AsyncStatus::Ok => StatusCode::OK,
+        };
         let url = format!("{}{}?api-version=2025-07-01", external_url(app, headers), operation_path(subscription, operation));
         if let Ok(url) = HeaderValue::from_str(&url) {
             response.headers_mut().insert(ASYNC_OPERATION, url);
@@ -263,17 +247,6 @@ async fn operation(
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(POLL_SECONDS));
     }
     Ok(response)
-}
-
-/// The JSON object that a body is.
-///
-/// # Errors
-/// ER2.
-fn object(body: &Bytes) -> Result<serde_json::Map<String, Value>, ApiError> {
-    match serde_json::from_slice(body) {
-        Ok(Value::Object(object)) => Ok(object),
-        _ => Err(refused(Refusal::Body)),
-    }
 }
 
 fn refused(refusal: Refusal) -> ApiError {

@@ -135,6 +135,14 @@ pub(crate) async fn reencrypt_status(State(app): State<App>, who: Who, Path(name
     Ok(Json(json!(view.ok_or_else(|| never("re-encryption of this workspace"))?)))
 }
 
+/// Brings a deleted cluster back: an operator's action, where the settings have it.
+pub(crate) async fn recover(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Result<Json<Value>, ApiError> {
+    who.allow(&app, action::CLUSTER_RECOVER)?;
+    let row = app.site.clusters.recover(&cluster).await.map_err(|error| control_error(&error))?;
+    let view = app.site.clusters.view(row).await.map_err(|error| control_error(&error))?;
+    Ok(Json(arm::cluster_json(&view)))
+}
+
 /// Ends `identity: None`: an operator's action, for the customer cannot.
 pub(crate) async fn restore_identity(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Result<Json<Value>, ApiError> {
     who.allow(&app, action::IDENTITY_RESTORE)?;

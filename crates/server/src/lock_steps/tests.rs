@@ -224,6 +224,7 @@ async fn linked(catalog: &Catalog, desk: &Desk, kek: KekRef) -> (ClusterRow, Wor
         created_ms: 0,
         modified_ms: 0,
         deleted_ms: None,
+        sku_ms: 0,
         user_identity: None,
     };
     let account = desk.open_account(id, "local", true).await.unwrap();

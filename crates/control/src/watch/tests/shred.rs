@@ -65,7 +65,8 @@ impl Shop {
         let config = ControlConfig::default();
         let workspaces = Arc::new(Workspaces::new(world.clone(), catalog.clone(), keys.shared_account(), config.clone()));
         let desk = Arc::new(Desk(Arc::clone(&house.watch)));
-        let clusters = Clusters::new(world.clone(), catalog.clone(), desk.clone(), Arc::clone(&workspaces), config.clone());
+        let clusters =
+            Clusters::new(world.clone(), catalog.clone(), desk.clone(), Arc::clone(&workspaces), config.clone(), crate::Rules::default());
         let paths = Paths::default();
         let deps = ShredDeps {
             world: world.clone(),
@@ -179,7 +180,9 @@ async fn a_deleted_workspace_can_be_brought_back_for_fourteen_days_and_then_noth
     it.house.sim.clock().advance((14 * DAY).saturating_sub(Duration::from_secs(1)));
     assert_eq!(it.shredder.pass().await.unwrap(), 0);
     let back = it.shredder.recover(&it.owner, "Shop").await.unwrap();
-    assert_eq!((back.id, back.link.is_some()), (it.linked.id, false), "unlinked, with all its rows");
+    let links = (back.link.map(|link| link.cluster), it.linked.link.map(|link| link.cluster));
+    assert_eq!((back.id, links.0, links.0.is_some()), (it.linked.id, links.1, true), "linked as before, with all its rows");
+    assert!(it.house.catalog.link_times(back.id, 0).await.unwrap().is_empty(), "which counts for no link");
     assert_eq!(it.house.catalog.holdings_of(back.id).await.unwrap().len(), 1);
 
     it.shredder.delete(&it.owner, back, false).await.unwrap();

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use strongroom_catalog::IdentityType;
 use strongroom_control::{Accepted, ClusterAsk, ClusterView, ControlError, KeyProperties, Place, Refusal, action};
 use strongroom_model::ErrorKind;
@@ -14,9 +14,11 @@ use strongroom_model::ErrorKind;
 use super::super::auth::Who;
 use super::super::error::ApiError;
 use super::super::{App, control_error};
+use super::json::{member, text};
 use super::page::{self, Page};
+use super::version::{ApiVersion, WHOLE_CLUSTERS};
 use super::workspaces::workspace_id;
-use super::{ApiVersion, INSIGHTS, InGroup, Named, accepted, object, refused, time};
+use super::{INSIGHTS, InGroup, Named, accepted, object, refused, time};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Deletion {
@@ -27,7 +29,7 @@ pub(super) struct Deletion {
 pub(super) async fn list(
     State(app): State<App>,
     who: Who,
-    _: ApiVersion,
+    version: ApiVersion,
     Path(at): Path<InGroup>,
     Query(page): Query<Page>,
     headers: HeaderMap,
@@ -39,71 +41,107 @@ pub(super) async fn list(
     let (rows, next) = page.cut(rows, app.site.config.gateway.page_size, |row| row.id)?;
     let mut value = Vec::with_capacity(rows.len());
     for row in rows {
-        value.push(cluster_json(&app.site.clusters.view(row).await.map_err(|error| control_error(&error))?));
+        let view = app.site.clusters.view(row).await.map_err(|error| control_error(&error))?;
+        value.push(page_of(&app, &version, &view));
     }
     Ok(Json(page::body(&app, &headers, &uri, value, next)))
 }
 
-pub(super) async fn show(State(app): State<App>, who: Who, _: ApiVersion, Path(named): Path<Named>) -> Result<Json<Value>, ApiError> {
+pub(super) async fn show(State(app): State<App>, who: Who, version: ApiVersion, Path(named): Path<Named>) -> Result<Json<Value>, ApiError> {
     who.allow(&app, action::CLUSTERS_READ)?;
     let row = app.site.clusters.get(&named.into()).await.map_err(|error| control_error(&error))?;
     let view = app.site.clusters.view(row).await.map_err(|error| control_error(&error))?;
-    Ok(Json(cluster_json(&view)))
+    Ok(Json(page_of(&app, &version, &view)))
 }
 
 pub(super) async fn put(
     State(app): State<App>,
     who: Who,
-    _: ApiVersion,
+    version: ApiVersion,
     Path(named): Path<Named>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
     who.allow(&app, action::CLUSTERS_WRITE)?;
     let taken = app.site.clusters.put(&named.into(), read(&body)?).await;
-    answer(&app, &headers, taken, None).await
+    answer(&app, &version, &headers, taken, None).await
 }
 
 pub(super) async fn patch(
     State(app): State<App>,
     who: Who,
-    _: ApiVersion,
+    version: ApiVersion,
     Path(named): Path<Named>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
     who.allow(&app, action::CLUSTERS_WRITE)?;
     let taken = app.site.clusters.patch(&named.into(), read(&body)?).await;
-    answer(&app, &headers, taken, None).await
+    answer(&app, &version, &headers, taken, None).await
 }
 
 pub(super) async fn delete(
     State(app): State<App>,
     who: Who,
-    _: ApiVersion,
+    version: ApiVersion,
     Path(named): Path<Named>,
     Query(deletion): Query<Deletion>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     who.allow(&app, action::CLUSTERS_DELETE)?;
     let taken = app.site.clusters.delete(&named.into(), deletion.force).await;
-    answer(&app, &headers, taken, Some(DELETED)).await
+    answer(&app, &version, &headers, taken, Some(DELETED)).await
 }
 
 const DELETED: &str = "Linked workspaces are unlinked and go on under the provider's key. Data under the customer's key stays sealed; it is readable while the key works and the cluster's name is reserved (14 days).";
 
 const REVOKED: &str = "The cluster shows no identity: access to its data is revoked, and only the operator of this service can restore it. To revoke access so that you can give it back yourself, disable the key in the vault instead.";
 
-async fn answer(app: &App, headers: &HeaderMap, taken: Result<Accepted, ControlError>, notice: Option<&str>) -> Result<Response, ApiError> {
+async fn answer(
+    app: &App,
+    version: &ApiVersion,
+    headers: &HeaderMap,
+    taken: Result<Accepted, ControlError>,
+    notice: Option<&str>,
+) -> Result<Response, ApiError> {
     let taken = taken.map_err(|error| control_error(&error))?;
     let subscription = taken.cluster.subscription.clone();
     let view = app.site.clusters.view(taken.cluster).await.map_err(|error| control_error(&error))?;
-    let mut body = cluster_json(&view);
+    let mut body = page_of(app, version, &view);
     let none = view.row.identity_type == IdentityType::None;
     if let Some(notice) = notice.or(none.then_some(REVOKED)) {
         body["properties"]["notice"] = notice.into();
     }
-    Ok(accepted(app, headers, &subscription, body, taken.operation.as_ref()))
+    Ok(accepted(app, version, headers, &subscription, body, taken.operation.as_ref()))
+}
+
+/// A cluster's page as clients of that version know it. Members that an old one does not know by name are left out where they could
+/// be taken for something else; double encryption, key state and public key are shown to all.
+fn page_of(app: &App, version: &ApiVersion, view: &ClusterView) -> Value {
+    let mut page = cluster_json(view);
+    page["properties"]["capacityReservationProperties"]["minCapacity"] = app.site.clusters.rules().capacity_min_gb.into();
+    if version.since(WHOLE_CLUSTERS) {
+        return page;
+    }
+    page["sku"]["lastSkuUpdate"] = http_date(view.row.sku_ms).into();
+    let billing = view.row.billing.as_str().to_ascii_lowercase();
+    if let Some(properties) = page["properties"].as_object_mut() {
+        properties.insert("billingType".to_owned(), billing.into());
+        let newer =
+            ["capacityReservationProperties", "associatedWorkspaces", "isAvailabilityZonesEnabled", "createdDate", "lastModifiedDate"];
+        for name in newer {
+            properties.remove(name);
+        }
+        if let Some(key) = properties.get_mut("keyVaultProperties").and_then(Value::as_object_mut) {
+            key.remove("keyRsaSize");
+        }
+    }
+    page
+}
+
+/// `Sun, 22 Mar 2020 15:39:29 GMT`.
+fn http_date(unix_ms: i64) -> String {
+    chrono::DateTime::from_timestamp_millis(unix_ms).map_or_else(String::new, |time| time.format("%a, %d %b %Y %H:%M:%S GMT").to_string())
 }
 
 /// A cluster's page.
@@ -130,7 +168,7 @@ pub(crate) fn cluster_json(view: &ClusterView) -> Value {
         "billingType": row.billing.as_str(),
         "createdDate": time(row.created_ms),
         "lastModifiedDate": time(row.modified_ms),
-        "capacityReservationProperties": {"lastSkuUpdate": time(row.created_ms)},
+        "capacityReservationProperties": {"lastSkuUpdate": time(row.sku_ms)},
         "associatedWorkspaces": linked,
         "keyState": view.key.state,
     });
@@ -172,8 +210,12 @@ pub(crate) fn cluster_json(view: &ClusterView) -> Value {
 /// What a body asks for. Members that only the server writes are passed over: clients send back what they were shown.
 fn read(body: &Bytes) -> Result<ClusterAsk, ApiError> {
     let body = object(body)?;
-    let sku = member(&body, "sku")?;
     let properties = member(&body, "properties")?;
+    // Within the properties, as a printed body puts it that forgets a brace.
+    let sku = match (member(&body, "sku")?, properties) {
+        (None, Some(properties)) => member(properties, "sku")?,
+        (sku, _) => sku,
+    };
     let identity = member(&body, "identity")?;
     let kind = identity.and_then(|identity| identity.get("type")).and_then(Value::as_str).unwrap_or_default();
     let ask = ClusterAsk {
@@ -246,22 +288,6 @@ fn read_key(value: &Value) -> Result<Option<KeyProperties>, ApiError> {
         name: name.unwrap_or_default().to_owned(),
         version: version.filter(|version| !version.is_empty()).map(str::to_owned),
     }))
-}
-
-fn member<'a>(object: &'a Map<String, Value>, name: &str) -> Result<Option<&'a Map<String, Value>>, ApiError> {
-    match object.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::Object(member)) => Ok(Some(member)),
-        Some(_) => Err(refused(Refusal::Body)),
-    }
-}
-
-fn text<'a>(object: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, ApiError> {
-    match object.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(refused(Refusal::Body)),
-    }
 }
 
 fn bad(target: &str, allowed: &str) -> ApiError {

@@ -63,27 +63,28 @@ pub(super) async fn show(State(app): State<App>, who: Who, _: ApiVersion, Path(a
 pub(super) async fn put(
     State(app): State<App>,
     who: Who,
-    _: ApiVersion,
+    version: ApiVersion,
     Path(at): Path<Service>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    for action in [action::CLUSTERS_WRITE, action::WORKSPACES_WRITE, action::LINKS_WRITE] {
+    let own = app.site.clusters.rules().link_requires_linked_services_write.then_some(action::LINKS_WRITE);
+    for action in [action::CLUSTERS_WRITE, action::WORKSPACES_WRITE].into_iter().chain(own) {
         who.allow(&app, action)?;
     }
     let body = object(&body)?;
-    let row = at.workspace(&app, &who, action::LINKS_WRITE).await?;
+    let row = at.workspace(&app, &who, own.unwrap_or(action::WORKSPACES_WRITE)).await?;
     let target = body.get("properties").and_then(|properties| properties.get("writeAccessResourceId")).and_then(Value::as_str);
     let target = target.unwrap_or_default().to_owned();
     let LinkAccepted { workspace, operation } = app.site.clusters.link(row, &target).await.map_err(|error| control_error(&error))?;
     let body = link_json(&workspace, &target, state(operation.is_some()));
-    Ok(accepted(&app, &headers, &workspace.subscription, body, operation.as_ref()))
+    Ok(accepted(&app, &version, &headers, &workspace.subscription, body, operation.as_ref()))
 }
 
 pub(super) async fn delete(
     State(app): State<App>,
     who: Who,
-    _: ApiVersion,
+    version: ApiVersion,
     Path(at): Path<Service>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -95,7 +96,7 @@ pub(super) async fn delete(
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
     let body = link_json(&workspace, &Place::of_cluster(&link.cluster).cluster_path(), "Deleting");
-    Ok(accepted(&app, &headers, &workspace.subscription, body, Some(&operation)))
+    Ok(accepted(&app, &version, &headers, &workspace.subscription, body, Some(&operation)))
 }
 
 const fn state(busy: bool) -> &'static str {
