@@ -41,6 +41,7 @@ fn below_target(variable: &str, path: &str) -> PathBuf {
 ///
 /// # Panics
 /// If it fails: with all that it printed.
+#[expect(clippy::must_use_candidate, reason = "that it did not fail is often all there is to know")]
 pub fn script(name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("azure").join(name);
     let mut command = Command::new(python());
@@ -55,17 +56,16 @@ pub fn script(name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> S
 ///
 /// # Panics
 /// If it cannot be started or takes longer than it may.
+#[must_use]
 pub fn bounded(mut command: Command) -> Output {
     use std::process::Stdio;
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the client starts");
     let pid = child.id();
     let (done, ended) = std::sync::mpsc::channel();
     std::thread::spawn(move || drop(done.send(child.wait_with_output())));
-    match ended.recv_timeout(PATIENCE) {
-        Ok(output) => output.expect("its output can be read"),
-        Err(_) => {
-            drop(Command::new("kill").args(["-KILL", &pid.to_string()]).status());
-            panic!("a client (process {pid}) took longer than {PATIENCE:?}");
-        }
-    }
+    let Ok(output) = ended.recv_timeout(PATIENCE) else {
+        drop(Command::new("kill").args(["-KILL", &pid.to_string()]).status());
+        panic!("a client (process {pid}) took longer than {PATIENCE:?}");
+    };
+    output.expect("its output can be read")
 }
