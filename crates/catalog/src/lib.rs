@@ -25,6 +25,7 @@ mod functions;
 mod identities;
 mod links;
 mod lockbox;
+mod mergeable;
 mod migrate;
 mod operations;
 mod pinned;
@@ -50,6 +51,7 @@ use columns::Columns;
 use db::{Db, commit, refused};
 pub use error::CatalogError;
 pub use functions::FunctionRow;
+pub use mergeable::WalkFrom;
 pub use pinned::{BlocksAt, Shelf, TablePin};
 pub use rewriting::{Leftovers, RewriteCommit};
 pub use rows::clusters::{

@@ -347,6 +347,8 @@ pub struct Candidate {
     pub count: u64,
     /// Their stored bytes.
     pub bytes: u64,
+    /// When it last got one, milliseconds since 1970.
+    pub last_ms: i64,
 }
 
 /// A block of at least this many stored bytes is no longer worth merging: half of the largest that compaction makes (DESIGN §5).

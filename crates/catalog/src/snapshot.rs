@@ -6,7 +6,7 @@ use strongroom_model::{AccountId, AekId, Epoch, ObjectId, Position, TableId, Tim
 
 use crate::columns::Columns;
 use crate::db::refused;
-use crate::{BlockRow, BlockState, Candidate, Catalog, CatalogError, TableSnapshot};
+use crate::{BlockRow, BlockState, Catalog, CatalogError, TableSnapshot};
 
 const BLOCK: &str = "a block";
 const NS_PER_SEC: i64 = 1_000_000_000;
@@ -41,8 +41,6 @@ pub(crate) const BLOCKS_IN: &str = blocks!(
 );
 pub(crate) const ONE_BLOCK: &str = blocks!("x''", "WHERE id = ?1");
 pub(crate) const FLUSHED: &str = "SELECT account, aek, through FROM flushed WHERE table_id = ?1";
-pub(crate) const CANDIDATES: &str = "SELECT table_id, workspace, account, aek, window_start, window_len, small, bytes
-     FROM windows INDEXED BY windows_small WHERE small > 1 ORDER BY small DESC LIMIT ?1";
 
 pub(crate) fn block_row(row: &SqliteRow) -> Result<BlockRow, CatalogError> {
     let mut columns = Columns::of(row, BLOCK);
@@ -134,29 +132,6 @@ impl Catalog {
             .map(|row| {
                 let mut columns = Columns::of(row, what);
                 Ok((TableId::from_bytes(columns.fixed()?), epoch(&mut columns)?, Position(columns.number()?)))
-            })
-            .collect()
-    }
-
-    /// Windows with at least two small blocks, those with most first; at most `limit`.
-    ///
-    /// # Errors
-    /// What SQLite says.
-    pub async fn compaction_candidates(&self, limit: u32) -> Result<Vec<Candidate>, CatalogError> {
-        let what = "a window";
-        let rows =
-            sqlx::query(CANDIDATES).bind(i64::from(limit)).fetch_all(&mut *self.reader().await?).await.map_err(|e| refused(what, &e))?;
-        rows.iter()
-            .map(|row| {
-                let mut columns = Columns::of(row, what);
-                Ok(Candidate {
-                    table: TableId::from_bytes(columns.fixed()?),
-                    workspace: WorkspaceId::from_bytes(columns.fixed()?),
-                    epoch: epoch(&mut columns)?,
-                    window: columns.window()?,
-                    count: columns.number()?,
-                    bytes: columns.number()?,
-                })
             })
             .collect()
     }

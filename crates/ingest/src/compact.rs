@@ -34,7 +34,7 @@ impl Intake {
         };
         let mut report = CompactReport::default();
         loop {
-            let candidates = self.deps.catalog.compaction_candidates(u32::MAX).await?;
+            let candidates = self.deps.catalog.compaction_candidates(2, u32::MAX).await?;
             let before = report.inputs;
             for candidate in candidates.iter().filter(|c| c.workspace == workspace && only.is_none_or(|table| c.table == table)) {
                 report.add(self.compact_window(candidate).await?);
@@ -94,15 +94,32 @@ impl Intake {
     }
 }
 
-/// Whether a window is worth compacting now; `quiet`: it got no block for a while.
-pub(crate) fn is_due(candidate: &Candidate, now_ms: i64, idle: bool, quiet: bool, config: &CompactConfig) -> bool {
+/// How much a window is worth merging now; the least is the most urgent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Due {
+    /// It has so many blocks that it is merged in any case.
+    Forced,
+    /// It is over, and got no block for a while.
+    Over,
+    /// Some more blocks have come to it than are worth keeping apart.
+    Many,
+}
+
+/// Whether a window is worth compacting now.
+pub(crate) fn due(candidate: &Candidate, now_ms: i64, idle: bool, config: &CompactConfig) -> Option<Due> {
     let count = usize::try_from(candidate.count).unwrap_or(usize::MAX);
     if count >= config.blocks_force {
-        return true;
+        return Some(Due::Forced);
     }
     let end_ms = candidate.window.range().end.div_euclid(1_000_000);
     let closed = end_ms.saturating_add(config.grace_ms) < now_ms;
-    idle && count >= if closed && quiet { 2 } else { config.blocks_min }
+    // A time to come is that of a clock that was put back since.
+    let quiet_ms = u64::try_from(now_ms.saturating_sub(candidate.last_ms)).unwrap_or(u64::MAX);
+    match () {
+        () if !idle => None,
+        () if closed && quiet_ms >= config.quiet_ms && count >= 2 => Some(Due::Over),
+        () => (count >= config.blocks_min).then_some(Due::Many),
+    }
 }
 
 /// The smallest blocks first, as many as go together.
@@ -166,16 +183,22 @@ mod tests {
     #[test]
     fn an_open_window_waits_for_many_blocks_a_closed_one_for_quiet_and_too_many_for_nothing() {
         let config = CompactConfig::default();
-        let due_if = |count: u64, now_ms: i64, idle: bool, quiet: bool| {
-            let candidate = Candidate { table: TableId::NIL, workspace: WorkspaceId::NIL, epoch: EPOCH, window: WINDOW, count, bytes: 0 };
-            is_due(&candidate, now_ms, idle, quiet, &config)
+        let due_if = |count: u64, now_ms: i64, idle: bool, last_ms: i64| {
+            let candidate =
+                Candidate { table: TableId::NIL, workspace: WorkspaceId::NIL, epoch: EPOCH, window: WINDOW, count, bytes: 0, last_ms };
+            due(&candidate, now_ms, idle, &config)
         };
-        let due = |count, now_ms, idle| due_if(count, now_ms, idle, true);
+        let due = |count, now_ms, idle| due_if(count, now_ms, idle, now_ms - 60_000);
         let (open, closed) = (7_199_000, 7_201_000);
-        assert_eq!([due(7, open, true), due(8, open, true), due(8, open, false)], [false, true, false]);
-        assert_eq!([due(2, closed, true), due(2, closed, false), due(64, open, false)], [true, false, true]);
+        assert_eq!([due(7, open, true), due(8, open, true), due(8, open, false)], [None, Some(Due::Many), None]);
+        assert_eq!(
+            [due(1, closed, true), due(2, closed, true), due(2, closed, false), due(64, open, false)],
+            [None, Some(Due::Over), None, Some(Due::Forced)]
+        );
         // Blocks still come to it: as few as these are merged when that is over.
-        let busy = |count| due_if(count, closed, true, false);
-        assert_eq!([busy(7), busy(8)], [false, true]);
+        let busy = |count| due_if(count, closed, true, closed - 59_999);
+        assert_eq!([busy(7), busy(8)], [None, Some(Due::Many)]);
+        assert_eq!(due_if(2, closed, true, closed + 1), Some(Due::Over), "the clock was put back");
+        assert!(Due::Forced < Due::Over && Due::Over < Due::Many);
     }
 }

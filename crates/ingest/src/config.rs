@@ -164,7 +164,7 @@ pub struct CompactConfig {
     /// How long a closed window must have got no block before the few it has are merged, in milliseconds: while old rows are still
     /// being sent each merge would only be done again.
     pub quiet_ms: u64,
-    /// Windows looked at per round.
+    /// Windows looked at per round; the next round goes on behind them, so that each has its turn.
     pub candidates_max: u32,
     /// Wait after a failed compaction, in milliseconds.
     pub retry_ms: u64,
@@ -179,7 +179,7 @@ impl Default for CompactConfig {
             inputs_max: 32,
             grace_ms: 3_600 * 1_000,
             quiet_ms: 60_000,
-            candidates_max: 64,
+            candidates_max: 256,
             retry_ms: 60_000,
         }
     }

@@ -6,12 +6,12 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use strongroom_buffer::{Pressure, TablePressure};
-use strongroom_catalog::{Candidate, CatalogError};
+use strongroom_catalog::{Candidate, CatalogError, WalkFrom};
 use strongroom_model::{Epoch, TableId, Window};
 use strongroom_world::BootTime;
 use tokio::sync::watch;
 
-use crate::compact::is_due;
+use crate::compact::{Due, due};
 use crate::intake::Intake;
 use crate::{FlushConfig, IngestError};
 
@@ -20,14 +20,12 @@ use crate::{FlushConfig, IngestError};
 pub(crate) struct Retries {
     flushes: Mutex<HashMap<(TableId, Epoch), (u32, BootTime)>>,
     windows: Mutex<HashMap<Where, BootTime>>,
-    /// Since when the windows last looked at hold as many blocks as they do.
-    steady: Mutex<HashMap<Where, Steady>>,
+    /// Where the walk over the windows goes on.
+    walk: Mutex<WalkFrom>,
 }
 
 /// A window's blocks of one epoch.
 type Where = (TableId, Epoch, Window);
-/// How many blocks, and since when.
-type Steady = (u64, BootTime);
 
 /// How often old batch ids are looked for, in milliseconds.
 const TIDY_MS: u64 = 60_000;
@@ -42,21 +40,6 @@ impl Retries {
 
     fn flushed(&self, table: TableId, epoch: Epoch) {
         self.flushes.lock().remove(&(table, epoch));
-    }
-
-    /// Which of these windows held as many blocks `quiet` ago. What is not among them is forgotten.
-    fn steady(&self, candidates: &[Candidate], now: BootTime, quiet: Duration) -> Vec<bool> {
-        let mut known = self.steady.lock();
-        let seen: Vec<_> = (candidates.iter())
-            .map(|c| {
-                let key = (c.table, c.epoch, c.window);
-                let since = known.get(&key).filter(|(count, _)| *count == c.count).map_or(now, |(_, since)| *since);
-                (key, (c.count, since))
-            })
-            .collect();
-        let steady = seen.iter().map(|(_, (_, since))| now.since(*since) >= quiet).collect();
-        *known = seen.into_iter().collect();
-        steady
     }
 
     /// Waits twice as long after each failure.
@@ -112,7 +95,7 @@ impl Intake {
             let now = self.deps.world.clock.boot();
             let pressure = self.deps.buffer.pressure();
             report(&pressure);
-            let next = due(&pressure, now, &self.config.flush).into_iter().find(|t| self.retries.may_flush(t.table, t.epoch, now));
+            let next = due_to_flush(&pressure, now, &self.config.flush).into_iter().find(|t| self.retries.may_flush(t.table, t.epoch, now));
             let Some(TablePressure { table, epoch, .. }) = next else { return };
             match self.flush_memtable(table, epoch).await {
                 Ok(_) => self.retries.flushed(table, epoch),
@@ -134,7 +117,7 @@ impl Intake {
         if *stop.borrow() {
             return false;
         }
-        let candidates = match self.deps.catalog.compaction_candidates(self.config.compact.candidates_max).await {
+        let candidates = match self.worth_a_look().await {
             Ok(candidates) => candidates,
             Err(error) => {
                 tracing::warn!(code = error.code(), "no telling which windows to compact");
@@ -145,14 +128,18 @@ impl Intake {
         // Merging takes memory, too: while much waits to be flushed it is left for later.
         let pressure = self.deps.buffer.pressure();
         let idle = self.is_idle() && pressure.total_bytes.saturating_mul(2) < pressure.total_bytes_max;
-        let steady = self.retries.steady(&candidates, now, Duration::from_millis(self.config.compact.quiet_ms));
         let next = {
             let failing = self.retries.windows.lock();
-            let may = |key: &Where| failing.get(key).is_none_or(|at| now >= *at);
-            let mut candidates = candidates.into_iter().zip(steady);
-            candidates.find(|(c, quiet)| is_due(c, now_ms, idle, *quiet, &self.config.compact) && may(&(c.table, c.epoch, c.window)))
+            let may = |c: &Candidate| failing.get(&(c.table, c.epoch, c.window)).is_none_or(|at| now >= *at);
+            let urgent = |c: &Candidate| due(c, now_ms, idle, &self.config.compact).filter(|_| may(c));
+            // Of equals the first: of one table the oldest.
+            candidates.into_iter().filter_map(|c| Some((urgent(&c)?, c))).min_by_key(|(due, _)| *due)
         };
-        let Some((candidate, _)) = next else { return false };
+        let Some((due, candidate)) = next else { return false };
+        if due != Due::Forced {
+            // One of a table, then the next table's.
+            *self.retries.walk.lock() = WalkFrom::AfterTable(candidate.table);
+        }
         let outcome = self.compact_window(&candidate).await;
         let merged = outcome.as_ref().is_ok_and(|report| report.inputs > 0);
         if let Err(error) = &outcome
@@ -172,6 +159,23 @@ impl Intake {
             failing.insert(key, now.after(Duration::from_millis(self.config.compact.retry_ms)));
         }
         true
+    }
+
+    /// The windows with most small blocks, for those are merged even while much arrives, and the next ones of the walk over all.
+    async fn worth_a_look(&self) -> Result<Vec<Candidate>, CatalogError> {
+        let (catalog, config) = (&self.deps.catalog, &self.config.compact);
+        let limit = config.candidates_max.max(1);
+        let mut found = catalog.compaction_candidates(config.blocks_force as u64, limit.div_ceil(4)).await?;
+        let from = *self.retries.walk.lock();
+        let mut walked = catalog.compaction_walk(from, limit).await?;
+        let rest = limit.saturating_sub(u32::try_from(walked.len()).unwrap_or(u32::MAX));
+        if rest > 0 && from != WalkFrom::Start {
+            walked.extend(catalog.compaction_walk(WalkFrom::Start, rest).await?);
+        }
+        let all = walked.len() < limit as usize;
+        *self.retries.walk.lock() = walked.last().filter(|_| !all).map_or(WalkFrom::Start, WalkFrom::after);
+        found.append(&mut walked);
+        Ok(found)
     }
 
     /// Old batch ids go.
@@ -194,7 +198,7 @@ fn report(pressure: &Pressure) {
 
 /// The memtables that are due, the most urgent first: what failed to settle, what is large or old, and what presses on
 /// memory or on the log.
-fn due(pressure: &Pressure, now: BootTime, config: &FlushConfig) -> Vec<TablePressure> {
+fn due_to_flush(pressure: &Pressure, now: BootTime, config: &FlushConfig) -> Vec<TablePressure> {
     let over = |used: u64, limit: u64| used.saturating_mul(100) >= limit.saturating_mul(config.pressure_percent);
     let memory = over(pressure.total_bytes, pressure.total_bytes_max);
     let log = over(pressure.wal_bytes, pressure.wal_bytes_max);
@@ -247,7 +251,7 @@ mod tests {
             wal_bytes_max: 4_096 * MIB,
             tables: tables.to_vec(),
         };
-        let due = due(&pressure, BootTime(10_000 * 1_000_000_000), &FlushConfig::default());
+        let due = due_to_flush(&pressure, BootTime(10_000 * 1_000_000_000), &FlushConfig::default());
         assert_eq!(due.iter().map(|table| table.table.as_bytes()[0]).collect::<Vec<_>>(), expected);
     }
 
@@ -261,28 +265,6 @@ mod tests {
         check(204, 3_276, &[middle, memtable(9, 1, 0)], &[]);
         check(204, 3_277, &[middle, memtable(9, 1, 0)], &[9]);
         check(0, 0, &[small, memtable(8, 0, 0)], &[8]);
-    }
-
-    #[test]
-    fn a_window_is_quiet_once_it_held_as_many_blocks_for_long_enough() {
-        let retries = Retries::default();
-        let window = |start: i64, count: u64| Candidate {
-            table: TableId::NIL,
-            workspace: strongroom_model::WorkspaceId::NIL,
-            epoch: Epoch { account: strongroom_model::AccountId::NIL, aek: AekId::NIL },
-            window: Window { start, length: strongroom_model::WindowLength::Hour },
-            count,
-            bytes: 0,
-        };
-        let check = |at_s: u64, windows: &[Candidate], expected: &[bool]| {
-            assert_eq!(retries.steady(windows, BootTime(at_s * 1_000_000_000), Duration::from_mins(1)), expected);
-        };
-        check(0, &[window(0, 2), window(3_600, 2)], &[false, false]);
-        check(59, &[window(0, 2), window(3_600, 3)], &[false, false]);
-        check(60, &[window(3_600, 3), window(0, 2)], &[false, true]);
-        check(119, &[window(3_600, 3)], &[true]);
-        // One that was merged, or is not looked at, begins anew.
-        check(120, &[window(0, 2)], &[false]);
     }
 
     #[test]

@@ -466,6 +466,40 @@ async fn memtables_are_flushed_by_age_and_small_blocks_merged_when_their_window_
 }
 
 #[tokio::test]
+async fn past_hours_are_merged_however_many_tables_are_busy() {
+    let mut site = Site::new(18).await;
+    site.config.compact.candidates_max = 4;
+    let up = site.up().await;
+    let past = site.sim.world().clock.wall().unix_secs() - 3 * 3_600;
+    for table in 0..9 {
+        for n in 0..3 {
+            up.send(&format!("Busy{table}"), format!("{{\"n\":{n}}}")).await.unwrap();
+            if table % 4 == 0 && n > 0 {
+                up.send(&format!("Busy{table}"), format!("{{\"n\":{n},\"TimeGenerated\":{past}}}")).await.unwrap();
+            }
+            up.flush().await;
+        }
+    }
+    let (stop, stopped) = watch::channel(false);
+    let upkeep = tokio::spawn(up.intake.clone().maintain(stopped));
+    site.sim.clock().advance(2 * MINUTE);
+    for table in ["Busy0", "Busy4", "Busy8"] {
+        let old =
+            async || up.blocks(table).await.iter().filter(|block| block.window.start <= past).map(|block| block.level).collect::<Vec<_>>();
+        let mut turns = 0;
+        while old().await != [1] {
+            site.sim.clock().advance(Duration::from_secs(1));
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            turns += 1;
+            assert!(turns < 1_000, "never merged: {:?}", old().await);
+        }
+    }
+    assert!(up.blocks("Busy0").await.iter().any(|block| block.level == 0), "those of the hour under way wait for more");
+    stop.send(true).unwrap();
+    upkeep.await.unwrap();
+}
+
+#[tokio::test]
 async fn bombs_and_oversized_bodies_are_refused_with_a_4xx() {
     let site = Site::new(13).await;
     let up = site.up().await;

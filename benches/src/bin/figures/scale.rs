@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use strongroom_benches::clock::{bytes_below, process_cpu};
 use strongroom_benches::estate::Spread;
 use strongroom_benches::{House, Logs, median};
-use strongroom_catalog::Shelf;
+use strongroom_catalog::{Shelf, WalkFrom};
 use strongroom_model::{TimeRange, WorkspaceId};
 
 use crate::{Arguments, Figure, mega, show};
@@ -187,7 +187,8 @@ fn upkeep(house: &House, body: &dyn Fn() -> bytes::Bytes) -> Vec<Figure> {
     let mut figures =
         vec![Figure::new("one flush, Parquet and fsyncs included", format!("{flush_cpu:.1} CPU-ms, wall {flush_wall:.1} ms"), "")];
     let mut add = |what: &str, cpu: f64, count: usize| figures.push(Figure::new(what, format!("{cpu:.2} CPU-ms, {count} found"), ""));
-    let (found, cpu, _) = timed(|| run.block_on(house.catalog.compaction_candidates(64)).expect("the catalog"));
+    let worth = || run.block_on(house.catalog.compaction_walk(WalkFrom::Start, 256)).expect("the catalog");
+    let (found, cpu, _) = timed(worth);
     add("windows worth merging", cpu, found.len());
     let oldest = house.world.clock.wall().unix_ms() / 1_000 - (HOURS - 2) * 3_600;
     let (found, cpu, _) = timed(|| run.block_on(house.catalog.expire(table, oldest)).expect("the catalog"));

@@ -1,7 +1,7 @@
 use strongroom_model::{ErrorKind, Position, TableName, TimeRange};
 
 use super::*;
-use crate::{BlockState, CatalogError, CompactionCommit, RewriteCommit, SMALL_BLOCK_BYTES};
+use crate::{BlockState, Candidate, CatalogError, CompactionCommit, RewriteCommit, SMALL_BLOCK_BYTES, WalkFrom};
 
 #[tokio::test]
 async fn a_flush_makes_blocks_positions_and_batch_ids_visible_together() {
@@ -194,7 +194,7 @@ fn merge(site: &Site, inputs: &[ObjectId], outputs: Vec<LiveBlock>) -> Compactio
 async fn a_compaction_swaps_its_inputs_for_its_output_in_one_step() {
     let site = Site::new().await;
     let inputs = [site.flush(hour(MIDNIGHT), 1).await, site.flush(hour(MIDNIGHT), 2).await];
-    let candidates = site.catalog.compaction_candidates(9).await.unwrap();
+    let candidates = site.catalog.compaction_candidates(2, 9).await.unwrap();
     assert_eq!(candidates.len(), 1);
     assert_eq!((candidates[0].table, candidates[0].epoch, candidates[0].window), (site.table, site.epoch, hour(MIDNIGHT)));
     assert_eq!((candidates[0].count, candidates[0].bytes, candidates[0].workspace), (2, 2_000, site.workspace));
@@ -212,7 +212,7 @@ async fn a_compaction_swaps_its_inputs_for_its_output_in_one_step() {
     let tombstones = site.catalog.tombstones(i64::MAX, 9).await.unwrap();
     assert_eq!(tombstones.len(), 2);
     assert!(tombstones.iter().all(|row| row.state == BlockState::Tombstone && row.removed_seq == Some(3) && row.stats.is_empty()));
-    assert!(site.catalog.compaction_candidates(9).await.unwrap().is_empty());
+    assert!(site.catalog.compaction_candidates(2, 9).await.unwrap().is_empty());
     // The same again is done; the catalog is as sound as before.
     site.catalog.compaction_commit(site.writer, &commit).await.unwrap();
     assert_eq!(site.live(TimeRange::ALL).await, [output.object]);
@@ -260,9 +260,9 @@ async fn large_blocks_are_no_candidates() {
         site.catalog.flush_commit(site.writer, &site.commit(through, vec![block])).await.unwrap();
     }
     // One byte below the bound counts, the bound itself does not.
-    assert!(site.catalog.compaction_candidates(9).await.unwrap().is_empty());
+    assert!(site.catalog.compaction_candidates(2, 9).await.unwrap().is_empty());
     site.flush(hour(MIDNIGHT), 9).await;
-    assert_eq!(site.catalog.compaction_candidates(9).await.unwrap()[0].count, 2);
+    assert_eq!(site.catalog.compaction_candidates(2, 9).await.unwrap()[0].count, 2);
     site.catalog.verify().await.unwrap();
 }
 
@@ -273,9 +273,47 @@ async fn a_window_with_more_small_blocks_comes_first() {
         site.flush(hour(MIDNIGHT + start), through).await;
     }
     let windows: Vec<_> =
-        site.catalog.compaction_candidates(9).await.unwrap().iter().map(|one| (one.window.start - MIDNIGHT, one.count)).collect();
+        site.catalog.compaction_candidates(2, 9).await.unwrap().iter().map(|one| (one.window.start - MIDNIGHT, one.count)).collect();
     assert_eq!(windows, [(3_600, 3), (0, 2)]);
-    assert_eq!(site.catalog.compaction_candidates(1).await.unwrap().len(), 1);
+    assert_eq!(site.catalog.compaction_candidates(2, 1).await.unwrap().len(), 1);
+    assert_eq!(site.catalog.compaction_candidates(3, 9).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_walk_comes_round_to_each_window_whatever_the_others_hold() {
+    let site = Site::new().await;
+    let mut tables = vec![site.table];
+    for n in 0..99 {
+        tables.push(site.catalog.table_ensure(site.workspace, &format!("Busy{n}").parse::<TableName>().unwrap()).await.unwrap().id);
+    }
+    // A hundred busy tables; one of them has a past hour with two blocks, too.
+    let mut past = None;
+    for (n, table) in tables.into_iter().enumerate() {
+        let site = Site { catalog: site.catalog.clone(), table, ..site };
+        for through in 1..=if n == 50 { 5 } else { 3 } {
+            site.flush(hour(if through > 3 { MIDNIGHT - 3_600 } else { MIDNIGHT }), through).await;
+        }
+        past = past.or((n == 50).then_some(table));
+    }
+    let of_past = |found: &[Candidate]| found.iter().any(|one| Some(one.table) == past && one.window == hour(MIDNIGHT - 3_600));
+    assert!(!of_past(&site.catalog.compaction_candidates(2, 64).await.unwrap()), "by number alone it would not be seen");
+    let (mut from, mut seen) = (WalkFrom::Start, Vec::new());
+    loop {
+        let found = site.catalog.compaction_walk(from, 16).await.unwrap();
+        assert!(found.len() <= 16);
+        seen.extend_from_slice(&found);
+        let Some(last) = found.last() else { break };
+        from = WalkFrom::after(last);
+    }
+    assert!(of_past(&seen));
+    assert_eq!(seen.len(), 101);
+    let key = |one: &Candidate| (one.table, one.window.start, one.window.length, one.epoch.aek);
+    assert!(seen.is_sorted_by(|a, b| key(a) < key(b)), "by table, each once, the oldest window first");
+    assert!(seen.iter().all(|one| one.last_ms > 1_700_000_000_000), "they know when they last got a block");
+    // Behind a table comes the next.
+    let at = seen.iter().position(|one| Some(one.table) == past).unwrap();
+    let behind = site.catalog.compaction_walk(WalkFrom::AfterTable(past.unwrap()), 1).await.unwrap();
+    assert_eq!(behind, seen[at + 2..=at + 2]);
 }
 
 #[tokio::test]

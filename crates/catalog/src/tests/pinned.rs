@@ -7,7 +7,7 @@ use strongroom_model::ErrorKind;
 
 use super::plans::many_blocks;
 use super::*;
-use crate::{CompactionCommit, Shelf};
+use crate::{CompactionCommit, Shelf, WalkFrom};
 
 const MANY: u64 = u64::MAX;
 
@@ -128,12 +128,13 @@ async fn what_a_reader_and_a_writer_cost_does_not_grow_with_blocks_elsewhere() {
         let (_, cells) = steps(&site, site.catalog.statistics(site.table, &wanted)).await;
         // Others of the catalog's work that is done again and again.
         let (_, flushed) = steps(&site, site.flush(hour(MIDNIGHT), 30_000)).await;
-        let (_, candidates) = steps(&site, site.catalog.compaction_candidates(64)).await;
+        let (_, candidates) = steps(&site, site.catalog.compaction_candidates(2, 64)).await;
+        let (_, walk) = steps(&site, site.catalog.compaction_walk(WalkFrom::Start, 64)).await;
         let (_, inputs) = steps(&site, site.catalog.blocks_in(site.table, site.epoch, hour(MIDNIGHT))).await;
         let (gone, expired) = steps(&site, site.catalog.expire(site.table, MIDNIGHT + 5 * 3_600)).await;
         assert_eq!(gone.unwrap().len(), 6);
         let (_, tombstones) = steps(&site, site.catalog.tombstones(i64::MAX, 500)).await;
-        costs.push([pinned, read, cells, flushed, candidates, inputs, expired, tombstones]);
+        costs.push([pinned, read, cells, flushed, candidates, walk, inputs, expired, tombstones]);
     }
     let (few, many) = (costs[0], costs[1]);
     for (few, many) in few.iter().zip(&many) {

@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 
 use super::*;
-use crate::{ageing, clusters, lockbox, operations, pinned, resources, rewriting, snapshot, vaults};
+use crate::{ageing, clusters, lockbox, mergeable, operations, pinned, resources, rewriting, snapshot, vaults};
 
 async fn plan(site: &Site, sql: &str) -> Vec<String> {
     let mut reader = site.catalog.reader().await.unwrap();
@@ -41,7 +41,8 @@ async fn what_runs_often_scans_no_table_and_sorts_nothing() {
         ageing::EXPIRED,
         ageing::PENDINGS,
         ageing::TOMBSTONES,
-        snapshot::CANDIDATES,
+        mergeable::MOST,
+        mergeable::NEXT,
         pinned::FORGOTTEN,
         pinned::WINDOWS,
         pinned::OF_WINDOWS,
@@ -99,7 +100,7 @@ async fn a_million_blocks_stay_quick() {
     site.flush(hour(MIDNIGHT), 5).await;
     at("announce and flush one block", start);
     let start = std::time::Instant::now();
-    assert!(site.catalog.compaction_candidates(100).await.unwrap().len() <= 100);
+    assert!(site.catalog.compaction_candidates(2, 100).await.unwrap().len() <= 100);
     at("candidates", start);
     let start = std::time::Instant::now();
     assert_eq!(site.catalog.expire(site.table, MIDNIGHT + 10_000 * 3_600).await.unwrap().len(), 10_001);

@@ -16,6 +16,8 @@ const VERSION: u32 = 1;
 /// Keys of one slice in one part.
 const PART_KEYS: usize = 8_192;
 const PARTS_MAX: usize = 4_096;
+/// Slices told of as one at most: a hit has as many rows read.
+const SLICES_AS_ONE_MAX: u64 = 8;
 const SHAPE_BYTES: usize = 8;
 /// In place of a filter: the slice holds nothing, or may hold anything.
 const NOTHING: u8 = 0;
@@ -91,7 +93,7 @@ fn salt(column: &str) -> u64 {
 }
 
 /// The terms of one column: for each slice the hashes, each once.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Gathered {
     /// The column.
     pub column: String,
@@ -99,29 +101,56 @@ pub struct Gathered {
     pub slices: Vec<Vec<u64>>,
 }
 
-/// The filters of `rows` rows as they lie at `offset` of a file, and the directory's text. At most `bytes_max`: the columns with
-/// the most terms are left out until it is kept. `None` if nothing is left.
+impl Gathered {
+    fn terms(&self) -> usize {
+        self.slices.iter().map(Vec::len).sum()
+    }
+
+    /// Two slices as one: what both hold is held once.
+    fn paired(&self) -> Self {
+        let union = |pair: &[Vec<u64>]| {
+            let mut terms = pair.concat();
+            terms.sort_unstable();
+            terms.dedup();
+            terms
+        };
+        Self { column: self.column.clone(), slices: self.slices.chunks(2).map(union).collect() }
+    }
+}
+
+/// The filters of `rows` rows as they lie at `offset` of a file, and the directory's text. At most `bytes_max`: until that is kept,
+/// slices are told of by two, by four and by eight as one, which costs a hit more rows; what repeats little gains nothing by it, so
+/// then the column with the most terms is left out. `None` if nothing is left.
 #[must_use]
 pub fn build(mut columns: Vec<Gathered>, rows: u64, slice_rows: u64, offset: u64, bytes_max: u64) -> Option<(Vec<u8>, String)> {
-    let terms = |column: &Gathered| column.slices.iter().map(Vec::len).sum::<usize>();
-    columns.sort_by_key(terms);
-    loop {
-        // Ten bits a key and a little for each filter: near enough, and looked at once more when it is done.
-        let total: usize = columns.iter().map(terms).sum();
-        if columns.is_empty() || (total as u64 * 10 / 8) > bytes_max {
-            columns.pop()?;
-            continue;
+    columns.sort_by_key(Gathered::terms);
+    while !columns.is_empty() {
+        let (mut coarser, mut as_one) = (None, 1);
+        loop {
+            let told: &[Gathered] = coarser.as_deref().unwrap_or(&columns);
+            if let Some((bytes, parts)) = within(told, bytes_max) {
+                let mut names: Vec<String> = columns.into_iter().map(|column| column.column).collect();
+                names.sort_unstable();
+                let directory = Directory { version: VERSION, offset, rows, slice_rows: slice_rows * as_one, columns: names, parts };
+                return Some((bytes, serde_json::to_string(&directory).ok()?));
+            }
+            if as_one == SLICES_AS_ONE_MAX || told.iter().all(|column| column.slices.len() < 2) {
+                break;
+            }
+            coarser = Some(told.iter().map(Gathered::paired).collect::<Vec<_>>());
+            as_one *= 2;
         }
-        let (bytes, parts) = write(&columns);
-        if bytes.len() as u64 > bytes_max {
-            columns.pop()?;
-            continue;
-        }
-        let mut names: Vec<String> = columns.into_iter().map(|column| column.column).collect();
-        names.sort_unstable();
-        let directory = Directory { version: VERSION, offset, rows, slice_rows, columns: names, parts };
-        return Some((bytes, serde_json::to_string(&directory).ok()?));
+        columns.pop();
     }
+    None
+}
+
+/// The filters' bytes and the length of each part, unless they are too many.
+fn within(columns: &[Gathered], bytes_max: u64) -> Option<(Vec<u8>, Vec<u32>)> {
+    // Ten bits a key and a little for each filter: near enough, and looked at once more when it is done.
+    let total: usize = columns.iter().map(Gathered::terms).sum();
+    let likely = (total as u64 * 10 / 8) <= bytes_max;
+    likely.then(|| write(columns)).filter(|(bytes, _)| bytes.len() as u64 <= bytes_max)
 }
 
 fn write(columns: &[Gathered]) -> (Vec<u8>, Vec<u32>) {
@@ -264,6 +293,44 @@ mod tests {
         let (_, text) = build(columns(), 1, 1, 0, 500).unwrap();
         assert_eq!(Directory::parse(&text).unwrap().columns, ["level"]);
         assert!(build(columns(), 1, 1, 0, 10).is_none());
+    }
+
+    /// A column of so many slices: words that all of them share, and some of each slice's own.
+    fn sharing(column: &str, slices: usize, shared: usize, own: usize) -> (Gathered, Vec<Vec<String>>) {
+        let common = (0..shared).map(|n| format!("{column}{n}"));
+        let words: Vec<Vec<String>> =
+            (0..slices).map(|slice| common.clone().chain((0..own).map(|n| format!("{column}of{slice}n{n}"))).collect()).collect();
+        let slices: Vec<Vec<&str>> = words.iter().map(|words| words.iter().map(String::as_str).collect()).collect();
+        (gathered(column, &slices.iter().map(Vec::as_slice).collect::<Vec<_>>()), words)
+    }
+
+    #[test]
+    fn where_all_does_not_fit_slices_are_told_of_together_before_a_column_is_left_out() {
+        let slices = 5;
+        let parts = || [sharing("message", slices, 1_000, 10), sharing("level", slices, 3, 0)];
+        let columns = || parts().map(|(column, _)| column).to_vec();
+        let words = parts().map(|(_, words)| words);
+        // Ten bits a key: some 6,300 bytes for five slices, 3,800 for three, 2,600 for two, 1,300 for one.
+        for (room, as_one) in [(9_000, 1), (5_000, 2), (3_000, 4), (1_900, 8)] {
+            let (bytes, text) = build(columns(), 500, 100, 0, room).unwrap();
+            let directory = Directory::parse(&text).unwrap();
+            assert_eq!((directory.columns.join(" "), directory.slice_rows), ("level message".to_owned(), 100 * as_one), "{room}");
+            assert!(bytes.len() as u64 <= room);
+            for (slice, column) in (0..slices).flat_map(|slice| [(slice, "message"), (slice, "level")]) {
+                let row = slice as u64 * 100 + 99;
+                for word in &words[usize::from(column == "level")][slice] {
+                    let told = asked(&bytes, &directory, column, word);
+                    assert!(told[usize::try_from(row / directory.slice_rows).unwrap()], "{word} of row {row}");
+                }
+            }
+        }
+        // When the largest goes, the others have their slices back.
+        let directory = |columns, room| Directory::parse(&build(columns, 500, 100, 0, room).unwrap().1).unwrap();
+        let left = directory(columns(), 800);
+        assert_eq!((left.columns.join(" "), left.slice_rows, left.slices()), ("level".to_owned(), 100, 5));
+        // Words that no two slices share gain nothing by it.
+        let unique = directory(vec![sharing("message", slices, 0, 1_000).0, sharing("level", slices, 3, 0).0], 5_000);
+        assert_eq!((unique.columns.join(" "), unique.slice_rows), ("level".to_owned(), 100));
     }
 
     #[test]
