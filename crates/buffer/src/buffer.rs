@@ -336,6 +336,24 @@ impl Buffer {
         pressure
     }
 
+    /// Bytes of rows in memory, frozen and queued ones included: [`Pressure::total_bytes`] without the rest.
+    #[must_use]
+    pub fn held_bytes(&self) -> u64 {
+        self.shared.memtables.total()
+    }
+
+    /// The hard limit of that.
+    #[must_use]
+    pub fn held_bytes_max(&self) -> u64 {
+        self.shared.config.memtable_bytes_max
+    }
+
+    /// Whether the log on disk takes no more before something is flushed.
+    #[must_use]
+    pub fn is_log_full(&self) -> bool {
+        self.shared.trail.bytes() >= self.shared.config.wal_bytes_max
+    }
+
     /// Woken when a flush is due by size (not by age).
     #[must_use]
     pub fn grown(&self) -> &Notify {

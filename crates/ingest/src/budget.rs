@@ -3,28 +3,59 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use strongroom_world::BootTime;
 
 use crate::IngestError;
+use crate::gate::Gate;
 
-#[derive(Debug)]
+/// For how long what a request says it will bring counts as if it had come, in nanoseconds: between once and twice this.
+const TERM_NS: u64 = 1_000_000_000;
+
+#[derive(Debug, Default)]
 struct Used {
     bytes: u64,
     requests: usize,
+    /// What was said to come and has not, by the term it was said in: this one's and the last one's.
+    said: [u64; 2],
+    term: u64,
 }
 
-/// Bytes and requests on their way in, shared by all callers. Nobody waits: what does not fit is told to come back.
+impl Used {
+    /// What was said in this term's place, if it still counts.
+    fn said_in(&mut self, term: u64) -> Option<&mut u64> {
+        self.said.get_mut(usize::try_from(self.term.checked_sub(term)?).ok()?)
+    }
+
+    fn move_on(&mut self, now: BootTime) {
+        let term = (now.0 / TERM_NS).max(self.term);
+        self.said = match term - self.term {
+            0 => self.said,
+            1 => [0, self.said[0]],
+            _ => [0, 0],
+        };
+        self.term = term;
+    }
+}
+
+/// Bytes and requests on their way in, shared by all callers. What does not fit is told to come back.
 #[derive(Clone, Debug)]
 pub struct Budget {
     bytes_max: u64,
     requests_max: usize,
     used: Arc<Mutex<Used>>,
+    gate: Arc<Gate>,
 }
 
 impl Budget {
     /// A budget of so many bytes and requests.
     #[must_use]
     pub fn new(bytes_max: u64, requests_max: usize) -> Self {
-        Self { bytes_max, requests_max, used: Arc::new(Mutex::new(Used { bytes: 0, requests: 0 })) }
+        Self::at(bytes_max, requests_max, Arc::default())
+    }
+
+    /// Likewise; who waits at the gate is told when room was made.
+    pub(crate) fn at(bytes_max: u64, requests_max: usize, gate: Arc<Gate>) -> Self {
+        Self { bytes_max, requests_max, used: Arc::default(), gate }
     }
 
     /// Lets one request in that holds no bytes yet.
@@ -37,13 +68,20 @@ impl Budget {
             return Err(IngestError::Overloaded { what: "requests", retry_after_s: 1 });
         }
         used.requests += 1;
-        Ok(Share { budget: self.clone(), bytes: 0 })
+        Ok(Share { budget: self.clone(), bytes: 0, said: 0, term: 0 })
     }
 
     /// Bytes held now.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.used.lock().bytes
+    }
+
+    /// Bytes held now and those that were said to come a moment ago.
+    pub(crate) fn promised(&self, now: BootTime) -> u64 {
+        let mut used = self.used.lock();
+        used.move_on(now);
+        used.said.iter().fold(used.bytes, |sum, said| sum.saturating_add(*said))
     }
 }
 
@@ -52,9 +90,20 @@ impl Budget {
 pub struct Share {
     budget: Budget,
     bytes: u64,
+    /// What it said would come and has not, and when it said so.
+    said: u64,
+    term: u64,
 }
 
 impl Share {
+    /// Says that so many bytes will come: for a moment they count as if they had.
+    pub(crate) fn claim(&mut self, bytes: u64, now: BootTime) {
+        let mut used = self.budget.used.lock();
+        used.move_on(now);
+        used.said[0] = used.said[0].saturating_add(bytes);
+        (self.said, self.term) = (bytes, used.term);
+    }
+
     /// Takes more bytes.
     ///
     /// # Errors
@@ -64,6 +113,11 @@ impl Share {
         if used.bytes.saturating_add(bytes) > self.budget.bytes_max {
             return Err(IngestError::Overloaded { what: "bytes", retry_after_s: 1 });
         }
+        let come = bytes.min(self.said);
+        if let Some(said) = used.said_in(self.term) {
+            *said = said.saturating_sub(come);
+        }
+        self.said -= come;
         used.bytes += bytes;
         self.bytes += bytes;
         Ok(())
@@ -89,6 +143,11 @@ impl Drop for Share {
         let mut used = self.budget.used.lock();
         used.bytes -= self.bytes;
         used.requests -= 1;
+        if let Some(said) = used.said_in(self.term) {
+            *said = said.saturating_sub(self.said);
+        }
+        drop(used);
+        self.budget.gate.freed.notify_one();
     }
 }
 
@@ -113,5 +172,34 @@ mod tests {
         assert_eq!(budget.bytes(), 70);
         drop(two);
         assert_eq!(budget.bytes(), 0);
+    }
+
+    #[test]
+    fn what_was_said_to_come_counts_until_it_came_or_did_not_for_a_while() {
+        let at = |ms: u64| BootTime(ms * 1_000_000);
+        let budget = Budget::new(1_000, 9);
+        let mut one = budget.enter().unwrap();
+        one.claim(100, at(1_500));
+        assert_eq!((budget.promised(at(1_500)), budget.bytes()), (100, 0));
+        one.grow(60).unwrap();
+        assert_eq!((budget.promised(at(1_600)), budget.bytes()), (100, 60));
+        // More comes than was said.
+        one.grow(60).unwrap();
+        assert_eq!(budget.promised(at(1_600)), 120);
+        let mut two = budget.enter().unwrap();
+        two.claim(500, at(2_100));
+        assert_eq!(budget.promised(at(3_999)), 620);
+        assert_eq!(budget.promised(at(4_000)), 120, "it sends nothing: who promises much keeps nobody out");
+        // What comes of it late is counted as it comes, and once.
+        two.grow(5).unwrap();
+        assert_eq!(budget.promised(at(4_000)), 125);
+        let mut three = budget.enter().unwrap();
+        three.claim(70, at(4_100));
+        drop(two);
+        assert_eq!(budget.promised(at(4_200)), 190);
+        drop(three);
+        assert_eq!(budget.promised(at(4_200)), 120, "one that ends takes its word back");
+        drop(one);
+        assert_eq!(budget.promised(at(4_200)), 0);
     }
 }

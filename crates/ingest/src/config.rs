@@ -12,8 +12,15 @@ pub struct IngestConfig {
     pub limits: RequestLimits,
     /// Inflated bytes of all requests on their way to the log together; beyond it a request is told to come back (429).
     pub in_flight_bytes_max: u64,
-    /// Requests on their way at once, however small; beyond it a request is told to come back (429).
+    /// Requests on their way or waiting at once, however small; beyond it a request is told to come back (429).
     pub in_flight_requests_max: usize,
+    /// Share of the buffer's memory limit (256 MiB) above which requests wait at the door until rows were flushed, their bodies
+    /// unread; in percent.
+    pub wait_above_percent: u64,
+    /// Inflated bytes of requests on their way to the log above which others wait at the door.
+    pub wait_above_bytes: u64,
+    /// How long a request waits at the door before it is told to come back (429), in milliseconds.
+    pub wait_max_ms: u64,
     /// Requests decoded at once; 0 means one per core.
     pub decode_threads_max: usize,
     /// How long a batch id is remembered, in milliseconds.
@@ -40,6 +47,9 @@ impl Default for IngestConfig {
             limits: RequestLimits::default(),
             in_flight_bytes_max: 192 * MIB,
             in_flight_requests_max: 4_096,
+            wait_above_percent: 60,
+            wait_above_bytes: 48 * MIB,
+            wait_max_ms: 10_000,
             decode_threads_max: 0,
             batch_id_age_max_ms: 24 * 3_600 * 1_000,
             batch_ids_per_workspace_max: 100_000,

@@ -55,6 +55,7 @@ impl Intake {
         failpoint("flush.unlink")?;
         let buffer = self.deps.buffer.clone();
         blocking(move || buffer.settle(table, epoch, through)).await?;
+        self.gate.freed.notify_one();
         let took = self.deps.world.clock.boot().since(started);
         metrics::counter!("ingest_flushed_rows_total").increment(report.rows);
         metrics::counter!("ingest_flushed_blocks_total").increment(report.blocks);

@@ -24,6 +24,7 @@ use tokio::sync::{OwnedRwLockWriteGuard, RwLock, Semaphore};
 use crate::away::{Away, Tallies, is_away};
 use crate::decode::{DecodeOptions, Decoded, Reject, decode};
 use crate::dedup::{BatchKey, Batches, Begun, Turn};
+use crate::gate::Gate;
 use crate::maintain::Retries;
 use crate::own::own_table;
 use crate::restore::Witness;
@@ -69,7 +70,8 @@ pub struct Intake {
     pub(crate) retries: Retries,
     pub(crate) tallies: Tallies,
     pub(crate) witness: OnceLock<Arc<dyn Witness>>,
-    budget: Budget,
+    pub(crate) budget: Budget,
+    pub(crate) gate: Arc<Gate>,
     decoders: Arc<Semaphore>,
     places: Mutex<HashMap<(WorkspaceId, TableName), (Place, BootTime)>>,
     /// Held shared by requests from when they learn their account to their ack; alone by a barrier. As many as workspaces.
@@ -123,6 +125,7 @@ impl Intake {
             config.limits.columns_max,
             config.row_cache_entries_max,
         );
+        let gate = Arc::<Gate>::default();
         Ok(Arc::new(Self {
             schemas,
             batches,
@@ -131,7 +134,8 @@ impl Intake {
             retries: Retries::default(),
             tallies: Tallies::default(),
             witness: OnceLock::new(),
-            budget: Budget::new(config.in_flight_bytes_max, config.in_flight_requests_max),
+            budget: Budget::at(config.in_flight_bytes_max, config.in_flight_requests_max, gate.clone()),
+            gate,
             decoders: Arc::new(Semaphore::new(threads)),
             places: Mutex::default(),
             barriers: Mutex::default(),
@@ -148,7 +152,7 @@ impl Intake {
     /// send it again with the same batch id.
     pub async fn ingest(self: &Arc<Self>, request: IngestRequest) -> Result<IngestReply, IngestError> {
         self.ready(request.workspace, &request.table).await?;
-        let share = self.enter()?;
+        let share = self.admit(Some(request.body.len() as u64), request.encoding).await?;
         self.ingest_within(request, share).await
     }
 
@@ -169,11 +173,11 @@ impl Intake {
         }
     }
 
-    /// Lets a request in whose body is still to be read: its bytes are to be taken from the share as they come.
+    /// Lets a request in that waits for no room: its bytes are to be taken from the share as they come.
     ///
     /// # Errors
     /// [`IngestError::Overloaded`].
-    pub fn enter(&self) -> Result<Share, IngestError> {
+    pub(crate) fn enter(&self) -> Result<Share, IngestError> {
         self.budget.enter()
     }
 
@@ -537,11 +541,6 @@ impl Intake {
         let epoch = self.deps.keys.write_epoch(home.account).await?;
         let guard = self.deps.keys.guard(epoch, workspace, strongroom_model::PrincipalId::NIL, Purpose::Ingest).await?;
         Ok(Some(self.schemas.current(workspace, row.id, &guard).await?.schema.clone()))
-    }
-
-    /// Whether requests leave the machine time for other work.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.budget.bytes() < self.config.in_flight_bytes_max / 16
     }
 }
 

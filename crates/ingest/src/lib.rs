@@ -20,6 +20,7 @@ mod dedup;
 pub mod encode;
 mod error;
 mod flush;
+mod gate;
 mod inflate;
 mod intake;
 mod maintain;

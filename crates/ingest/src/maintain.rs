@@ -95,7 +95,9 @@ impl Intake {
             let now = self.deps.world.clock.boot();
             let pressure = self.deps.buffer.pressure();
             report(&pressure);
-            let next = due_to_flush(&pressure, now, &self.config.flush).into_iter().find(|t| self.retries.may_flush(t.table, t.epoch, now));
+            let next = due_to_flush(&pressure, self.gate.wants_flush(), now, &self.config.flush)
+                .into_iter()
+                .find(|t| self.retries.may_flush(t.table, t.epoch, now));
             let Some(TablePressure { table, epoch, .. }) = next else { return };
             match self.flush_memtable(table, epoch).await {
                 Ok(_) => self.retries.flushed(table, epoch),
@@ -197,10 +199,10 @@ fn report(pressure: &Pressure) {
 }
 
 /// The memtables that are due, the most urgent first: what failed to settle, what is large or old, and what presses on
-/// memory or on the log.
-fn due_to_flush(pressure: &Pressure, now: BootTime, config: &FlushConfig) -> Vec<TablePressure> {
+/// memory or on the log. `wanted`: somebody waits until there is more room in memory, however much there is.
+fn due_to_flush(pressure: &Pressure, wanted: bool, now: BootTime, config: &FlushConfig) -> Vec<TablePressure> {
     let over = |used: u64, limit: u64| used.saturating_mul(100) >= limit.saturating_mul(config.pressure_percent);
-    let memory = over(pressure.total_bytes, pressure.total_bytes_max);
+    let memory = wanted || over(pressure.total_bytes, pressure.total_bytes_max);
     let log = over(pressure.wal_bytes, pressure.wal_bytes_max);
     let age_max = Duration::from_millis(config.age_max_ms);
     let largest = pressure.tables.iter().max_by_key(|table| table.bytes).map(|table| (table.table, table.epoch));
@@ -244,6 +246,10 @@ mod tests {
 
     /// The tables due, by number, in their order.
     fn check(total_mib: u64, wal_mib: u64, tables: &[TablePressure], expected: &[u8]) {
+        check_if(false, total_mib, wal_mib, tables, expected);
+    }
+
+    fn check_if(wanted: bool, total_mib: u64, wal_mib: u64, tables: &[TablePressure], expected: &[u8]) {
         let pressure = Pressure {
             total_bytes: total_mib * MIB,
             total_bytes_max: 256 * MIB,
@@ -251,7 +257,7 @@ mod tests {
             wal_bytes_max: 4_096 * MIB,
             tables: tables.to_vec(),
         };
-        let due = due_to_flush(&pressure, BootTime(10_000 * 1_000_000_000), &FlushConfig::default());
+        let due = due_to_flush(&pressure, wanted, BootTime(10_000 * 1_000_000_000), &FlushConfig::default());
         assert_eq!(due.iter().map(|table| table.table.as_bytes()[0]).collect::<Vec<_>>(), expected);
     }
 
@@ -262,6 +268,7 @@ mod tests {
         check(37, 100, &[memtable(3, 32, 0), small], &[3]);
         check(36, 100, &[middle, memtable(4, 1, 900)], &[4]);
         check(205, 100, &[middle, small], &[2]);
+        check_if(true, 36, 100, &[middle, small], &[2]);
         check(204, 3_276, &[middle, memtable(9, 1, 0)], &[]);
         check(204, 3_277, &[middle, memtable(9, 1, 0)], &[9]);
         check(0, 0, &[small, memtable(8, 0, 0)], &[8]);

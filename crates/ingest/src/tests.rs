@@ -28,6 +28,7 @@ use crate::publish::BlockPlace;
 use crate::*;
 
 mod away;
+mod gate;
 mod shred;
 
 const MINUTE: Duration = Duration::from_mins(1);

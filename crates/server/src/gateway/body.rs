@@ -23,6 +23,11 @@ const DRAIN_TIME: Duration = Duration::from_secs(2);
 /// The most that is made room for because a header says so many bytes will come.
 const ROOM_MAX: usize = 4 << 20;
 
+/// How long a body says it is.
+pub(crate) fn length(body: &Body) -> Option<u64> {
+    HttpBody::size_hint(body).exact()
+}
+
 /// The whole body, at most `limit` bytes, at no less than the configured pace.
 ///
 /// # Errors

@@ -50,7 +50,8 @@ pub(crate) async fn ingest(
         ingest_error(&error)
     };
     app.site.intake.ready(workspace, &table).await.map_err(|error| refused(error, &table))?;
-    let mut share = app.site.intake.enter().map_err(|error| ingest_error(&error))?;
+    // Whoever finds no room waits here, its body unread.
+    let mut share = app.site.intake.admit(body::length(&body), encoding).await.map_err(|error| ingest_error(&error))?;
     let gateway = &app.site.config.gateway;
     let request = IngestRequest {
         workspace,
