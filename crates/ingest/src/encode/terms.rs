@@ -199,6 +199,7 @@ mod tests {
     use arrow_schema::Field;
     use bytes::Bytes;
     use parquet::file::reader::{FileReader, SerializedFileReader};
+    use proptest::prelude::*;
     use strongroom_model::terms::{DIRECTORY_KEY, Directory, Part, hash};
     use strongroom_model::{ColumnType, TIME_COLUMN, TimeRange};
 
@@ -307,6 +308,57 @@ mod tests {
                 let at = |at: u64| usize::try_from(at).unwrap() - start;
                 let part = Part::parse(&bytes[at(range.start)..at(range.end)], 3).unwrap();
                 assert!(part.may_hold(row / 10_000, "m", term), "{word} of row {row}");
+            }
+        }
+    }
+
+    fn text() -> impl Strategy<Value = Option<String>> {
+        let word = prop_oneof![
+            3 => prop::sample::select(vec!["request", "Took", "ms", "user", "a term of more than sixteen bytes: internationalization", "größer"]).prop_map(str::to_owned),
+            2 => any::<u32>().prop_map(|n| format!("n{n}")),
+            1 => any::<u64>().prop_map(|n| format!("{n:016x}{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))),
+            1 => any::<u16>().prop_map(|n| format!(r#"{{"a":"x{n}\ny{n}"}}"#)),
+        ];
+        prop::option::weighted(0.9, prop::collection::vec(word, 0..5).prop_map(|words| words.join(" ")))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn each_term_of_each_row_is_told_of_in_the_rows_slice(
+            texts in prop::collection::vec(text(), 512..1_200),
+            slice_rows in prop_oneof![3 => 50..700_usize, 1 => Just(0)],
+            step in 1..800_usize,
+            room in prop_oneof![Just(1 << 30), 20_000..200_000_u64],
+        ) {
+            // Now and then a last slice of one row.
+            let slice_rows = if slice_rows == 0 { texts.len() - 1 } else { slice_rows };
+            let schema = Arc::new(Schema::new(vec![Field::new("v", DataType::Utf8View, true), Field::new("t", DataType::Utf8, true)]));
+            let mut builder = TermsBuilder::new(&schema, slice_rows);
+            for rows in texts.chunks(step) {
+                let columns: Vec<Arc<dyn Array>> = vec![Arc::new(rows.iter().map(Option::as_deref).collect::<StringViewArray>()), Arc::new(rows.iter().map(Option::as_deref).collect::<StringArray>())];
+                builder.update(&RecordBatch::try_new(schema.clone(), columns).unwrap());
+            }
+            let Some((bytes, directory)) = builder.finish(room) else { return Ok(()) };
+            let directory = Directory::parse(&directory).unwrap();
+            let parts: Vec<Part> = (0..directory.parts())
+                .map(|part| {
+                    let range = directory.range(part);
+                    let at = |at: u64| usize::try_from(at - room).unwrap();
+                    Part::parse(&bytes[at(range.start)..at(range.end)], directory.slices()).unwrap()
+                })
+                .collect();
+            let mut splitter = Splitter::default();
+            for (row, text) in texts.iter().enumerate() {
+                let slice = row / usize::try_from(directory.slice_rows).unwrap();
+                let mut missing = None;
+                splitter.each(text.as_deref().unwrap_or_default(), |term| {
+                    let told = |column: &String| parts[directory.part_of(term)].may_hold(slice, column, term);
+                    if !directory.columns.iter().all(told) {
+                        missing = Some(term);
+                    }
+                });
+                prop_assert_eq!(missing, None, "row {} of {:?}", row, text);
             }
         }
     }

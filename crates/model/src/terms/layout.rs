@@ -55,6 +55,12 @@ impl Directory {
         usize::try_from(self.rows.div_ceil(self.slice_rows)).unwrap_or(usize::MAX)
     }
 
+    /// How many parts there are.
+    #[must_use]
+    pub fn parts(&self) -> usize {
+        self.parts.len()
+    }
+
     /// The part in which a term is told of.
     #[must_use]
     pub fn part_of(&self, term: u64) -> usize {
