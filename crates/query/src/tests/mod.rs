@@ -8,6 +8,7 @@ mod functions;
 mod keys;
 mod kql_plans;
 mod limits;
+mod older;
 mod refusals;
 mod scale;
 mod terms;
