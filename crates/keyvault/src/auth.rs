@@ -1,4 +1,4 @@
-//! Logging in: a signed assertion for a token, the token for each call.
+//! Logging in: a signed assertion or a client secret for a token, the token for each call.
 //!
 //! Tokens are random, live in memory only and end with the identity they were given to. An assertion is good once; what was
 //! seen before a restart cannot be remembered, so an assertion from before it is turned away as "try again".
@@ -8,14 +8,16 @@ use std::time::Duration;
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use strongroom_world::{BootTime, Rng, WallTime};
+use subtle::ConstantTimeEq as _;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
-use crate::state::State;
+use crate::state::{Login, State};
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// The longest that an assertion may be good for, and how far two clocks may differ. Seconds.
@@ -33,6 +35,8 @@ pub(crate) enum LoginError {
     Request(&'static str),
     /// Unknown principal, wrong key, wrong or used assertion. 401; all look alike to the caller but for the sentence.
     Client(&'static str),
+    /// Unknown principal or wrong secret. 401.
+    Secret,
     /// True for now: too many logins, or the assertion is older than this process. 503.
     Later(&'static str),
 }
@@ -44,6 +48,7 @@ pub(crate) struct LoginForm {
     pub(crate) client_id: Option<String>,
     pub(crate) assertion_type: Option<String>,
     pub(crate) assertion: Option<String>,
+    pub(crate) secret: Option<Zeroizing<String>>,
 }
 
 impl LoginForm {
@@ -55,11 +60,27 @@ impl LoginForm {
                 "client_id" => &mut form.client_id,
                 "client_assertion_type" => &mut form.assertion_type,
                 "client_assertion" => &mut form.assertion,
+                "client_secret" => {
+                    form.secret = Some(Zeroizing::new(value.into_owned()));
+                    continue;
+                }
                 _ => continue,
             };
             *place = Some(value.into_owned());
         }
         form
+    }
+
+    /// Adds what an `Authorization: Basic` header says (RFC 6749 §2.3.1).
+    pub(crate) fn with_basic(mut self, header: Option<&str>) -> Self {
+        let basic = header.and_then(|header| header.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"));
+        let text = basic.and_then(|(_, text)| STANDARD.decode(text.trim()).ok()).map(Zeroizing::new);
+        let text = text.as_ref().and_then(|bytes| std::str::from_utf8(bytes).ok());
+        if let Some((id, secret)) = text.and_then(|text| text.split_once(':')) {
+            self.client_id = Some(id.to_owned());
+            self.secret = Some(Zeroizing::new(secret.to_owned()));
+        }
+        self
     }
 }
 
@@ -121,20 +142,22 @@ impl Logins {
     /// Spends a checked assertion and gives a token.
     pub(crate) fn admit(&mut self, checked: &Checked, now: Now, rng: &dyn Rng, bounds: LoginBounds) -> Result<String, LoginError> {
         let Checked { principal, registration, claims } = checked;
-        if claims.iat < self.started {
+        if claims.as_ref().is_some_and(|claims| claims.iat < self.started) {
             return Err(LoginError::Later("the assertion is older than this vault's last start; make a new one"));
         }
         let seen = self.seen.entry(*principal).or_default();
-        seen.spent.retain(|_, until| *until > now.boot);
-        let id: [u8; 32] = Sha256::digest(claims.jti.as_bytes()).into();
-        if seen.spent.contains_key(&id) {
-            return Err(LoginError::Client("this assertion was used before"));
+        if let Some(claims) = claims {
+            seen.spent.retain(|_, until| *until > now.boot);
+            let id: [u8; 32] = Sha256::digest(claims.jti.as_bytes()).into();
+            if seen.spent.contains_key(&id) {
+                return Err(LoginError::Client("this assertion was used before"));
+            }
+            if seen.spent.len() >= bounds.logins_per_identity {
+                return Err(LoginError::Later("too many logins of this identity; wait until earlier assertions have expired"));
+            }
+            let left = u64::try_from(claims.exp + LEEWAY_S - now.wall.unix_secs()).unwrap_or(0);
+            seen.spent.insert(id, now.boot.after(Duration::from_secs(left + 1)));
         }
-        if seen.spent.len() >= bounds.logins_per_identity {
-            return Err(LoginError::Later("too many logins of this identity; wait until earlier assertions have expired"));
-        }
-        let left = u64::try_from(claims.exp + LEEWAY_S - now.wall.unix_secs()).unwrap_or(0);
-        seen.spent.insert(id, now.boot.after(Duration::from_secs(left + 1)));
 
         let token = mint("svt_", rng);
         let hash = sha256(&token);
@@ -170,19 +193,34 @@ impl Logins {
     }
 }
 
-/// An assertion that may be spent, if it was not.
+/// Who may have a token: with a secret now, with an assertion if that was not spent.
 pub(crate) struct Checked {
     pub(crate) principal: Uuid,
     registration: Uuid,
-    claims: Claims,
+    claims: Option<Claims>,
 }
 
-/// All that can be said of an assertion without knowing which were spent. `audience` is the token endpoint as the client
+/// A client secret has 256 random bits, so that neither its hash nor its guessing needs to be made slow.
+fn check_secret(state: &State, form: &LoginForm, secret: &str) -> Result<Checked, (Option<Uuid>, LoginError)> {
+    let principal = form.client_id.as_deref().and_then(|id| Uuid::try_parse(id).ok()).ok_or((None, LoginError::Secret))?;
+    let identity = state.identities.get(&principal).ok_or((None, LoginError::Secret))?;
+    match &identity.login {
+        Login::Secret(known) if bool::from(sha256(secret).ct_eq(known)) => {
+            Ok(Checked { principal, registration: identity.registration, claims: None })
+        }
+        _ => Err((None, LoginError::Secret)),
+    }
+}
+
+/// All that can be said of a login without knowing which assertions were spent. `audience` is the token endpoint as the client
 /// named it, `now` seconds since 1970.
 pub(crate) fn check(state: &State, form: &LoginForm, audience: &str, now: i64) -> Result<Checked, (Option<Uuid>, LoginError)> {
     let wrong = |text| (None, LoginError::Request(text));
     if form.grant_type.as_deref() != Some("client_credentials") {
         return Err((None, LoginError::Request("grant_type must be client_credentials")));
+    }
+    if let Some(secret) = &form.secret {
+        return check_secret(state, form, secret);
     }
     if form.assertion_type.as_deref() != Some(ASSERTION_TYPE) {
         return Err(wrong("client_assertion_type must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer"));
@@ -194,7 +232,8 @@ pub(crate) fn check(state: &State, form: &LoginForm, audience: &str, now: i64) -
     let unread: Claims = jsonwebtoken::dangerous::insecure_decode(assertion).map_err(|_| nobody())?.claims;
     let principal = Uuid::try_parse(&unread.sub).map_err(|_| nobody())?;
     let identity = state.identities.get(&principal).ok_or_else(nobody)?;
-    let key = verifying_key(&identity.public_key_pem).map_err(|_| nobody())?;
+    let Login::Key(pem) = &identity.login else { return Err(nobody()) };
+    let key = verifying_key(pem).map_err(|_| nobody())?;
     let mut validation = Validation::new(Algorithm::ES256);
     // Times are compared below, by the vault's own clock.
     (validation.validate_exp, validation.validate_nbf) = (false, false);
@@ -224,7 +263,7 @@ pub(crate) fn check(state: &State, form: &LoginForm, audience: &str, now: i64) -
     if claims.iat > now + LEEWAY_S || claims.nbf.is_some_and(|nbf| nbf > now + LEEWAY_S) {
         return failed("the assertion is not valid yet");
     }
-    Ok(Checked { principal, registration: identity.registration, claims })
+    Ok(Checked { principal, registration: identity.registration, claims: Some(claims) })
 }
 
 /// Reads a P-256 public key (PEM, SubjectPublicKeyInfo).
@@ -241,7 +280,7 @@ pub(crate) fn verifying_key(pem: &str) -> Result<DecodingKey, &'static str> {
 
 /// A new token: 256 random bits after a prefix that secret scanners can look for.
 pub(crate) fn mint(prefix: &str, rng: &dyn Rng) -> String {
-    let mut random = zeroize::Zeroizing::new([0; 32]);
+    let mut random = Zeroizing::new([0; 32]);
     rng.fill(&mut *random);
     format!("{prefix}{}", URL_SAFE_NO_PAD.encode(*random))
 }

@@ -20,6 +20,8 @@ pub struct VaultConfig {
     /// Names (`vault.example`, `vault.example:8443`) by which clients reach it besides localhost, 127.0.0.1 and ::1; a
     /// name without a port has the listener's. Requests for another host are refused.
     pub names: Vec<String>,
+    /// Token issuers whose principals may be registered here.
+    pub issuers: Vec<IssuerConfig>,
     /// Open connections in all.
     pub max_connections: usize,
     /// Open connections from one address.
@@ -50,6 +52,23 @@ pub struct VaultConfig {
     pub log_file_bytes: u64,
 }
 
+/// An issuer of tokens (RS256, PS256 or ES256 JWTs) that this vault takes. What its principals may do the vault alone says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IssuerConfig {
+    /// The `iss` of its tokens.
+    pub issuer: String,
+    /// Its keys: an https address of a JSON Web Key Set, or a file with one, or a file with a public key in PEM.
+    pub keys: String,
+    /// The certificates to trust at that address (PEM); those of the system are not.
+    pub ca: PathBuf,
+    /// Audiences of tokens for this vault, besides its own address and the resource that it names in its challenge.
+    pub audiences: Vec<String>,
+    /// Where a client that comes without a token is told to log in, like `https://login.example/TENANT`; empty: at the vault
+    /// itself. That of the first issuer counts.
+    pub authority: String,
+}
+
 impl Default for VaultConfig {
     fn default() -> Self {
         Self {
@@ -58,6 +77,7 @@ impl Default for VaultConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 7701)),
             name: "vault".to_owned(),
             names: Vec::new(),
+            issuers: Vec::new(),
             max_connections: 512,
             max_connections_per_address: 256,
             handshake_timeout_ms: 10_000,
@@ -108,9 +128,27 @@ impl VaultConfig {
             self.identities_max,
             self.log_entries,
         ];
+        if self.issuers.iter().any(|issuer| issuer.issuer.is_empty() || issuer.keys.is_empty()) {
+            return Err("an issuer needs the issuer of its tokens and where its keys are");
+        }
+        if self.issuers.iter().any(|issuer| is_address(&issuer.keys) && issuer.ca == Path::new("")) {
+            return Err("an issuer whose keys are at an address needs the certificate to trust there");
+        }
+        if self.issuers.iter().any(|issuer| issuer.keys.starts_with("http://")) {
+            return Err("an issuer's keys are fetched by https or read from a file");
+        }
+        let harmless = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\",=".contains(&byte));
+        let authorities = self.issuers.iter().map(|issuer| issuer.authority.as_str());
+        if authorities.filter(|text| !text.is_empty()).any(|text| !is_address(text) || !harmless(text)) {
+            return Err("an issuer's authority is an https address with a tenant");
+        }
         if bounds.contains(&0) || self.log_file_bytes == 0 || self.handshake_timeout_ms == 0 || self.header_timeout_ms == 0 {
             return Err("bounds must be above zero");
         }
         Ok(())
     }
+}
+
+pub(crate) fn is_address(text: &str) -> bool {
+    text.starts_with("https://")
 }

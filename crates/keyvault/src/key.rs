@@ -9,6 +9,7 @@ use strongroom_world::Rng;
 
 use crate::crypto::Public;
 use crate::refusal::Refusal;
+use crate::rotation::Policy;
 
 /// Tags of one version: how many, and bytes of each name and value.
 const TAGS_MAX: usize = 15;
@@ -93,11 +94,6 @@ impl KeyOp {
         Self::ALL.iter().find(|(_, op)| *op == self).expect("every operation is listed").0
     }
 
-    /// What a new key may do if nobody says otherwise: what this vault can do.
-    pub(crate) fn usual() -> Vec<Self> {
-        vec![Self::Encrypt, Self::Decrypt, Self::WrapKey, Self::UnwrapKey]
-    }
-
     pub(crate) fn parse_all(names: &[String]) -> Result<Vec<Self>, Refusal> {
         let mut ops = Vec::new();
         for name in names {
@@ -113,9 +109,14 @@ impl KeyOp {
         Ok(ops)
     }
 
-    /// Whether it uses the private key: refused of a disabled key, allowed of an expired one.
+    /// Whether it needs the private key: refused of a disabled key.
     fn is_private(self) -> bool {
         matches!(self, Self::Decrypt | Self::UnwrapKey | Self::Sign)
+    }
+
+    /// Whether it only deals with what was made before: allowed of an expired key.
+    fn looks_back(self) -> bool {
+        matches!(self, Self::Decrypt | Self::UnwrapKey | Self::Verify)
     }
 }
 
@@ -144,6 +145,9 @@ pub(crate) struct Version {
     pub(crate) key_ops: Vec<KeyOp>,
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) public: Public,
+    /// Whether it is on record that this version expires soon.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) told: bool,
 }
 
 impl Version {
@@ -155,9 +159,10 @@ impl Version {
             enabled: true,
             nbf: None,
             exp: None,
-            key_ops: KeyOp::usual(),
+            key_ops: public.usual(),
             tags: BTreeMap::new(),
             public,
+            told: false,
         };
         version.change(now, changes)?;
         Ok(version)
@@ -170,6 +175,10 @@ impl Version {
         if nbf.zip(exp).is_some_and(|(nbf, exp)| exp <= nbf) {
             return Err(Refusal::bad("exp must be later than nbf"));
         }
+        let usual = self.public.usual();
+        if changes.key_ops.as_ref().is_some_and(|ops| ops.iter().any(|op| *op != KeyOp::Import && !usual.contains(op))) {
+            return Err(Refusal::bad("key_ops holds an operation that a key of this type cannot do"));
+        }
         if let Some(tags) = &changes.tags {
             let fits = |text: &String| text.len() <= TAG_BYTES_MAX;
             if tags.len() > TAGS_MAX || !tags.iter().all(|(name, value)| fits(name) && fits(value)) {
@@ -180,6 +189,7 @@ impl Version {
         if let Some(ops) = &changes.key_ops {
             self.key_ops.clone_from(ops);
         }
+        self.told &= self.exp == exp;
         (self.nbf, self.exp) = (nbf, exp);
         self.enabled = changes.enabled.unwrap_or(self.enabled);
         self.updated = now;
@@ -190,17 +200,17 @@ impl Version {
     ///
     /// As Azure does it: a *disabled* version does nothing that needs its private key, but still wraps and encrypts, which
     /// need the public key alone (azure-sdk-for-python #45342; anybody with a copy of the public key can do the same); an
-    /// *expired* or not yet valid one refuses to wrap and encrypt, but still unwraps and decrypts, so that what was wrapped
-    /// in time is not lost (Key Vault's "date-time controlled operations").
+    /// *expired* or not yet valid one refuses to wrap, encrypt and sign, but still unwraps, decrypts and verifies, so that
+    /// what was made in time is not lost (Key Vault's "date-time controlled operations").
     pub(crate) fn may(&self, op: KeyOp, now: i64) -> Result<(), Refusal> {
         let name = op.name();
         if !self.key_ops.contains(&op) {
             return Err(Refusal::forbidden("KeyOperationForbidden", format!("Operation {name} is not permitted on this key.")));
         }
-        if op.is_private() {
-            if !self.enabled {
-                return Err(Refusal::forbidden("KeyDisabled", format!("Operation {name} is not allowed on a disabled key.")));
-            }
+        if op.is_private() && !self.enabled {
+            return Err(Refusal::forbidden("KeyDisabled", format!("Operation {name} is not allowed on a disabled key.")));
+        }
+        if op.looks_back() {
             return Ok(());
         }
         if self.exp.is_some_and(|exp| exp <= now) {
@@ -220,9 +230,17 @@ pub(crate) struct Key {
     /// As its maker spelt it.
     pub(crate) name: String,
     pub(crate) versions: Vec<Version>,
+    /// When it gets a new version by itself, if its owner said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rotation: Option<Policy>,
 }
 
 impl Key {
+    /// The policy in force: its own, or the one that every key has.
+    pub(crate) fn policy(&self) -> Policy {
+        self.rotation.clone().unwrap_or_else(|| Policy::usual(self.versions[0].created))
+    }
+
     /// The newest version, enabled or not.
     pub(crate) fn newest(&self) -> &Version {
         self.versions.last().expect("a key has a version")
@@ -258,10 +276,10 @@ pub(crate) fn key_of(name: &str) -> Result<String, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::Base64Url;
+    use crate::crypto::{Base64Url, RsaPublic};
 
     fn version(changes: &Changes) -> Version {
-        let public = Public { n: Base64Url(vec![0xff; 256]), e: Base64Url(vec![1, 0, 1]) };
+        let public = Public::Rsa(RsaPublic { n: Base64Url(vec![0xff; 256]), e: Base64Url(vec![1, 0, 1]) });
         Version::new(VersionId([7; 16]), public, 1_000, changes).unwrap()
     }
 
@@ -274,8 +292,10 @@ mod tests {
         let disabled = version(&Changes { enabled: Some(false), ..Changes::default() });
         assert_eq!(inner(disabled.may(KeyOp::UnwrapKey, 2_000)), Some("KeyDisabled"));
         assert_eq!(inner(disabled.may(KeyOp::Decrypt, 2_000)), Some("KeyDisabled"));
+        assert_eq!(inner(disabled.may(KeyOp::Sign, 2_000)), Some("KeyDisabled"));
         assert_eq!(disabled.may(KeyOp::WrapKey, 2_000), Ok(()));
         assert_eq!(disabled.may(KeyOp::Encrypt, 2_000), Ok(()));
+        assert_eq!(disabled.may(KeyOp::Verify, 2_000), Ok(()));
     }
 
     #[test]
@@ -284,7 +304,9 @@ mod tests {
         assert_eq!(expired.may(KeyOp::WrapKey, 1_999), Ok(()));
         assert_eq!(inner(expired.may(KeyOp::WrapKey, 2_000)), Some("KeyExpired"));
         assert_eq!(inner(expired.may(KeyOp::Encrypt, 2_000)), Some("KeyExpired"));
+        assert_eq!(inner(expired.may(KeyOp::Sign, 2_000)), Some("KeyExpired"));
         assert_eq!(expired.may(KeyOp::UnwrapKey, 2_000), Ok(()));
+        assert_eq!(expired.may(KeyOp::Verify, 2_000), Ok(()));
         let early = version(&Changes { nbf: Some(3_000), ..Changes::default() });
         assert_eq!(inner(early.may(KeyOp::WrapKey, 2_999)), Some("KeyNotYetValid"));
         assert_eq!(early.may(KeyOp::Decrypt, 2_999), Ok(()));

@@ -9,9 +9,10 @@ use uuid::Uuid;
 
 use crate::auth;
 use crate::refusal::Refusal;
+use crate::rights::{Permission, PermissionModel, Role};
 use crate::route::Manage;
 use crate::serve::{Answer, ok};
-use crate::state::{Identity, Permission, PermissionModel, PropertyChanges, ROLE, State};
+use crate::state::{Identity, Login, PropertyChanges, State};
 use crate::vault::Vault;
 use crate::wire;
 
@@ -24,7 +25,16 @@ const PEM_BYTES_MAX: usize = 4 << 10;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct IdentityIn {
     name: String,
-    public_key_pem: String,
+    public_key_pem: Option<String>,
+    issuer: Option<String>,
+    #[serde(default)]
+    client_secret: bool,
+}
+
+/// What is granted.
+enum Grant {
+    Role(Role),
+    Permissions(BTreeSet<Permission>),
 }
 
 #[derive(Deserialize)]
@@ -56,19 +66,18 @@ impl Vault {
             }
             Manage::PutIdentity(id) => {
                 let id = Uuid::try_parse(&id).map_err(|_| Refusal::bad("a principal's id is a GUID"))?;
-                let IdentityIn { name, public_key_pem } = wire::read(body)?;
-                if public_key_pem.len() > PEM_BYTES_MAX {
-                    return Err(Refusal::bad("publicKeyPem is too long"));
-                }
-                let public_key_pem = public_key_pem.trim().to_owned() + "\n";
-                auth::verifying_key(&public_key_pem).map_err(Refusal::bad)?;
+                let (name, login, secret) = self.login_of(wire::read(body)?)?;
                 let mut random = [0; 16];
                 self.world.rng.fill(&mut random);
-                let new = Identity { name, public_key_pem, registration: Uuid::from_bytes(random) };
+                let new = Identity { name, login, registration: Uuid::from_bytes(random) };
                 self.change(move |state, vault| state.put_identity(id, new, &vault.config)).await?;
                 let state = self.state();
                 let known = state.identities.get(&id).ok_or_else(|| Refusal::conflict(None, "The identity was removed meanwhile."))?;
-                ok(identity(id, known))
+                let mut answer = identity(id, known);
+                if let Some(secret) = secret {
+                    answer["clientSecret"] = secret.into();
+                }
+                ok(answer)
             }
             Manage::RemoveIdentity(id) => {
                 self.change(move |state, _| {
@@ -81,7 +90,7 @@ impl Vault {
                 Ok((axum::http::StatusCode::NO_CONTENT, Value::Null))
             }
             Manage::Grants => {
-                let who: BTreeSet<Uuid> = state.roles.iter().chain(state.policies.keys()).copied().collect();
+                let who: BTreeSet<Uuid> = state.roles.keys().chain(state.policies.keys()).copied().collect();
                 let all: Vec<Value> = who.into_iter().flat_map(|id| grants(&state, id)).collect();
                 ok(json!({"value": all}))
             }
@@ -90,10 +99,10 @@ impl Vault {
                 let granted = self.change(move |state, _| {
                     let id = state.principal(&new.0)?;
                     match new.1 {
-                        None => {
-                            state.roles.insert(id);
+                        Grant::Role(role) => {
+                            state.roles.entry(id).or_default().insert(role);
                         }
-                        Some(permissions) => {
+                        Grant::Permissions(permissions) => {
                             state.policies.insert(id, permissions);
                         }
                     }
@@ -135,13 +144,35 @@ impl Vault {
     }
 }
 
+impl Vault {
+    /// How somebody is to log in, and the secret if one was minted for it: it is told now and never again.
+    fn login_of(&self, asked: IdentityIn) -> Result<(String, Login, Option<String>), Refusal> {
+        match (asked.public_key_pem, asked.issuer, asked.client_secret) {
+            (Some(pem), None, false) => {
+                if pem.len() > PEM_BYTES_MAX {
+                    return Err(Refusal::bad("publicKeyPem is too long"));
+                }
+                let pem = pem.trim().to_owned() + "\n";
+                auth::verifying_key(&pem).map_err(Refusal::bad)?;
+                Ok((asked.name, Login::Key(pem), None))
+            }
+            (None, Some(issuer), false) if self.issuers.has(&issuer) => Ok((asked.name, Login::Issuer(issuer), None)),
+            (None, Some(_), false) => Err(Refusal::bad("the vault's configuration trusts no such issuer")),
+            (None, None, true) => {
+                let secret = auth::mint("svc_", &*self.world.rng);
+                Ok((asked.name, Login::Secret(auth::sha256(&secret)), Some(secret)))
+            }
+            _ => Err(Refusal::bad("give one of publicKeyPem, issuer, and clientSecret: true")),
+        }
+    }
+}
+
 impl GrantIn {
-    /// Whom, and which permissions; none: the role.
-    fn check(self) -> Result<(String, Option<BTreeSet<Permission>>), Refusal> {
+    /// Whom, and what.
+    fn check(self) -> Result<(String, Grant), Refusal> {
         match (self.role, self.permissions) {
-            (Some(role), None) if role == ROLE => Ok((self.principal, None)),
-            (Some(_), None) => Err(Refusal::bad(format!("the one role there is is \"{ROLE}\""))),
-            (None, Some(names)) if !names.is_empty() => Ok((self.principal, Some(Permission::parse_all(&names)?))),
+            (Some(role), None) => Ok((self.principal, Grant::Role(Role::parse(&role)?))),
+            (None, Some(names)) if !names.is_empty() => Ok((self.principal, Grant::Permissions(Permission::parse_all(&names)?))),
             (None, Some(_)) => Err(Refusal::bad("permissions are empty; to take them away DELETE /vault/grants/{principal}")),
             _ => Err(Refusal::bad("give either role or permissions")),
         }
@@ -149,19 +180,23 @@ impl GrantIn {
 }
 
 fn identity(id: Uuid, identity: &Identity) -> Value {
-    json!({"principalId": id, "name": identity.name, "publicKeyPem": identity.public_key_pem})
+    let mut answer = json!({"principalId": id, "name": identity.name});
+    match &identity.login {
+        Login::Key(pem) => answer["publicKeyPem"] = pem.as_str().into(),
+        Login::Secret(_) => answer["login"] = "clientSecret".into(),
+        Login::Issuer(issuer) => answer["issuer"] = issuer.as_str().into(),
+    }
+    answer
 }
 
 /// What a principal was granted under each permission model, and whether it counts under the present one.
 fn grants(state: &State, id: Uuid) -> Vec<Value> {
     let name = state.identities.get(&id).map(|identity| identity.name.as_str());
     let model = state.properties.permission_model;
-    let role = state
-        .roles
-        .contains(&id)
-        .then(|| json!({"principalId": id, "name": name, "role": ROLE, "effective": model == PermissionModel::Rbac}));
+    let roles = state.roles.get(&id).into_iter().flatten();
+    let roles = roles.map(|role| json!({"principalId": id, "name": name, "role": role, "effective": model == PermissionModel::Rbac}));
     let policy = state.policies.get(&id).map(|permissions| {
         json!({"principalId": id, "name": name, "permissions": permissions, "effective": model == PermissionModel::AccessPolicy})
     });
-    role.into_iter().chain(policy).collect()
+    roles.chain(policy).collect()
 }

@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::key::KeyOp;
 use crate::refusal::Refusal;
-use crate::state::{Permission, permission_of};
+use crate::rights::Permission;
 
 /// A call to the vault.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,12 +48,17 @@ pub(crate) enum Keys {
     DeletedGet(String),
     Recover(String),
     Purge(String),
+    Policy(String),
+    SetPolicy(String),
+    Backup(String),
+    Restore,
+    Random,
 }
 
 impl Keys {
-    /// What a caller other than the admin needs.
-    pub(crate) fn permission(&self) -> Permission {
-        match self {
+    /// What a caller other than the admin needs; random bytes are for everybody known.
+    pub(crate) fn permission(&self) -> Option<Permission> {
+        Some(match self {
             Self::List | Self::Versions(_) | Self::DeletedList => Permission::List,
             Self::Create(_) => Permission::Create,
             Self::Import(_) => Permission::Import,
@@ -61,16 +66,21 @@ impl Keys {
             Self::Update(..) => Permission::Update,
             Self::Delete(_) => Permission::Delete,
             Self::Rotate(_) => Permission::Rotate,
-            Self::Use(op, ..) => permission_of(*op),
+            Self::Use(op, ..) => Permission::of(*op),
             Self::Recover(_) => Permission::Recover,
             Self::Purge(_) => Permission::Purge,
-        }
+            Self::Policy(_) => Permission::GetRotationPolicy,
+            Self::SetPolicy(_) => Permission::SetRotationPolicy,
+            Self::Backup(_) => Permission::Backup,
+            Self::Restore => Permission::Restore,
+            Self::Random => return None,
+        })
     }
 
     /// The key and the version that it names.
     pub(crate) fn subject(&self) -> (Option<&str>, Option<&str>) {
         match self {
-            Self::List | Self::DeletedList => (None, None),
+            Self::List | Self::DeletedList | Self::Restore | Self::Random => (None, None),
             Self::Get(key, version) | Self::Update(key, version) | Self::Use(_, key, version) => (Some(key), version.as_deref()),
             Self::Versions(key)
             | Self::Create(key)
@@ -79,7 +89,10 @@ impl Keys {
             | Self::Rotate(key)
             | Self::DeletedGet(key)
             | Self::Recover(key)
-            | Self::Purge(key) => (Some(key), None),
+            | Self::Purge(key)
+            | Self::Policy(key)
+            | Self::SetPolicy(key)
+            | Self::Backup(key) => (Some(key), None),
         }
     }
 }
@@ -94,6 +107,7 @@ impl Route {
             ["vault", rest @ ..] => return manage(method, rest),
             ["keys", rest @ ..] => return keys(method, rest),
             ["deletedkeys", rest @ ..] => return deleted(method, rest),
+            ["rng"] => Self::one(method, &[(Method::POST, Self::Keys(Keys::Random))]),
             [tenant, "v2.0", ".well-known", "openid-configuration"] | [tenant @ "adfs", ".well-known", "openid-configuration"] => {
                 Self::one(method, &[(Method::GET, Self::Discovery { tenant: tenant_of(tenant)? })])
             }
@@ -140,11 +154,18 @@ impl Route {
                 Keys::Use(KeyOp::Encrypt, ..) => "KeyEncrypt",
                 Keys::Use(KeyOp::Decrypt, ..) => "KeyDecrypt",
                 Keys::Use(KeyOp::WrapKey, ..) => "KeyWrap",
+                Keys::Use(KeyOp::Sign, ..) => "KeySign",
+                Keys::Use(KeyOp::Verify, ..) => "KeyVerify",
                 Keys::Use(..) => "KeyUnwrap",
                 Keys::DeletedList => "KeyListDeleted",
                 Keys::DeletedGet(_) => "KeyGetDeleted",
                 Keys::Recover(_) => "KeyRecover",
                 Keys::Purge(_) => "KeyPurge",
+                Keys::Policy(_) => "KeyGetRotationPolicy",
+                Keys::SetPolicy(_) => "KeyUpdateRotationPolicy",
+                Keys::Backup(_) => "KeyBackup",
+                Keys::Restore => "KeyRestore",
+                Keys::Random => "RandomBytesGet",
             },
         }
     }
@@ -175,6 +196,7 @@ fn keys(method: &Method, segments: &[&str]) -> Result<Route, Refusal> {
     let version = |version: &str| Some(version.to_owned()).filter(|version| !version.is_empty());
     let call = match segments {
         [] | [""] => Route::one(method, &[(Method::GET, Keys::List)]),
+        ["restore"] if method == Method::POST => Some(Keys::Restore),
         [name] => {
             let name = (*name).to_owned();
             Route::one(
@@ -189,6 +211,11 @@ fn keys(method: &Method, segments: &[&str]) -> Result<Route, Refusal> {
         }
         [name, "versions"] => Route::one(method, &[(Method::GET, Keys::Versions((*name).to_owned()))]),
         [name, "create"] => Route::one(method, &[(Method::POST, Keys::Create((*name).to_owned()))]),
+        [name, "backup"] => Route::one(method, &[(Method::POST, Keys::Backup((*name).to_owned()))]),
+        [name, "rotationpolicy"] => {
+            let name = (*name).to_owned();
+            Route::one(method, &[(Method::GET, Keys::Policy(name.clone())), (Method::PUT, Keys::SetPolicy(name))])
+        }
         [name, "rotate"] => Route::one(method, &[(Method::POST, Keys::Rotate((*name).to_owned()))]),
         [name, id] => {
             let name = (*name).to_owned();
@@ -200,7 +227,10 @@ fn keys(method: &Method, segments: &[&str]) -> Result<Route, Refusal> {
                 "decrypt" => KeyOp::Decrypt,
                 "wrapkey" => KeyOp::WrapKey,
                 "unwrapkey" => KeyOp::UnwrapKey,
-                "sign" | "verify" | "release" => return Err(Refusal::bad(format!("This vault does not {verb}: it wraps and encrypts."))),
+                "sign" => KeyOp::Sign,
+                "verify" => KeyOp::Verify,
+                "release" => return Err(Refusal::bad("Keys of this vault cannot be released: none is exportable.")),
+                "attestation" => return Err(Refusal::bad("Keys of this vault have no attestation: it has no HSM.")),
                 _ => return Err(nowhere()),
             };
             Route::one(method, &[(Method::POST, Keys::Use(op, (*name).to_owned(), version(id)))])
@@ -263,6 +293,11 @@ mod tests {
         check(&Method::POST, "/keys/k/ab/unwrapkey", Keys::Use(KeyOp::UnwrapKey, name(), Some("ab".into())));
         check(&Method::GET, "/keys/k/versions", Keys::Versions(name()));
         check(&Method::DELETE, "/deletedkeys/k", Keys::Purge(name()));
+        check(&Method::POST, "/keys/k//sign", Keys::Use(KeyOp::Sign, name(), None));
+        check(&Method::PUT, "/keys/k/rotationpolicy", Keys::SetPolicy(name()));
+        check(&Method::POST, "/keys/restore", Keys::Restore);
+        check(&Method::GET, "/keys/restore", Keys::Get("restore".into(), None));
+        check(&Method::POST, "/rng", Keys::Random);
     }
 
     #[test]
@@ -271,7 +306,7 @@ mod tests {
         assert_eq!(status(Method::GET, "/"), 404);
         assert_eq!(status(Method::GET, "/keys/k/v/wrapkey"), 405);
         assert_eq!(status(Method::POST, "/keys/k/v/dance"), 404);
-        assert_eq!(status(Method::POST, "/keys/k/v/sign"), 400);
+        assert_eq!(status(Method::POST, "/keys/k/v/release"), 400);
         assert_eq!(status(Method::GET, "/keys/%ff/"), 400);
         assert_eq!(status(Method::POST, "/a\"b/oauth2/v2.0/token"), 400);
         assert_eq!(status(Method::DELETE, "/vault"), 405);

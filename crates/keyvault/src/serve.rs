@@ -6,19 +6,19 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use zeroize::Zeroize as _;
 
 use crate::access_log::Entry;
 use crate::auth::{self, LoginError, LoginForm};
-use crate::crypto::NewKey;
-use crate::key::{Changes, KeyOp, Version, VersionId};
+use crate::key::VersionId;
 use crate::refusal::Refusal;
 use crate::route::{Keys, Route};
-use crate::vault::{Caller, Vault, disk, split_port};
-use crate::wire::{self, CreateIn, ImportIn, Page, UpdateIn, UseIn};
+use crate::vault::{Caller, Vault, split_port};
+use crate::wire::{self, Page};
+
+/// Bytes that a backup has for each version at most: 4096 bits, private and public, in base64 twice.
+const BACKUP_BYTES_EACH: usize = 8 << 10;
 
 /// A good answer.
 pub(crate) type Answer = Result<(StatusCode, Value), Refusal>;
@@ -39,18 +39,18 @@ pub(crate) async fn answer(vault: Arc<Vault>, request: Request<Body>) -> Respons
     call.await.unwrap_or_else(|_| respond(StatusCode::INTERNAL_SERVER_ERROR, &Refusal::internal("The call was broken off.").body()))
 }
 
-struct Call {
-    vault: Arc<Vault>,
+pub(crate) struct Call {
+    pub(crate) vault: Arc<Vault>,
     parts: Parts,
     host: Option<String>,
-    entry: Entry,
+    pub(crate) entry: Entry,
     /// Tell the caller where to log in.
     challenge: bool,
     logged: bool,
 }
 
 /// A request's body, wiped once it was read: it may hold a private key.
-struct Content(Vec<u8>);
+pub(crate) struct Content(pub(crate) Vec<u8>);
 
 impl Drop for Content {
     fn drop(&mut self) {
@@ -79,10 +79,10 @@ impl Call {
             }
             Route::Login { tenant } => self.login(&base, &tenant, body).await,
             Route::Manage(call) => {
-                if self.caller()? != Caller::Admin {
+                if self.caller(&base).await? != Caller::Admin {
                     return Err(Refusal::forbidden("AccessDenied", "Only the vault's admin may do this."));
                 }
-                let content = self.content(body).await?;
+                let content = self.content(body, self.vault.config.max_body_bytes).await?;
                 let query = self.parts.uri.query().unwrap_or_default();
                 self.vault.manage(call, &base, query, &content.0).await
             }
@@ -91,11 +91,14 @@ impl Call {
                 // Names that cannot be names stay out of the log.
                 self.entry.key = key.filter(|key| crate::key::key_of(key).is_ok()).map(str::to_owned);
                 self.entry.version = version.and_then(VersionId::parse).map(|version| version.to_string());
-                if let Caller::Principal(principal) = self.caller()? {
-                    self.vault.state().may(principal, call.permission())?;
+                let caller = self.caller(&base).await?;
+                if let (Caller::Principal(principal), Some(permission)) = (caller, call.permission()) {
+                    self.vault.state().may(principal, permission)?;
                 }
                 let page = self.page()?;
-                let content = self.content(body).await?;
+                let max = self.vault.config.max_body_bytes;
+                let max = if call == Keys::Restore { max.max(self.vault.config.versions_max * BACKUP_BYTES_EACH) } else { max };
+                let content = self.content(body, max).await?;
                 self.keys(call, &base, &page, content).await
             }
         }
@@ -112,8 +115,10 @@ impl Call {
             self.vault.log.lock().append(self.entry);
         }
         let mut response = respond(status, &body);
-        let challenge =
-            self.host.filter(|host| self.vault.answers_for(host)).map(|host| challenge(&host, &self.vault.state().tenant.to_string()));
+        let challenge = self.host.filter(|host| self.vault.answers_for(host)).map(|host| {
+            let own = || format!("https://{host}/{}", self.vault.state().tenant);
+            challenge(&host, &self.vault.issuers.authority().map_or_else(own, str::to_owned))
+        });
         if self.challenge
             && let Some(challenge) = challenge.and_then(|challenge| HeaderValue::try_from(challenge).ok())
         {
@@ -123,11 +128,17 @@ impl Call {
     }
 
     /// Who calls; nobody known is told where to log in.
-    fn caller(&mut self) -> Result<Caller, Refusal> {
+    async fn caller(&mut self, base: &str) -> Result<Caller, Refusal> {
         let given = self.parts.headers.get(header::AUTHORIZATION);
         let scheme = given.and_then(|value| value.to_str().ok()).and_then(|value| value.split_once(' '));
         let token = scheme.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
-        let caller = token.and_then(|token| self.vault.caller(token));
+        let caller = match token {
+            Some(token) => {
+                let audiences = [base.to_owned(), format!("https://{}", resource(base.trim_start_matches("https://")))];
+                self.vault.caller(token, &audiences).await
+            }
+            None => None,
+        };
         let Some(caller) = caller else {
             self.challenge = true;
             let text = if given.is_some() {
@@ -140,6 +151,10 @@ impl Call {
         match caller {
             Caller::Admin => self.entry.principal = Some("admin".to_owned()),
             Caller::Principal(id) => self.name(id),
+            Caller::Unregistered(id) => {
+                self.entry.principal_id = Some(id.to_string());
+                return Err(self.vault.state().nothing_granted(&id.to_string()));
+            }
         }
         Ok(caller)
     }
@@ -169,19 +184,20 @@ impl Call {
         Ok(page)
     }
 
-    async fn content(&self, body: Body) -> Result<Content, Refusal> {
+    async fn content(&self, body: Body, max: usize) -> Result<Content, Refusal> {
         let config = &self.vault.config;
-        let read = tokio::time::timeout(Duration::from_millis(config.handshake_timeout_ms), to_bytes(body, config.max_body_bytes));
+        let read = tokio::time::timeout(Duration::from_millis(config.handshake_timeout_ms), to_bytes(body, max));
         let slow = || Refusal::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", "The body did not arrive in time.");
         let bytes = read.await.map_err(|_| slow())?.map_err(|_| {
-            let text = format!("The body broke off, or is longer than {} bytes.", config.max_body_bytes);
+            let text = format!("The body broke off, or is longer than {max} bytes.");
             Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", text)
         })?;
         Ok(Content(bytes.into()))
     }
 
     async fn login(&mut self, base: &str, tenant: &str, body: Body) -> Answer {
-        let form = LoginForm::parse(&self.content(body).await?.0);
+        let basic = self.parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let form = LoginForm::parse(&self.content(body, self.vault.config.max_body_bytes).await?.0).with_basic(basic);
         // As the client named it: its assertion is for this address alone.
         let audience = format!("{base}{}", self.parts.uri.path());
         let state = self.vault.state();
@@ -212,138 +228,14 @@ impl Call {
         let (status, code, number, text) = match error {
             LoginError::Request(text) => (StatusCode::BAD_REQUEST, "invalid_request", 900_144, text),
             LoginError::Client(text) => (StatusCode::UNAUTHORIZED, "invalid_client", 700_027, text),
+            LoginError::Secret => {
+                (StatusCode::UNAUTHORIZED, "invalid_client", 7_000_215, "no identity is registered that has this client id and secret")
+            }
             LoginError::Later(text) => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", 90_033, text),
         };
         self.entry.code = Some(code.to_owned());
         let body = json!({"error": code, "error_description": format!("AADSTS{number}: {text}"), "error_codes": [number]});
         (status, body)
-    }
-
-    async fn keys(&mut self, call: Keys, base: &str, page: &Page, content: Content) -> Answer {
-        let vault = Arc::clone(&self.vault);
-        let state = vault.state();
-        let now = vault.now();
-        match call {
-            Keys::List => ok(wire::list(&state, base, page)?),
-            Keys::Versions(name) => ok(wire::versions(&state, base, state.key(&name)?, page)?),
-            Keys::DeletedList => ok(wire::deleted_list(&state, base, page)?),
-            Keys::Get(name, version) => {
-                let key = state.key(&name)?;
-                let version = key.version(version.as_deref())?;
-                self.entry.version = Some(version.id.to_string());
-                ok(wire::bundle(state.properties, base, key, version))
-            }
-            Keys::DeletedGet(name) => {
-                let deleted = state.deleted_key(&name)?;
-                let mut answer = wire::bundle(state.properties, base, &deleted.key, deleted.key.newest());
-                wire::deleted_members(base, deleted, &mut answer);
-                ok(answer)
-            }
-            Keys::Create(name) => {
-                let (bits, changes) = wire::read::<CreateIn>(&content.0)?.check()?;
-                state.has_room(&name, &vault.config)?;
-                self.make(base, name, changes, move || NewKey::generate(bits)).await
-            }
-            Keys::Import(name) => {
-                let (parts, changes) = wire::read::<ImportIn>(&content.0)?.check()?;
-                drop(content);
-                state.has_room(&name, &vault.config)?;
-                self.make(base, name, changes, move || NewKey::import(&parts)).await
-            }
-            Keys::Rotate(name) => {
-                let newest = state.key(&name)?.newest();
-                let bits = newest.public.bits();
-                let changes = Changes { key_ops: Some(newest.key_ops.clone()), tags: Some(newest.tags.clone()), ..Changes::default() };
-                state.has_room(&name, &vault.config)?;
-                self.make(base, name, changes, move || NewKey::generate(bits)).await
-            }
-            Keys::Update(name, version) => {
-                let changes = wire::read::<UpdateIn>(&content.0)?.check()?;
-                let base = base.to_owned();
-                let (answer, id) = vault
-                    .change(move |state, _| {
-                        state.update(&name, version.as_deref(), now, &changes)?;
-                        let key = state.key(&name)?;
-                        let version = key.version(version.as_deref())?;
-                        Ok((wire::bundle(state.properties, &base, key, version), version.id))
-                    })
-                    .await?;
-                self.entry.version = Some(id.to_string());
-                ok(answer)
-            }
-            Keys::Delete(name) => {
-                let base = base.to_owned();
-                let change = vault.change(move |state, _| {
-                    let key = state.delete(&name, now)?;
-                    let mut answer = wire::bundle(state.properties, &base, &key, key.newest());
-                    if let Ok(deleted) = state.deleted_key(&name) {
-                        wire::deleted_members(&base, deleted, &mut answer);
-                    }
-                    Ok(answer)
-                });
-                ok(change.await?)
-            }
-            Keys::Recover(name) => {
-                let base = base.to_owned();
-                let change = vault.change(move |state, _| {
-                    let properties = state.properties;
-                    let key = state.recover(&name)?;
-                    Ok(wire::bundle(properties, &base, key, key.newest()))
-                });
-                ok(change.await?)
-            }
-            Keys::Purge(name) => {
-                vault.change(move |state, _| state.purge(&name)).await?;
-                Ok((StatusCode::NO_CONTENT, Value::Null))
-            }
-            Keys::Use(op, name, version) => self.use_key(op, base, &name, version.as_deref(), &content).await,
-        }
-    }
-
-    /// A new version of `name` from what `make` gives: its private key on disk first, then the state that names it.
-    async fn make(
-        &mut self,
-        base: &str,
-        name: String,
-        changes: Changes,
-        make: impl FnOnce() -> Result<NewKey, Refusal> + Send + 'static,
-    ) -> Answer {
-        let vault = Arc::clone(&self.vault);
-        let _turn = vault.making.acquire().await.expect("the semaphore is never closed");
-        let new = tokio::task::spawn_blocking(make).await.map_err(|_| Refusal::internal("No key could be made."))??;
-        let base = base.to_owned();
-        let id = VersionId::mint(&*vault.world.rng);
-        self.entry.version = Some(id.to_string());
-        let change = vault.change(move |state, vault| {
-            let version = Version::new(id, new.public.clone(), vault.now(), &changes)?;
-            let properties = state.properties;
-            let key = state.add(&name, version, &vault.config)?;
-            vault.store.save_key(id, &new.pkcs8).map_err(|error| disk(&error))?;
-            Ok(wire::bundle(properties, &base, key, key.newest()))
-        });
-        ok(change.await?)
-    }
-
-    async fn use_key(&mut self, op: KeyOp, base: &str, name: &str, version: Option<&str>, content: &Content) -> Answer {
-        let vault = Arc::clone(&self.vault);
-        let state = vault.state();
-        let key = state.key(name)?;
-        let version = key.version(version)?;
-        self.entry.version = Some(version.id.to_string());
-        let value = wire::read::<UseIn>(&content.0)?.check()?.0;
-        version.may(op, vault.now())?;
-        let kid = format!("{base}/keys/{}/{}", key.name, version.id);
-        let (id, public) = (version.id, version.public.clone());
-        let _turn = vault.uses.acquire().await.expect("the semaphore is never closed");
-        let used = {
-            let vault = Arc::clone(&vault);
-            tokio::task::spawn_blocking(move || match op {
-                KeyOp::Encrypt | KeyOp::WrapKey => public.encrypt(&value).map(zeroize::Zeroizing::new),
-                _ => public.decrypt(&vault.store.key(id)?, &value),
-            })
-        };
-        let result = used.await.map_err(|_| Refusal::internal("The operation was broken off."))??;
-        ok(json!({"kid": kid, "value": URL_SAFE_NO_PAD.encode(&*result)}))
     }
 }
 
@@ -362,7 +254,7 @@ fn discovery(base: &str, tenant: &str) -> Value {
         "issuer": format!("{base}/{tenant}/v2.0"),
         "authorization_endpoint": format!("{base}/{tenant}/oauth2/v2.0/authorize"),
         "token_endpoint": format!("{base}/{tenant}/{token}"),
-        "token_endpoint_auth_methods_supported": ["private_key_jwt"],
+        "token_endpoint_auth_methods_supported": ["private_key_jwt", "client_secret_post", "client_secret_basic"],
         "token_endpoint_auth_signing_alg_values_supported": ["ES256"],
         "grant_types_supported": ["client_credentials"],
         "response_types_supported": ["token"],
@@ -372,13 +264,16 @@ fn discovery(base: &str, tenant: &str) -> Value {
 }
 
 /// Clients check that the host ends with the resource, port included: the host without its first label.
-fn challenge(host: &str, tenant: &str) -> String {
+fn resource(host: &str) -> &str {
     let (name, _) = split_port(host);
-    let resource = match host.split_once('.') {
+    match host.split_once('.') {
         Some((_, rest)) if !name.starts_with('[') && name.contains('.') => rest,
         _ => host,
-    };
-    format!("Bearer authorization=\"https://{host}/{tenant}\", resource=\"https://{resource}\"")
+    }
+}
+
+fn challenge(host: &str, authority: &str) -> String {
+    format!("Bearer authorization=\"{authority}\", resource=\"https://{}\"", resource(host))
 }
 
 fn respond(status: StatusCode, body: &Value) -> Response<Body> {
@@ -400,11 +295,11 @@ mod tests {
 
     #[test]
     fn the_challenge_names_a_resource_that_the_host_ends_with() {
-        let resource = |host| challenge(host, "t").split("resource=").nth(1).unwrap().to_owned();
+        let resource = |host| challenge(host, "https://t").split("resource=").nth(1).unwrap().to_owned();
         assert_eq!(resource("127.0.0.1:8443"), "\"https://0.0.1:8443\"");
         assert_eq!(resource("v1.vault.example:8443"), "\"https://vault.example:8443\"");
         assert_eq!(resource("localhost:7701"), "\"https://localhost:7701\"");
         assert_eq!(resource("[::1]:7701"), "\"https://[::1]:7701\"");
-        assert!(challenge("a.b:1", "t").starts_with("Bearer authorization=\"https://a.b:1/t\", "));
+        assert!(challenge("a.b:1", "https://a.b:1/t").starts_with("Bearer authorization=\"https://a.b:1/t\", "));
     }
 }

@@ -2,92 +2,57 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
 use crate::config::VaultConfig;
-use crate::key::{Changes, Deleted, Key, KeyOp, Version, VersionId, key_of};
+use crate::key::{Changes, Deleted, Key, Version, VersionId, key_of};
 use crate::refusal::Refusal;
+use crate::rights::{Permission, PermissionModel, Role};
+use crate::rotation::{Due, Policy};
 
-/// The role that lets a cluster use its key (Azure's name).
-pub(crate) const ROLE: &str = "Key Vault Crypto Service Encryption User";
 /// Days that a deleted key can be recovered.
 const RETENTION_DAYS: std::ops::RangeInclusive<u8> = 7..=90;
 const DAY_S: i64 = 86_400;
 
-/// How rights are given.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) enum PermissionModel {
-    #[default]
-    Rbac,
-    AccessPolicy,
-}
-
-/// What a call needs. Azure's names of key permissions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) enum Permission {
-    Get,
-    List,
-    Create,
-    Import,
-    Update,
-    Delete,
-    Recover,
-    Purge,
-    Rotate,
-    Encrypt,
-    Decrypt,
-    WrapKey,
-    UnwrapKey,
-}
-
-impl Permission {
-    pub(crate) const ALL: [(&'static str, Self); 13] = [
-        ("get", Self::Get),
-        ("list", Self::List),
-        ("create", Self::Create),
-        ("import", Self::Import),
-        ("update", Self::Update),
-        ("delete", Self::Delete),
-        ("recover", Self::Recover),
-        ("purge", Self::Purge),
-        ("rotate", Self::Rotate),
-        ("encrypt", Self::Encrypt),
-        ("decrypt", Self::Decrypt),
-        ("wrapKey", Self::WrapKey),
-        ("unwrapKey", Self::UnwrapKey),
-    ];
-
-    pub(crate) fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(_, permission)| *permission == self).expect("every permission is listed").0
-    }
-
-    pub(crate) fn parse_all(names: &[String]) -> Result<BTreeSet<Self>, Refusal> {
-        let find = |name: &String| Self::ALL.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-        let known = || Self::ALL.map(|(name, _)| name).join(", ");
-        names
-            .iter()
-            .map(|name| find(name).map(|found| found.1).ok_or_else(|| Refusal::bad(format!("permissions are {}", known()))))
-            .collect()
-    }
-
-    /// What [`ROLE`] holds. Its data actions are keys/read, keys/wrap/action and keys/unwrap/action; Azure's keys/read is
-    /// "list keys, or read properties and public material of a key".
-    fn of_role(self) -> bool {
-        matches!(self, Self::Get | Self::List | Self::WrapKey | Self::UnwrapKey)
-    }
-}
-
-/// Who may log in, and with which key.
+/// How somebody shows who they are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Login {
+    /// By assertions signed with this key: EC P-256, PEM.
+    Key(String),
+    /// By a client secret that the vault minted; its SHA-256.
+    Secret([u8; 32]),
+    /// By tokens of this issuer, which the configuration trusts.
+    Issuer(String),
+}
+
+/// Who may log in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "IdentityOfAnyFormat")]
 pub(crate) struct Identity {
     pub(crate) name: String,
-    pub(crate) public_key_pem: String,
-    /// New with each key: a token of an earlier registration is none.
+    pub(crate) login: Login,
+    /// New with each login: a token of an earlier registration is none.
     pub(crate) registration: Uuid,
+}
+
+/// Format 1 knew keys alone.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IdentityOfAnyFormat {
+    name: String,
+    login: Option<Login>,
+    public_key_pem: Option<String>,
+    registration: Uuid,
+}
+
+impl TryFrom<IdentityOfAnyFormat> for Identity {
+    type Error = &'static str;
+    fn try_from(read: IdentityOfAnyFormat) -> Result<Self, Self::Error> {
+        let login = read.login.or(read.public_key_pem.map(Login::Key)).ok_or("an identity without a login")?;
+        Ok(Self { name: read.name, login, registration: read.registration })
+    }
 }
 
 /// What can be switched.
@@ -179,8 +144,8 @@ pub(crate) struct State {
     pub(crate) admin_sha256: [u8; 32],
     pub(crate) properties: Properties,
     pub(crate) identities: BTreeMap<Uuid, Identity>,
-    /// Who has [`ROLE`].
-    pub(crate) roles: BTreeSet<Uuid>,
+    #[serde(deserialize_with = "roles_of_any_format")]
+    pub(crate) roles: BTreeMap<Uuid, BTreeSet<Role>>,
     /// Access policies.
     pub(crate) policies: BTreeMap<Uuid, BTreeSet<Permission>>,
     /// By [`key_of`] their names.
@@ -190,9 +155,33 @@ pub(crate) struct State {
     pub(crate) doomed: BTreeSet<VersionId>,
 }
 
+/// Format 1 knew one role, and listed who had it.
+fn roles_of_any_format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Uuid, BTreeSet<Role>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Read {
+        Those(BTreeSet<Uuid>),
+        Each(BTreeMap<Uuid, BTreeSet<Role>>),
+    }
+    Ok(match Read::deserialize(deserializer)? {
+        Read::Those(who) => who.into_iter().map(|id| (id, BTreeSet::from([Role::ServiceEncryptionUser]))).collect(),
+        Read::Each(roles) => roles,
+    })
+}
+
 impl State {
-    /// What this build writes and reads.
-    pub(crate) const FORMAT: u16 = 1;
+    /// What this build writes; it reads every earlier one, too.
+    pub(crate) const FORMAT: u16 = 2;
+
+    /// The state that some build wrote, as this one's.
+    pub(crate) fn read(text: &[u8]) -> Result<Self, &'static str> {
+        let mut state: Self = serde_json::from_slice(text).map_err(|_| "another build wrote it")?;
+        if !(1..=Self::FORMAT).contains(&state.format) {
+            return Err("a newer build wrote it");
+        }
+        state.format = Self::FORMAT;
+        Ok(state)
+    }
 
     pub(crate) fn new(tenant: Uuid, admin_sha256: [u8; 32]) -> Self {
         Self {
@@ -201,7 +190,7 @@ impl State {
             admin_sha256,
             properties: Properties::default(),
             identities: BTreeMap::new(),
-            roles: BTreeSet::new(),
+            roles: BTreeMap::new(),
             policies: BTreeMap::new(),
             keys: BTreeMap::new(),
             deleted: BTreeMap::new(),
@@ -219,7 +208,10 @@ impl State {
     /// Whether `principal` may do what needs `permission`.
     pub(crate) fn may(&self, principal: Uuid, permission: Permission) -> Result<(), Refusal> {
         let (allowed, inner) = match self.properties.permission_model {
-            PermissionModel::Rbac => (self.roles.contains(&principal) && permission.of_role(), "ForbiddenByRbac"),
+            PermissionModel::Rbac => {
+                let roles = self.roles.get(&principal);
+                (roles.is_some_and(|roles| roles.iter().any(|role| role.allows(permission))), "ForbiddenByRbac")
+            }
             PermissionModel::AccessPolicy => {
                 (self.policies.get(&principal).is_some_and(|policy| policy.contains(&permission)), "AccessDenied")
             }
@@ -230,7 +222,16 @@ impl State {
             .ok_or_else(|| Refusal::forbidden(inner, format!("Caller {principal} is not authorized: it lacks keys {name} permission.")))
     }
 
-    /// Registers who may log in. The same key again changes the name alone and ends no token.
+    /// What somebody is told whom nothing was granted, as a known principal would be.
+    pub(crate) fn nothing_granted(&self, principal: &str) -> Refusal {
+        let inner = match self.properties.permission_model {
+            PermissionModel::Rbac => "ForbiddenByRbac",
+            PermissionModel::AccessPolicy => "AccessDenied",
+        };
+        Refusal::forbidden(inner, format!("Caller {principal} is not authorized: the vault knows no identity of this id and issuer."))
+    }
+
+    /// Registers who may log in. The same login again changes the name alone and ends no token.
     pub(crate) fn put_identity(&mut self, id: Uuid, identity: Identity, config: &VaultConfig) -> Result<bool, Refusal> {
         let name = &identity.name;
         if name.is_empty() || name.len() > 127 || name.chars().any(char::is_control) || name == "admin" || Uuid::try_parse(name).is_ok() {
@@ -241,7 +242,7 @@ impl State {
         }
         let full = self.identities.len() >= config.identities_max;
         match self.identities.get_mut(&id) {
-            Some(known) if known.public_key_pem == identity.public_key_pem => known.name = identity.name,
+            Some(known) if known.login == identity.login => known.name = identity.name,
             Some(known) => *known = identity,
             None if full => {
                 return Err(Refusal::conflict(None, format!("This vault takes {} identities.", config.identities_max)));
@@ -263,7 +264,7 @@ impl State {
     }
 
     pub(crate) fn revoke(&mut self, principal: Uuid) -> Result<(), Refusal> {
-        let role = self.roles.remove(&principal);
+        let role = self.roles.remove(&principal).is_some();
         let policy = self.policies.remove(&principal).is_some();
         if role || policy { Ok(()) } else { Err(Refusal::not_found("Nothing is granted to this principal.")) }
     }
@@ -299,7 +300,7 @@ impl State {
     /// Adds a version, the first one too.
     pub(crate) fn add(&mut self, name: &str, version: Version, config: &VaultConfig) -> Result<&Key, Refusal> {
         self.has_room(name, config)?;
-        let key = self.keys.entry(key_of(name)?).or_insert_with(|| Key { name: name.to_owned(), versions: Vec::new() });
+        let key = self.keys.entry(key_of(name)?).or_insert_with(|| Key { name: name.to_owned(), versions: Vec::new(), rotation: None });
         key.versions.push(version);
         Ok(key)
     }
@@ -308,6 +309,45 @@ impl State {
         let id = self.key(name)?.version(version)?.id;
         let key = self.keys.get_mut(&key_of(name)?).expect("it was just found");
         key.versions.iter_mut().find(|version| version.id == id).expect("it was just found").change(now, changes)
+    }
+
+    pub(crate) fn set_policy(&mut self, name: &str, policy: Policy) -> Result<(), Refusal> {
+        self.key(name)?;
+        self.keys.get_mut(&key_of(name)?).expect("it was just found").rotation = Some(policy);
+        Ok(())
+    }
+
+    /// The keys whose policies want something done now.
+    pub(crate) fn due(&self, now: i64) -> Vec<(String, Due)> {
+        self.keys.values().filter_map(|key| Some((key.name.clone(), key.due(now)?))).collect()
+    }
+
+    /// Notes that it was told of a key that its newest version expires soon. Gives that version, if it had not been.
+    pub(crate) fn tell(&mut self, name: &str, now: i64) -> Result<Option<VersionId>, Refusal> {
+        if self.key(name)?.due(now) != Some(Due::Tell) {
+            return Ok(None);
+        }
+        let key = self.keys.get_mut(&key_of(name)?).expect("it was just found");
+        let newest = key.versions.last_mut().expect("a key has a version");
+        newest.told = true;
+        Ok(Some(newest.id))
+    }
+
+    /// Takes back a key that left as a backup.
+    pub(crate) fn restore(&mut self, key: Key, config: &VaultConfig) -> Result<&Key, Refusal> {
+        let id = key_of(&key.name)?;
+        if self.keys.contains_key(&id) {
+            return Err(Refusal::conflict(None, format!("The name '{}' is already in use.", key.name)));
+        }
+        self.has_room(&key.name, config)?;
+        if key.versions.is_empty() || key.versions.len() > config.versions_max {
+            return Err(Refusal::conflict(None, format!("This vault takes keys of 1 to {} versions.", config.versions_max)));
+        }
+        let known: BTreeSet<VersionId> = self.versions().map(|version| version.id).chain(self.doomed.iter().copied()).collect();
+        if key.versions.iter().any(|version| known.contains(&version.id)) {
+            return Err(Refusal::conflict(None, "A version of this key is still in the vault, or is being destroyed."));
+        }
+        Ok(self.keys.entry(id).or_insert(key))
     }
 
     /// Deletes a key: recoverable if soft delete is on, else for good.
@@ -366,12 +406,30 @@ impl State {
     }
 }
 
-/// The permission that a use of a key needs.
-pub(crate) fn permission_of(op: KeyOp) -> Permission {
-    match op {
-        KeyOp::Encrypt => Permission::Encrypt,
-        KeyOp::Decrypt => Permission::Decrypt,
-        KeyOp::WrapKey => Permission::WrapKey,
-        _ => Permission::UnwrapKey,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the first build wrote it.
+    const FORMAT_1: &str = r#"{"format":1,"tenant":"00000000-0000-0000-0000-000000000009","admin_sha256":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,
+        1,1,1,1,1,1,1,1,1,1,1,1,1,1],"properties":{"soft_delete":true,"purge_protection":true,"retention_days":90,"permission_model":"rbac"},
+        "identities":{"00000000-0000-0000-0000-000000000001":{"name":"cluster-1","public_key_pem":"PEM",
+        "registration":"00000000-0000-0000-0000-000000000002"}},"roles":["00000000-0000-0000-0000-000000000001"],
+        "policies":{"00000000-0000-0000-0000-000000000001":["get","wrapKey","unwrapKey"]},"keys":{"k":{"name":"K","versions":[{
+        "id":"07070707070707070707070707070707","created":1000,"updated":1000,"enabled":true,"nbf":null,"exp":null,
+        "key_ops":["encrypt","decrypt","wrapKey","unwrapKey"],"tags":{},"public":{"n":"_w","e":"AQAB"}}]}},"deleted":{},"doomed":[]}"#;
+
+    #[test]
+    fn what_earlier_builds_wrote_is_read() {
+        let state = State::read(FORMAT_1.as_bytes()).unwrap();
+        let id = Uuid::from_u128(1);
+        assert_eq!(state.identities[&id].login, Login::Key("PEM".into()));
+        assert_eq!(state.may(id, Permission::UnwrapKey), Ok(()));
+        assert!(state.may(id, Permission::Sign).is_err());
+        assert_eq!((state.keys["k"].rotation.is_none(), state.keys["k"].newest().told), (true, false));
+        let again = serde_json::to_vec(&state).unwrap();
+        assert_eq!(State::read(&again).unwrap(), state);
+        assert!(State::read(FORMAT_1.replace("\"format\":1", "\"format\":3").as_bytes()).is_err());
+        assert!(State::read(FORMAT_1.replace("\"doomed\"", "\"damned\"").as_bytes()).is_err());
     }
 }

@@ -21,6 +21,8 @@ use crate::state::State;
 /// The rows that the state and the CA's key are sealed for. A version's row is random and can be neither.
 const STATE_ROW: ObjectId = ObjectId::from_bytes(*b"vault/v1/state\0\0");
 const CA_ROW: ObjectId = ObjectId::from_bytes(*b"vault/v1/ca\0\0\0\0\0");
+/// The row that backups of keys are sealed for.
+const BACKUP_ROW: ObjectId = ObjectId::from_bytes(*b"vault/v1/backup\0");
 /// More than the bounds of a configuration let a state grow to.
 const STATE_BYTES_MAX: u64 = 256 << 20;
 const KEY_BYTES_MAX: u64 = 64 << 10;
@@ -51,12 +53,7 @@ impl Store {
             path: self.root.clone(),
             problem: "it does not open this vault: either it is another vault's root key, or state.sealed was changed",
         })?;
-        let state: State = serde_json::from_slice(&plain)
-            .map_err(|_| VaultServerError::Corrupt { path: path.clone(), problem: "another build wrote it" })?;
-        if state.format != State::FORMAT {
-            return Err(VaultServerError::Corrupt { path, problem: "a newer build wrote it" });
-        }
-        Ok(Some(state))
+        State::read(&plain).map(Some).map_err(|problem| VaultServerError::Corrupt { path, problem })
     }
 
     /// Replaces the state, durably: a crash leaves the old one or the new one.
@@ -83,6 +80,16 @@ impl Store {
         };
         let sealed = self.world.fs.read(&self.key_path(version), KEY_BYTES_MAX).map_err(|_| unreadable("read"))?;
         self.mmk.open_cell(version.row(), &sealed).map(Zeroizing::new).map_err(|_| unreadable("open"))
+    }
+
+    /// Seals what leaves the vault to come back to it.
+    pub(crate) fn seal_backup(&self, plain: &[u8]) -> Vec<u8> {
+        self.mmk.seal_cell(&*self.world.rng, BACKUP_ROW, plain)
+    }
+
+    /// Opens what [`seal_backup`](Self::seal_backup) sealed under the same root key.
+    pub(crate) fn open_backup(&self, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        self.mmk.open_cell(BACKUP_ROW, sealed).map(Zeroizing::new).ok()
     }
 
     /// Destroys a private key: overwritten, then unlinked.
@@ -161,7 +168,7 @@ mod tests {
 
     use super::*;
     use crate::config::VaultConfig;
-    use crate::crypto::{Base64Url, Public};
+    use crate::crypto::{Base64Url, Public, RsaPublic};
     use crate::key::{Changes, Version};
 
     const DIR: &str = "/vault";
@@ -171,7 +178,7 @@ mod tests {
     }
 
     fn version(id: u8, now: i64) -> Version {
-        let public = Public { n: Base64Url(vec![id; 256]), e: Base64Url(vec![1, 0, 1]) };
+        let public = Public::Rsa(RsaPublic { n: Base64Url(vec![id; 256]), e: Base64Url(vec![1, 0, 1]) });
         Version::new(VersionId::parse(&hex::encode([id; 16])).unwrap(), public, now, &Changes::default()).unwrap()
     }
 

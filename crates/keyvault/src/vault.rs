@@ -18,10 +18,11 @@ use crate::auth::{self, LoginBounds, Logins, Now};
 use crate::config::VaultConfig;
 use crate::error::VaultServerError;
 use crate::files;
+use crate::issuer::Issuers;
 use crate::listen;
 use crate::refusal::Refusal;
 use crate::root::{self, DirLock};
-use crate::state::State;
+use crate::state::{Login, State};
 use crate::store::Store;
 use crate::tls::{self, Tls};
 
@@ -38,6 +39,7 @@ pub struct Vault {
     /// One change at a time, from reading the state to the disk.
     changing: Mutex<()>,
     pub(crate) logins: Mutex<Logins>,
+    pub(crate) issuers: Issuers,
     pub(crate) log: Mutex<AccessLog>,
     tls: Tls,
     /// Hosts that requests may name, with ports; known once there is a listener.
@@ -58,6 +60,8 @@ impl fmt::Debug for Vault {
 pub(crate) enum Caller {
     Admin,
     Principal(Uuid),
+    /// An issuer vouches for it, and nobody registered it here.
+    Unregistered(Uuid),
 }
 
 impl Vault {
@@ -97,6 +101,7 @@ impl Vault {
         let log = AccessLog::open(world.clone(), &dir, config.log_entries, config.log_file_bytes)
             .map_err(VaultServerError::directory(&files::log(&dir)))?;
         let tls = Tls::open(&world, &dir, &store, state.tenant, certified(&config))?;
+        let issuers = Issuers::open(&world, &config.issuers)?;
         let logins = Logins::new(Now { wall: world.clock.wall(), boot: world.clock.boot() });
         let vault = Self {
             world,
@@ -105,6 +110,7 @@ impl Vault {
             state: RwLock::new(Arc::new(state)),
             changing: Mutex::new(()),
             logins: Mutex::new(logins),
+            issuers,
             log: Mutex::new(log),
             tls,
             hosts: OnceLock::new(),
@@ -171,6 +177,7 @@ impl Vault {
                 {
                     tracing::error!(code = refusal.code, "keys whose time to be recovered is over could not be destroyed");
                 }
+                self.follow_policies().await;
             }
         }
     }
@@ -196,13 +203,20 @@ impl Vault {
         }
     }
 
-    /// Whom a bearer token belongs to.
-    pub(crate) fn caller(&self, token: &str) -> Option<Caller> {
+    /// Whom a bearer token belongs to; one of an issuer must be for one of `audiences`.
+    pub(crate) async fn caller(&self, token: &str, audiences: &[String]) -> Option<Caller> {
         let state = self.state();
         if bool::from(auth::sha256(token).ct_eq(&state.admin_sha256)) {
             return Some(Caller::Admin);
         }
-        self.logins.lock().principal(&state, token, self.world.clock.boot()).map(Caller::Principal)
+        let own = self.logins.lock().principal(&state, token, self.world.clock.boot());
+        if let Some(principal) = own {
+            return Some(Caller::Principal(principal));
+        }
+        let holder = self.issuers.holder(token, audiences, self.clocks()).await?;
+        // An id alone says nothing: it must have been registered for this very issuer.
+        let registered = self.state().identities.get(&holder.principal).is_some_and(|known| known.login == Login::Issuer(holder.issuer));
+        Some(if registered { Caller::Principal(holder.principal) } else { Caller::Unregistered(holder.principal) })
     }
 
     /// Whether a request may name this host: `host` or `host:port`.

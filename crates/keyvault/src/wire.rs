@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
-use crate::crypto::{Base64Url, PrivateParts, RSA_OAEP_256, SecretBytes};
+use crate::crypto::{Base64Url, Curve, EcParts, Kind, PrivateParts, RsaParts, SecretBytes};
 use crate::key::{Changes, Deleted, Key, KeyOp, Version};
 use crate::refusal::Refusal;
 use crate::state::{Properties, State};
@@ -25,6 +25,7 @@ struct AttributesIn {
 pub(crate) struct CreateIn {
     kty: String,
     key_size: Option<u32>,
+    crv: Option<String>,
     public_exponent: Option<u64>,
     key_ops: Option<Vec<String>>,
     attributes: Option<AttributesIn>,
@@ -54,6 +55,9 @@ struct JwkIn {
     dp: Option<SecretBytes>,
     dq: Option<SecretBytes>,
     qi: Option<SecretBytes>,
+    crv: Option<String>,
+    x: Option<Base64Url>,
+    y: Option<Base64Url>,
 }
 
 #[derive(Deserialize)]
@@ -64,10 +68,22 @@ pub(crate) struct UpdateIn {
     release_policy: Option<Value>,
 }
 
+/// To wrap, unwrap, encrypt, decrypt or sign; and to verify, where the value is the signature.
 #[derive(Deserialize)]
 pub(crate) struct UseIn {
-    alg: String,
-    value: SecretBytes,
+    pub(crate) alg: String,
+    pub(crate) value: SecretBytes,
+    pub(crate) digest: Option<Base64Url>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct RestoreIn {
+    pub(crate) value: Base64Url,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct RandomIn {
+    pub(crate) count: usize,
 }
 
 /// Reads a body. The library's words could quote a private key, so only the place of a mistake is told.
@@ -95,43 +111,66 @@ fn changes(
     Ok(Changes { enabled: attributes.enabled, nbf: attributes.nbf, exp: attributes.exp, key_ops, tags })
 }
 
-fn only_rsa(kty: &str) -> Result<(), Refusal> {
-    if kty == "RSA" { Ok(()) } else { Err(Refusal::bad("kty must be RSA: this vault holds keys that wrap account keys, in software")) }
+/// Types of keys, and why some are refused.
+fn is_rsa(kty: &str) -> Result<bool, Refusal> {
+    match kty {
+        "RSA" => Ok(true),
+        "EC" => Ok(false),
+        "RSA-HSM" | "EC-HSM" | "oct-HSM" => {
+            Err(Refusal::bad(format!("kty {kty} is refused: this vault has no HSM and calls no key made in software one; use RSA or EC")))
+        }
+        "oct" => Err(Refusal::bad("kty oct is refused: as in a standard key vault, symmetric keys are for a managed HSM; use RSA or EC")),
+        _ => Err(Refusal::bad("kty must be RSA or EC")),
+    }
 }
 
 impl CreateIn {
-    /// Bits, and what is set of the new version.
-    pub(crate) fn check(self) -> Result<(u32, Changes), Refusal> {
-        only_rsa(&self.kty)?;
-        if self.public_exponent.is_some_and(|exponent| exponent != 65_537) {
-            return Err(Refusal::bad("public_exponent must be 65537"));
-        }
-        let bits = self.key_size.unwrap_or(2048);
-        if ![2048, 3072, 4096].contains(&bits) {
-            return Err(Refusal::bad("key_size must be 2048, 3072 or 4096"));
-        }
-        Ok((bits, changes(self.attributes, self.key_ops.as_deref(), self.tags, self.release_policy)?))
+    /// What is to be made, and what is set of the new version.
+    pub(crate) fn check(self) -> Result<(Kind, Changes), Refusal> {
+        let kind = if is_rsa(&self.kty)? {
+            if self.public_exponent.is_some_and(|exponent| exponent != 65_537) {
+                return Err(Refusal::bad("public_exponent must be 65537"));
+            }
+            let bits = self.key_size.unwrap_or(2048);
+            if ![2048, 3072, 4096].contains(&bits) {
+                return Err(Refusal::bad("key_size must be 2048, 3072 or 4096"));
+            }
+            Kind::Rsa(bits)
+        } else {
+            Kind::Ec(Curve::of(self.crv.as_deref(), self.key_size)?)
+        };
+        Ok((kind, changes(self.attributes, self.key_ops.as_deref(), self.tags, self.release_policy)?))
     }
 }
 
 impl ImportIn {
     pub(crate) fn check(self) -> Result<(PrivateParts, Changes), Refusal> {
-        only_rsa(&self.key.kty)?;
+        let is_rsa = is_rsa(&self.key.kty)?;
         if self.hsm == Some(true) {
             return Err(Refusal::bad("this vault has no HSM"));
         }
         let key = self.key;
         let changes = changes(self.attributes, key.key_ops.as_deref(), self.tags, self.release_policy)?;
-        let missing = || Refusal::bad("an imported key needs n, e, d, p, q, dp, dq and qi");
-        let parts = PrivateParts {
-            n: key.n.ok_or_else(missing)?,
-            e: key.e.ok_or_else(missing)?,
-            d: key.d.ok_or_else(missing)?,
-            p: key.p.ok_or_else(missing)?,
-            q: key.q.ok_or_else(missing)?,
-            dp: key.dp.ok_or_else(missing)?,
-            dq: key.dq.ok_or_else(missing)?,
-            qi: key.qi.ok_or_else(missing)?,
+        let parts = if is_rsa {
+            let missing = || Refusal::bad("an imported RSA key needs n, e, d, p, q, dp, dq and qi");
+            PrivateParts::Rsa(RsaParts {
+                n: key.n.ok_or_else(missing)?,
+                e: key.e.ok_or_else(missing)?,
+                d: key.d.ok_or_else(missing)?,
+                p: key.p.ok_or_else(missing)?,
+                q: key.q.ok_or_else(missing)?,
+                dp: key.dp.ok_or_else(missing)?,
+                dq: key.dq.ok_or_else(missing)?,
+                qi: key.qi.ok_or_else(missing)?,
+            })
+        } else {
+            let missing = || Refusal::bad("an imported EC key needs crv, x, y and d");
+            PrivateParts::Ec(EcParts {
+                crv: Curve::parse(&key.crv.ok_or_else(missing)?)?,
+                x: key.x.ok_or_else(missing)?,
+                y: key.y.ok_or_else(missing)?,
+                d: key.d.ok_or_else(missing)?,
+            })
         };
         Ok((parts, changes))
     }
@@ -140,15 +179,6 @@ impl ImportIn {
 impl UpdateIn {
     pub(crate) fn check(self) -> Result<Changes, Refusal> {
         changes(self.attributes, self.key_ops.as_deref(), self.tags, self.release_policy)
-    }
-}
-
-impl UseIn {
-    pub(crate) fn check(self) -> Result<SecretBytes, Refusal> {
-        if self.alg != RSA_OAEP_256 {
-            return Err(Refusal::bad(format!("alg must be {RSA_OAEP_256}: RSA-OAEP means SHA-1 and RSA1_5 is broken")));
-        }
-        Ok(self.value)
     }
 }
 
@@ -170,16 +200,11 @@ fn attributes(properties: Properties, version: &Version) -> Value {
 
 /// A key as `GET` gives it. `base` is `https://` and the host as the client named it.
 pub(crate) fn bundle(properties: Properties, base: &str, key: &Key, version: &Version) -> Value {
-    let mut bundle = json!({
-        "key": {
-            "kid": format!("{base}/keys/{}/{}", key.name, version.id),
-            "kty": "RSA",
-            "key_ops": version.key_ops,
-            "n": version.public.n,
-            "e": version.public.e,
-        },
-        "attributes": attributes(properties, version),
-    });
+    let mut jwk = Map::new();
+    jwk.insert("kid".into(), format!("{base}/keys/{}/{}", key.name, version.id).into());
+    version.public.fill(&mut jwk);
+    jwk.insert("key_ops".into(), json!(version.key_ops));
+    let mut bundle = json!({"key": jwk, "attributes": attributes(properties, version)});
     if !version.tags.is_empty() {
         bundle["tags"] = json!(version.tags);
     }

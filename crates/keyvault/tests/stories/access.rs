@@ -127,7 +127,7 @@ async fn a_grant_counts_under_its_own_permission_model() {
 
     for wrong in [
         json!({"principal": "nobody", "role": "Key Vault Crypto Service Encryption User"}),
-        json!({"principal": "cluster-1", "role": "Key Vault Administrator"}),
+        json!({"principal": "cluster-1", "role": "Owner"}),
         json!({"principal": "cluster-1", "permissions": ["everything"]}),
         json!({"principal": "cluster-1"}),
         json!({"principal": "cluster-1", "role": "Key Vault Crypto Service Encryption User", "permissions": ["get"]}),

@@ -21,7 +21,7 @@ async fn a_created_key_wraps_and_unwraps() {
     assert_eq!(made["key"]["kid"], format!("https://{}/keys/Kek-1/{id}", site.host));
     assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()));
     let members: Vec<&String> = made["key"].as_object().unwrap().keys().collect();
-    assert_eq!(members, ["kid", "kty", "key_ops", "n", "e"], "nothing private is told");
+    assert_eq!(members, ["kid", "kty", "n", "e", "key_ops"], "nothing private is told");
     assert_eq!((&made["key"]["kty"], &made["key"]["e"], &made["tags"]["team"]), (&json!("RSA"), &json!("AQAB"), &json!("shop")));
     assert_eq!(URL_SAFE_NO_PAD.decode(made["key"]["n"].as_str().unwrap()).unwrap().len(), 384);
     let attributes = &made["attributes"];
@@ -86,12 +86,17 @@ async fn an_imported_key_is_the_key_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_rsa_key_is_refused() {
+async fn what_no_key_here_can_be_is_refused_by_name() {
     let site = Site::start().await;
+    for (kty, why) in [("RSA-HSM", "no HSM"), ("EC-HSM", "no HSM"), ("oct-HSM", "no HSM"), ("oct", "managed HSM"), ("OKP", "RSA or EC")] {
+        let said = site.admin(Method::POST, &format!("/keys/k/create?{API}"), json!({"kty": kty})).await;
+        assert_eq!(said.error(), (400, "BadParameter", None), "{kty}");
+        assert!(said.body["error"]["message"].as_str().unwrap().contains(why), "{}", said.body);
+    }
     for body in [
-        json!({"kty": "EC", "crv": "P-256"}),
-        json!({"kty": "oct", "key_size": 256}),
-        json!({"kty": "RSA-HSM"}),
+        json!({"kty": "EC", "crv": "P-224"}),
+        json!({"kty": "EC", "key_size": 512}),
+        json!({"kty": "EC", "key_ops": ["wrapKey"]}),
         json!({"kty": "RSA", "key_size": 1024}),
         json!({"kty": "RSA", "key_size": 8192}),
         json!({"kty": "RSA", "public_exponent": 3}),
@@ -111,11 +116,11 @@ async fn what_is_no_rsa_key_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_oaep_with_sha_256_wraps() {
+async fn only_oaep_wraps() {
     let site = Site::start().await;
     site.create("k").await;
     let value = site.wrapped("k").await;
-    for alg in ["RSA-OAEP", "RSA1_5", "A256KW", ""] {
+    for alg in ["RSA1_5", "A256KW", "RS256", ""] {
         for verb in ["wrapkey", "unwrapkey", "encrypt", "decrypt"] {
             let said = site.admin(Method::POST, &format!("/keys/k//{verb}?{API}"), json!({"alg": alg, "value": value})).await;
             assert_eq!(said.error(), (400, "BadParameter", None), "{alg} {verb}");
@@ -126,7 +131,64 @@ async fn only_oaep_with_sha_256_wraps() {
     let other = json!(URL_SAFE_NO_PAD.encode([1; 256]));
     assert_eq!(site.wrap(TOKEN, "k", "", "unwrapkey", &other).await.error(), (400, "BadParameter", None));
     assert_eq!(site.wrap(TOKEN, "k", "", "unwrapkey", &json!("AA")).await.error(), (400, "BadParameter", None));
-    assert_eq!(site.wrap(TOKEN, "k", "", "sign", &value).await.error(), (400, "BadParameter", None));
+    // The other padding opens nothing of this one's, and does its own work.
+    let opened = site.admin(Method::POST, &format!("/keys/k//unwrapkey?{API}"), json!({"alg": "RSA-OAEP", "value": value})).await;
+    assert_eq!(opened.error(), (400, "BadParameter", None));
+    let secret = json!(URL_SAFE_NO_PAD.encode([5; 32]));
+    for (there, back) in [("wrapkey", "unwrapkey"), ("encrypt", "decrypt")] {
+        let call = async |verb: &str, value: &Value| {
+            let body = json!({"alg": "RSA-OAEP", "value": value});
+            site.admin(Method::POST, &format!("/keys/k//{verb}?{API}"), body).await.good()["value"].clone()
+        };
+        assert_eq!(call(back, &call(there, &secret).await).await, secret);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_sign_digests_and_verify_signatures() {
+    let site = Site::start().await;
+    let call = async |name: &str, verb: &str, body: Value| site.admin(Method::POST, &format!("/keys/{name}//{verb}?{API}"), body).await;
+    for (name, body, alg, len) in [
+        ("rsa", json!({"kty": "RSA"}), "PS384", 48),
+        ("p521", json!({"kty": "EC", "crv": "P-521"}), "ES512", 64),
+        ("p256k", json!({"kty": "EC", "crv": "P-256K"}), "ES256K", 32),
+    ] {
+        let made = site.admin(Method::POST, &format!("/keys/{name}/create?{API}"), body.clone()).await.good();
+        assert_eq!(made["key"]["kty"], body["kty"]);
+        let (digest, other) = (URL_SAFE_NO_PAD.encode(vec![1; len]), URL_SAFE_NO_PAD.encode(vec![2; len]));
+        let signed = call(name, "sign", json!({"alg": alg, "value": digest})).await.good();
+        assert_eq!(signed["kid"], made["key"]["kid"]);
+        let verify = async |digest: &str| {
+            call(name, "verify", json!({"alg": alg, "digest": digest, "value": signed["value"]})).await.good()["value"].clone()
+        };
+        assert_eq!((verify(&digest).await, verify(&other).await), (json!(true), json!(false)));
+        assert_eq!(call(name, "verify", json!({"alg": alg, "value": signed["value"]})).await.error().0, 400);
+        assert_eq!(call(name, "sign", json!({"alg": "HS256", "value": digest})).await.error(), (400, "BadParameter", None));
+
+        // Rotation keeps the kind; what an older version signed it goes on verifying.
+        let rotated = site.admin(Method::POST, &format!("/keys/{name}/rotate?{API}"), Value::Null).await.good();
+        assert_eq!((&rotated["key"]["kty"], &rotated["key"]["crv"]), (&made["key"]["kty"], &made["key"]["crv"]));
+        assert_ne!(rotated["key"]["kid"], made["key"]["kid"]);
+        assert_eq!(verify(&digest).await, json!(false), "the newest is another key");
+        let old = json!({"alg": alg, "digest": digest, "value": signed["value"]});
+        let path = format!("/keys/{name}/{}/verify?{API}", version(&made));
+        assert_eq!(site.admin(Method::POST, &path, old).await.good()["value"], true);
+
+        site.admin(Method::PATCH, &format!("/keys/{name}/?{API}"), json!({"attributes": {"enabled": false}})).await.good();
+        let refused = call(name, "sign", json!({"alg": alg, "value": digest})).await;
+        assert_eq!(refused.error(), (403, "Forbidden", Some("KeyDisabled")));
+        let body = json!({"alg": "RSA-OAEP-256", "value": "AAAA"});
+        let wrapped = call(name, "wrapkey", body).await;
+        assert_eq!(wrapped.status, if name == "rsa" { 200 } else { 403 }, "{}", wrapped.body);
+    }
+    // One made elsewhere (RFC 7515 A.3), and one whose private number is another's.
+    let ec = json!({"kty": "EC", "crv": "P-256", "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+        "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0", "d": "jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"});
+    let made = site.admin(Method::PUT, &format!("/keys/rfc?{API}"), json!({"key": ec})).await.good();
+    assert_eq!((&made["key"]["x"], &made["key"]["y"], made["key"].get("d")), (&ec["x"], &ec["y"], None));
+    let mut wrong = ec.clone();
+    wrong["d"] = json!("jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LE");
+    assert_eq!(site.admin(Method::PUT, &format!("/keys/no?{API}"), json!({"key": wrong})).await.error().0, 400);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -62,7 +62,8 @@ async fn assertions_that_are_not_quite_right_are_refused() {
     assert_eq!(site.post_assertion(&confused).await.status, 401);
     assert_eq!(site.post_assertion("").await.status, 401);
     let secret = [("grant_type", "client_credentials"), ("client_secret", "x")];
-    assert_eq!(said_of(&site, &secret).await, 400);
+    assert_eq!(said_of(&site, &secret).await, 401);
+    assert_eq!(said_of(&site, &[("grant_type", "client_credentials")]).await, 400);
     assert_eq!(said_of(&site, &[("grant_type", "password")]).await, 400);
     // None of that spent the assertion.
     site.post_assertion(&assertion).await.good();

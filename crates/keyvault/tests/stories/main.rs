@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod access;
+mod issuers;
 mod keys;
 mod login;
 mod persistence;
+mod policies;
 mod site;
