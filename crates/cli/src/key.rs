@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::Failure;
 use crate::audit::Evidence;
+use crate::key_policy::{RotationPolicy, back_up};
 use crate::key_status::{Release, Status};
 use crate::output::{self, Field, Format};
 use crate::vault::{VaultClient, VaultTarget, show};
@@ -44,7 +45,7 @@ struct Settings {
     /// When it becomes valid: a date, or from now like 12h
     #[arg(long, value_name = "WHEN", value_parser = time)]
     not_before: Option<i64>,
-    /// What it may be used for, like wrapKey,unwrapKey [default: encrypt,decrypt,wrapKey,unwrapKey]
+    /// What it may be used for, like wrapKey,unwrapKey [default: all that a key of its type can do]
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     ops: Vec<String>,
     /// A tag; may be repeated
@@ -64,6 +65,9 @@ enum What {
         /// Bits: 2048, 3072 or 4096
         #[arg(long, default_value_t = 2048, value_name = "BITS")]
         size: u32,
+        /// Make a key for signing on this curve instead of an RSA key: P-256, P-384, P-521 or P-256K
+        #[arg(long, value_name = "NAME", conflicts_with = "size")]
+        curve: Option<String>,
         #[command(flatten)]
         settings: Settings,
     },
@@ -81,6 +85,43 @@ enum What {
     Rotate {
         /// Its name
         name: String,
+    },
+    /// Shows or sets when a key gets a new version by itself; durations are like P90D or P1Y6M
+    RotationPolicy(RotationPolicy),
+    /// Changes dates, uses and tags of a key's version; what is not named stays
+    #[command(group = clap::ArgGroup::new("change").multiple(true).required(true))]
+    SetAttributes {
+        /// Its name
+        name: String,
+        /// One version [default: the newest]
+        #[arg(long)]
+        version: Option<String>,
+        /// When it expires: a date, or from now like 365d
+        #[arg(long, group = "change", value_name = "WHEN", value_parser = time)]
+        expires: Option<i64>,
+        /// When it becomes valid: a date, or from now like 12h
+        #[arg(long, group = "change", value_name = "WHEN", value_parser = time)]
+        not_before: Option<i64>,
+        /// What it may be used for, like wrapKey,unwrapKey
+        #[arg(long, group = "change", value_delimiter = ',', value_name = "LIST")]
+        ops: Vec<String>,
+        /// A tag; may be repeated, and replaces all there were
+        #[arg(long, group = "change", value_name = "NAME=VALUE", value_parser = tag)]
+        tag: Vec<(String, String)>,
+    },
+    /// Writes a key with all its versions to a file, sealed under the vault's root key
+    Backup {
+        /// Its name
+        name: String,
+        /// Where to write it; not over a file that is there
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Brings a key back from a backup, into a vault with the same root key
+    Restore {
+        /// The backup
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
     },
     /// Disables a key: the recommended way of revoking
     Disable {
@@ -153,8 +194,11 @@ impl Key {
         };
         let vault = self.target.client()?;
         match what {
-            What::Create { name, size, settings } => {
-                let mut body = json!({"kty": "RSA", "key_size": size});
+            What::Create { name, size, curve, settings } => {
+                let mut body = match curve {
+                    Some(curve) => json!({"kty": "EC", "crv": curve}),
+                    None => json!({"kty": "RSA", "key_size": size}),
+                };
                 settings.fill(&mut body);
                 if !settings.ops.is_empty() {
                     body["key_ops"] = json!(settings.ops);
@@ -175,6 +219,30 @@ impl Key {
             }
             What::Status(_) | What::Release(_) | What::Evidence(_) => unreachable!("it was asked above"),
             What::Rotate { name } => print_key(&vault, format, &vault.keys(Method::POST, &["keys", &name, "rotate"], None).await?),
+            What::RotationPolicy(policy) => policy.run(&vault, format).await,
+            What::SetAttributes { name, version, expires, not_before, ops, tag } => {
+                let mut body = json!({"attributes": {}});
+                for (name, time) in [("exp", expires), ("nbf", not_before)] {
+                    if let Some(time) = time {
+                        body["attributes"][name] = time.into();
+                    }
+                }
+                if !ops.is_empty() {
+                    body["key_ops"] = json!(ops);
+                }
+                if !tag.is_empty() {
+                    body["tags"] = tags(&tag);
+                }
+                let version = version.unwrap_or_default();
+                print_key(&vault, format, &vault.keys(Method::PATCH, &["keys", &name, &version], Some(&body)).await?)
+            }
+            What::Backup { name, out } => back_up(&vault, &name, &out).await,
+            What::Restore { file } => {
+                let text = std::fs::read_to_string(&file)
+                    .map_err(|error| Failure::Usage(format!("{} cannot be read: {error}", file.display())))?;
+                let body = json!({"value": text.trim()});
+                print_key(&vault, format, &vault.keys(Method::POST, &["keys", "restore"], Some(&body)).await?)
+            }
             What::Disable { name, version } => switch(&vault, format, &name, version, false).await,
             What::Enable { name, version } => switch(&vault, format, &name, version, true).await,
             What::Show { name, version } => {
@@ -215,9 +283,13 @@ impl Settings {
         }
         body["attributes"] = attributes;
         if !self.tag.is_empty() {
-            body["tags"] = self.tag.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect();
+            body["tags"] = tags(&self.tag);
         }
     }
+}
+
+fn tags(given: &[(String, String)]) -> Value {
+    given.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect()
 }
 
 /// Enables or disables one version, or each that is not so yet, the newest first.

@@ -23,6 +23,7 @@ mod health;
 mod identity;
 mod ingest;
 mod key;
+mod key_policy;
 mod key_status;
 mod kql;
 pub mod load;

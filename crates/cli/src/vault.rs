@@ -61,7 +61,7 @@ enum What {
         #[arg(long, group = "property", value_enum)]
         permission_model: Option<Model>,
     },
-    /// Registers, lists and removes those who may log in: clusters
+    /// Registers, lists and removes those who may log in: clusters, applications, principals of a trusted issuer
     #[command(subcommand)]
     Identity(IdentityWhat),
     /// Gives a registered identity the use of keys
@@ -69,6 +69,9 @@ enum What {
         /// The identity's principal id or name
         #[arg(long, value_name = "ID-OR-NAME")]
         principal: String,
+        /// A role, like "Key Vault Crypto Officer" [default: that of a cluster, "Key Vault Crypto Service Encryption User"]
+        #[arg(long, value_name = "ROLE", conflicts_with = "permissions")]
+        role: Option<String>,
         /// Permissions of an access policy, like get,wrapKey,unwrapKey [default: the role under rbac, these three else]
         #[arg(long, value_delimiter = ',', value_name = "LIST")]
         permissions: Vec<String>,
@@ -91,17 +94,24 @@ enum What {
 
 #[derive(Debug, Subcommand)]
 enum IdentityWhat {
-    /// Registers a cluster's public key: from then on it can log in, and do what it is granted
+    /// Registers who may log in, and how: from then on it can do what it is granted
+    #[command(group = clap::ArgGroup::new("login").required(true))]
     Add {
         /// What to call it
         #[arg(long)]
         name: String,
-        /// Its principal id, a GUID
-        #[arg(long, value_name = "ID")]
-        principal_id: String,
-        /// Its public key: EC P-256, PEM
-        #[arg(long, value_name = "FILE")]
-        public_key: PathBuf,
+        /// Its principal id, a GUID; with --client-secret it is the client id [default with --client-secret: a new one]
+        #[arg(long, value_name = "ID", required_unless_present = "client-secret")]
+        principal_id: Option<String>,
+        /// A cluster's public key: EC P-256, PEM
+        #[arg(long, group = "login", value_name = "FILE")]
+        public_key: Option<PathBuf>,
+        /// Tokens of this issuer, which the vault's configuration trusts
+        #[arg(long, group = "login", value_name = "URL")]
+        issuer: Option<String>,
+        /// A client secret, minted now and shown once
+        #[arg(id = "client-secret", long = "client-secret", group = "login")]
+        client_secret: bool,
     },
     /// Lists who is registered
     List,
@@ -145,18 +155,29 @@ impl Vault {
                 let changes: Value = asked.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
                 (vault.manage(Method::PATCH, &[], Some(&changes)).await?, PROPERTIES)
             }
-            What::Identity(IdentityWhat::Add { name, principal_id, public_key }) => {
-                let pem = std::fs::read_to_string(&public_key)
-                    .map_err(|error| Failure::Usage(format!("{} cannot be read: {error}", public_key.display())))?;
-                let body = json!({"name": name, "publicKeyPem": pem});
-                (vault.manage(Method::PUT, &["identities", &principal_id], Some(&body)).await?, IDENTITIES)
+            What::Identity(IdentityWhat::Add { name, principal_id, public_key, issuer, client_secret }) => {
+                let mut body = json!({"name": name});
+                if let Some(file) = public_key {
+                    let pem = std::fs::read_to_string(&file)
+                        .map_err(|error| Failure::Usage(format!("{} cannot be read: {error}", file.display())))?;
+                    body["publicKeyPem"] = pem.into();
+                } else if let Some(issuer) = issuer {
+                    body["issuer"] = issuer.into();
+                } else {
+                    body["clientSecret"] = client_secret.into();
+                }
+                let answer = match principal_id {
+                    Some(id) => vault.manage(Method::PUT, &["identities", &id], Some(&body)).await?,
+                    None => vault.manage(Method::POST, &["identities"], Some(&body)).await?,
+                };
+                (answer, if client_secret { SECRETS } else { IDENTITIES })
             }
             What::Identity(IdentityWhat::List) => (vault.manage(Method::GET, &["identities"], None).await?, IDENTITIES),
             What::Identity(IdentityWhat::Remove { principal }) => {
                 vault.manage(Method::DELETE, &["identities", &principal], None).await?;
                 return Ok(());
             }
-            What::Grant { principal, permissions } => (grant(&vault, &principal, permissions).await?, GRANTS),
+            What::Grant { principal, role, permissions } => (grant(&vault, &principal, role, permissions).await?, GRANTS),
             What::Grants => (vault.manage(Method::GET, &["grants"], None).await?, GRANTS),
             What::Revoke { principal } => {
                 vault.manage(Method::DELETE, &["grants", &principal], None).await?;
@@ -177,12 +198,12 @@ pub(crate) fn show(format: Format, answer: &Value, fields: &[Field]) -> Result<(
     }
 }
 
-async fn grant(vault: &VaultClient, principal: &str, permissions: Vec<String>) -> Result<Value, Failure> {
+async fn grant(vault: &VaultClient, principal: &str, role: Option<String>, permissions: Vec<String>) -> Result<Value, Failure> {
     let rbac = vault.manage(Method::GET, &[], None).await?["permissionModel"] == "rbac";
     let body = if !permissions.is_empty() {
         json!({"principal": principal, "permissions": permissions})
-    } else if rbac {
-        json!({"principal": principal, "role": ROLE})
+    } else if rbac || role.is_some() {
+        json!({"principal": principal, "role": role.as_deref().unwrap_or(ROLE)})
     } else {
         json!({"principal": principal, "permissions": NEEDED})
     };
@@ -223,7 +244,21 @@ const PROPERTIES: &[Field] = &[
     Field("Permissions", |row| row["permissionModel"].clone()),
 ];
 
-const IDENTITIES: &[Field] = &[Field("Name", |row| row["name"].clone()), Field("Principal", |row| row["principalId"].clone())];
+const IDENTITIES: &[Field] = &[
+    Field("Name", |row| row["name"].clone()),
+    Field("Principal", |row| row["principalId"].clone()),
+    Field("Logs in by", |row| match (&row["issuer"], &row["login"]) {
+        (Value::String(issuer), _) => issuer.clone().into(),
+        (_, Value::String(_)) => "client secret".into(),
+        _ => "its key".into(),
+    }),
+];
+
+const SECRETS: &[Field] = &[
+    Field("Name", |row| row["name"].clone()),
+    Field("Client id", |row| row["principalId"].clone()),
+    Field("Client secret (shown once)", |row| row["clientSecret"].clone()),
+];
 
 const GRANTS: &[Field] = &[
     Field("Name", |row| row["name"].clone()),

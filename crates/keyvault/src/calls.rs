@@ -120,7 +120,7 @@ impl Call {
         make: impl FnOnce() -> Result<NewKey, Refusal> + Send + 'static,
     ) -> Answer {
         self.vault.state().has_room(&name, &self.vault.config)?;
-        let (key, id) = self.vault.make(name, changes, |_| Ok(()), make).await?;
+        let (key, id) = self.vault.make(name, changes, None, |_| Ok(()), make).await?;
         self.entry.version = Some(id.to_string());
         ok(wire::bundle(self.vault.state().properties, base, &key, key.version(Some(&id.to_string()))?))
     }

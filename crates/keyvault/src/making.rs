@@ -9,7 +9,7 @@ use crate::access_log::Entry;
 use crate::crypto::NewKey;
 use crate::key::{Changes, Key, Version, VersionId};
 use crate::refusal::Refusal;
-use crate::rotation::Due;
+use crate::rotation::{Due, Span};
 use crate::state::State;
 use crate::vault::{Vault, disk};
 
@@ -17,12 +17,13 @@ use crate::vault::{Vault, disk};
 const POLICY: &str = "rotation policy";
 
 impl Vault {
-    /// A new version of `name` from what `make` gives, if `fits` still holds once it is there. The key as it is then, and
-    /// which version is new.
+    /// A new version of `name` from what `make` gives, if `fits` still holds once it is there; it expires after `life`, if that
+    /// is said. The key as it is then, and which version is new.
     pub(crate) async fn make(
         self: &Arc<Self>,
         name: String,
         changes: Changes,
+        life: Option<Span>,
         fits: impl FnOnce(&State) -> Result<(), Refusal> + Send + 'static,
         make: impl FnOnce() -> Result<NewKey, Refusal> + Send + 'static,
     ) -> Result<(Key, VersionId), Refusal> {
@@ -31,7 +32,9 @@ impl Vault {
         let id = VersionId::mint(&*self.world.rng);
         let change = self.change(move |state, vault| {
             fits(state)?;
-            let version = Version::new(id, new.public.clone(), vault.now(), &changes)?;
+            let now = vault.now();
+            let exp = life.and_then(|life| life.after(now)).or(changes.exp);
+            let version = Version::new(id, new.public.clone(), now, &Changes { exp, ..changes })?;
             let key = state.add(&name, version, &vault.config)?.clone();
             vault.store.save_key(id, &new.pkcs8).map_err(|error| disk(&error))?;
             Ok(key)
@@ -48,11 +51,10 @@ impl Vault {
         let state = self.state();
         let key = state.key(name)?;
         let newest = key.newest();
-        let exp = key.policy().expiry.and_then(|span| span.after(self.now()));
-        let changes = Changes { key_ops: Some(newest.key_ops.clone()), tags: Some(newest.tags.clone()), exp, ..Changes::default() };
+        let changes = Changes { key_ops: Some(newest.key_ops.clone()), tags: Some(newest.tags.clone()), ..Changes::default() };
         state.has_room(name, &self.config)?;
         let kind = newest.public.kind();
-        self.make(name.to_owned(), changes, fits, move || NewKey::generate(kind)).await
+        self.make(name.to_owned(), changes, key.policy().expiry, fits, move || NewKey::generate(kind)).await
     }
 
     /// Does what policies want done by now. Each goes into the access log.

@@ -66,19 +66,9 @@ impl Vault {
             }
             Manage::PutIdentity(id) => {
                 let id = Uuid::try_parse(&id).map_err(|_| Refusal::bad("a principal's id is a GUID"))?;
-                let (name, login, secret) = self.login_of(wire::read(body)?)?;
-                let mut random = [0; 16];
-                self.world.rng.fill(&mut random);
-                let new = Identity { name, login, registration: Uuid::from_bytes(random) };
-                self.change(move |state, vault| state.put_identity(id, new, &vault.config)).await?;
-                let state = self.state();
-                let known = state.identities.get(&id).ok_or_else(|| Refusal::conflict(None, "The identity was removed meanwhile."))?;
-                let mut answer = identity(id, known);
-                if let Some(secret) = secret {
-                    answer["clientSecret"] = secret.into();
-                }
-                ok(answer)
+                self.register(id, wire::read(body)?).await
             }
+            Manage::AddIdentity => self.register(uuid::Builder::from_random_bytes(self.random()).into_uuid(), wire::read(body)?).await,
             Manage::RemoveIdentity(id) => {
                 self.change(move |state, _| {
                     let id = state.principal(&id)?;
@@ -145,6 +135,25 @@ impl Vault {
 }
 
 impl Vault {
+    async fn register(self: &Arc<Self>, id: Uuid, asked: IdentityIn) -> Answer {
+        let (name, login, secret) = self.login_of(asked)?;
+        let new = Identity { name, login, registration: Uuid::from_bytes(self.random()) };
+        self.change(move |state, vault| state.put_identity(id, new, &vault.config)).await?;
+        let state = self.state();
+        let known = state.identities.get(&id).ok_or_else(|| Refusal::conflict(None, "The identity was removed meanwhile."))?;
+        let mut answer = identity(id, known);
+        if let Some(secret) = secret {
+            answer["clientSecret"] = secret.into();
+        }
+        ok(answer)
+    }
+
+    fn random(&self) -> [u8; 16] {
+        let mut random = [0; 16];
+        self.world.rng.fill(&mut random);
+        random
+    }
+
     /// How somebody is to log in, and the secret if one was minted for it: it is told now and never again.
     fn login_of(&self, asked: IdentityIn) -> Result<(String, Login, Option<String>), Refusal> {
         match (asked.public_key_pem, asked.issuer, asked.client_secret) {

@@ -25,6 +25,8 @@ pub(crate) enum Manage {
     Identities,
     Identity(String),
     PutIdentity(String),
+    /// One whose id the vault chooses.
+    AddIdentity,
     RemoveIdentity(String),
     Grants,
     Grant,
@@ -135,7 +137,7 @@ impl Route {
                 Manage::Update => "VaultPatch",
                 Manage::Identities => "IdentityList",
                 Manage::Identity(_) => "IdentityGet",
-                Manage::PutIdentity(_) => "IdentityPut",
+                Manage::PutIdentity(_) | Manage::AddIdentity => "IdentityPut",
                 Manage::RemoveIdentity(_) => "IdentityDelete",
                 Manage::Grants => "GrantList",
                 Manage::Grant => "GrantPut",
@@ -175,7 +177,7 @@ fn manage(method: &Method, segments: &[&str]) -> Result<Route, Refusal> {
     let named = |name: &&str| (*name).to_owned();
     let call = match segments {
         [] | [""] => Route::one(method, &[(Method::GET, Manage::Show), (Method::PATCH, Manage::Update)]),
-        ["identities"] => Route::one(method, &[(Method::GET, Manage::Identities)]),
+        ["identities"] => Route::one(method, &[(Method::GET, Manage::Identities), (Method::POST, Manage::AddIdentity)]),
         ["identities", id] => Route::one(
             method,
             &[

@@ -16,7 +16,7 @@ use strongroom_ingest::IngestConfig;
 use strongroom_keys::outbound::OutboundConfig;
 use strongroom_keys::provider::access::ProvidersConfig;
 use strongroom_keys::state::StateConfig;
-use strongroom_keyvault::VaultConfig;
+use strongroom_keyvault::{IssuerConfig, VaultConfig};
 use strongroom_query::QueryConfig;
 use strongroom_store::CacheConfig;
 
@@ -180,11 +180,20 @@ pub struct EmbeddedConfig {
     pub root: PathBuf,
     /// Names by which clients reach it besides localhost, 127.0.0.1 and ::1.
     pub names: Vec<String>,
+    /// Token issuers whose principals may be registered there; each with issuer, keys, ca, audiences, authority.
+    pub issuers: Vec<IssuerConfig>,
 }
 
 impl Default for EmbeddedConfig {
     fn default() -> Self {
-        Self { embedded: true, listen: SocketAddr::from(([127, 0, 0, 1], 7701)), dir: vault_dir(), root: PathBuf::new(), names: Vec::new() }
+        Self {
+            embedded: true,
+            listen: SocketAddr::from(([127, 0, 0, 1], 7701)),
+            dir: vault_dir(),
+            root: PathBuf::new(),
+            names: Vec::new(),
+            issuers: Vec::new(),
+        }
     }
 }
 
@@ -197,6 +206,7 @@ impl EmbeddedConfig {
             root: self.root.clone(),
             listen: self.listen,
             names: self.names.clone(),
+            issuers: self.issuers.clone(),
             ..VaultConfig::default()
         }
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use strongroom_keyvault::{Vault, VaultConfig, World, admin_token_path, ca_path};
+use strongroom_keyvault::{IssuerConfig, Vault, VaultConfig, World, admin_token_path, ca_path};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -31,6 +31,21 @@ pub(crate) struct Serve {
     /// A name (with or without port) by which clients reach it, besides localhost, 127.0.0.1 and ::1; may be repeated
     #[arg(long, value_name = "HOST")]
     host_name: Vec<String>,
+    /// An issuer whose tokens are taken, by the `iss` in them; who of it may do what is said by `identity add` and `grant`
+    #[arg(long, value_name = "URL", requires = "issuer_keys")]
+    issuer: Option<String>,
+    /// Its keys: an https address of a JSON Web Key Set, a file with one, or a file with a public key in PEM
+    #[arg(long, value_name = "URL|FILE", requires = "issuer")]
+    issuer_keys: Option<String>,
+    /// The certificates to trust at that address
+    #[arg(long, value_name = "FILE", requires = "issuer")]
+    issuer_ca: Option<PathBuf>,
+    /// A further audience of its tokens for this vault; may be repeated
+    #[arg(long, value_name = "TEXT", requires = "issuer")]
+    issuer_audience: Vec<String>,
+    /// Where clients without a token are told to log in, like https://login.example/TENANT [default: at the vault itself]
+    #[arg(long, value_name = "URL", requires = "issuer")]
+    issuer_authority: Option<String>,
 }
 
 impl Serve {
@@ -42,11 +57,19 @@ impl Serve {
             .await
             .map_err(|error| Failure::Failed(format!("cannot listen on {}: {error}; give another one with --listen", self.listen)))?;
         let address = listener.local_addr().map_err(|error| failed(&error))?;
+        let issuer = self.issuer.map(|issuer| IssuerConfig {
+            issuer,
+            keys: self.issuer_keys.unwrap_or_default(),
+            ca: self.issuer_ca.unwrap_or_default(),
+            audiences: self.issuer_audience,
+            authority: self.issuer_authority.unwrap_or_default(),
+        });
         let config = VaultConfig {
             root: self.vault_root.unwrap_or_default(),
             listen: address,
             name: self.name,
             names: self.host_name,
+            issuers: issuer.into_iter().collect(),
             ..VaultConfig::at(&dir)
         };
         let given = std::env::var("STRONGROOM_VAULT_ADMIN_TOKEN").ok().filter(|token| !token.is_empty());

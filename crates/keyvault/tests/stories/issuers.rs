@@ -341,6 +341,12 @@ async fn a_client_secret_logs_in_at_the_vault_itself() {
     assert_eq!(get(&site, &token).await.status, 401);
     assert_eq!(said(site.http.post(site.audience()).form(&form)).await.status, 401);
 
+    // Without an id of its owner's choice it gets one.
+    let other = site.admin(Method::POST, "/vault/identities", json!({"name": "other", "clientSecret": true})).await.good();
+    let id = Uuid::try_parse(other["principalId"].as_str().unwrap()).unwrap().to_string();
+    let form = [("grant_type", "client_credentials"), ("client_id", &*id), ("client_secret", other["clientSecret"].as_str().unwrap())];
+    said(site.http.post(site.audience()).form(&form)).await.good();
+
     for wrong in [
         json!({"name": "ops"}),
         json!({"name": "ops", "clientSecret": false}),
