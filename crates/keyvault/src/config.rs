@@ -58,6 +58,9 @@ pub struct VaultConfig {
 pub struct IssuerConfig {
     /// The `iss` of its tokens.
     pub issuer: String,
+    /// Further `iss` that the same issuer uses, like that of its ADFS-style endpoint: whoever is registered for the first is
+    /// taken with each of them.
+    pub aliases: Vec<String>,
     /// Its keys: an https address of a JSON Web Key Set, or a file with one, or a file with a public key in PEM.
     pub keys: String,
     /// The certificates to trust at that address (PEM); those of the system are not.

@@ -121,12 +121,12 @@ impl Issuers {
         }
         let header = jsonwebtoken::decode_header(token).ok().filter(|header| ALGORITHMS.contains(&header.alg))?;
         let unread: Unread = jsonwebtoken::dangerous::insecure_decode(token).ok()?.claims;
-        let issuer = self.0.iter().find(|known| known.config.issuer == unread.iss)?;
+        let issuer = self.0.iter().find(|known| known.config.issuer == unread.iss || known.config.aliases.contains(&unread.iss))?;
         let key = issuer.key(header.kid.as_deref(), now.boot).await?;
         let mut validation = Validation::new(header.alg);
         // Times and audiences are compared below: by the vault's own clock, and without a slash at the end.
         (validation.validate_exp, validation.validate_nbf, validation.validate_aud) = (false, false, false);
-        validation.set_issuer(&[&issuer.config.issuer]);
+        validation.set_issuer(&[&unread.iss]);
         validation.set_required_spec_claims(&["exp", "aud", "iss"]);
         let claims: Claims = jsonwebtoken::decode(token, &key, &validation).ok()?.claims;
         let seconds = now.wall.unix_secs();

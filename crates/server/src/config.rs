@@ -180,7 +180,7 @@ pub struct EmbeddedConfig {
     pub root: PathBuf,
     /// Names by which clients reach it besides localhost, 127.0.0.1 and ::1.
     pub names: Vec<String>,
-    /// Token issuers whose principals may be registered there; each with issuer, keys, ca, audiences, authority.
+    /// Token issuers whose principals may be registered there; each with issuer, aliases, keys, ca, audiences, authority.
     pub issuers: Vec<IssuerConfig>,
 }
 

@@ -34,6 +34,9 @@ pub(crate) struct Serve {
     /// An issuer whose tokens are taken, by the `iss` in them; who of it may do what is said by `identity add` and `grant`
     #[arg(long, value_name = "URL", requires = "issuer_keys")]
     issuer: Option<String>,
+    /// Another `iss` that the same issuer uses, like that of its ADFS-style endpoint; may be repeated
+    #[arg(long, value_name = "URL", requires = "issuer")]
+    issuer_alias: Vec<String>,
     /// Its keys: an https address of a JSON Web Key Set, a file with one, or a file with a public key in PEM
     #[arg(long, value_name = "URL|FILE", requires = "issuer")]
     issuer_keys: Option<String>,
@@ -59,6 +62,7 @@ impl Serve {
         let address = listener.local_addr().map_err(|error| failed(&error))?;
         let issuer = self.issuer.map(|issuer| IssuerConfig {
             issuer,
+            aliases: self.issuer_alias,
             keys: self.issuer_keys.unwrap_or_default(),
             ca: self.issuer_ca.unwrap_or_default(),
             audiences: self.issuer_audience,

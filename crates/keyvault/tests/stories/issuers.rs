@@ -145,7 +145,8 @@ async fn an_issuer_says_who_calls_and_the_vault_what_they_may() {
 async fn tokens_that_are_not_quite_right_are_refused() {
     let (own, files) = (Signer::new("one"), tempfile::tempdir().unwrap());
     let audiences = vec!["https://vault.azure.net".to_owned()];
-    let site = trusting(IssuerConfig { audiences, ..by_file(&files, &set(&[&own])) }).await;
+    let aliases = vec!["https://login.test/adfs".to_owned()];
+    let site = trusting(IssuerConfig { audiences, aliases, ..by_file(&files, &set(&[&own])) }).await;
     site.create("k").await;
     register(&site, "ops").await.good();
     grant(&site, "ops", "Key Vault Administrator").await;
@@ -154,6 +155,7 @@ async fn tokens_that_are_not_quite_right_are_refused() {
     for audience in [json!("https://VAULT.azure.net/"), json!([format!("https://{}", site.host), "other"])] {
         get(&site, &own.sign(&with(&good, "aud", audience))).await.good();
     }
+    get(&site, &own.sign(&with(&good, "iss", json!("https://login.test/adfs")))).await.good();
     get(&site, &own.sign(&with(&with(&good, "oid", Value::Null), "sub", json!(CALLER)))).await.good();
     let wrong = [
         ("another audience", with(&good, "aud", json!("https://management.azure.com"))),
