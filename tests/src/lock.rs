@@ -26,6 +26,7 @@ pub struct VaultSite {
     root: TempDir,
     child: Option<Child>,
     listen: String,
+    arguments: Vec<String>,
     base: String,
     client: Client,
 }
@@ -40,16 +41,23 @@ impl VaultSite {
     }
 
     /// A new vault as it comes: both protections off.
+    #[must_use]
+    pub fn bare() -> Self {
+        Self::serving(Vec::new())
+    }
+
+    /// The same with further arguments of `vault serve`.
     ///
     /// # Panics
     /// If it does not come up.
     #[must_use]
-    pub fn bare() -> Self {
+    pub fn serving(arguments: Vec<String>) -> Self {
         crate::choose_ciphers();
         let mut vault = Self {
             root: TempDir::new().expect("a directory"),
             child: None,
             listen: "127.0.0.1:0".to_owned(),
+            arguments,
             base: String::new(),
             client: Client::new(),
         };
@@ -66,6 +74,7 @@ impl VaultSite {
             .args(["vault", "--vault-dir"])
             .arg(self.dir())
             .args(["serve", "--listen", &self.listen])
+            .args(&self.arguments)
             .env("STRONGROOM_VAULT_ADMIN_TOKEN", VAULT_ADMIN)
             .env_remove("FAILPOINTS")
             .stdin(Stdio::null())

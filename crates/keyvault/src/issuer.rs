@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use parking_lot::RwLock;
 use rustls::pki_types::CertificateDer;
@@ -196,8 +196,11 @@ fn keys(bytes: &[u8]) -> Result<Vec<(Option<String>, DecodingKey)>, &'static str
     if set.keys.len() > KEYS_MAX {
         return Err("it holds too many keys");
     }
-    let asymmetric = set.keys.iter().filter(|jwk| !matches!(jwk.algorithm, jsonwebtoken::jwk::AlgorithmParameters::OctetKey(_)));
-    let read = asymmetric.filter_map(|jwk| Some((jwk.common.key_id.clone(), DecodingKey::from_jwk(jwk).ok()?)));
+    let signs = |jwk: &&Jwk| {
+        let symmetric = matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_));
+        !symmetric && jwk.common.public_key_use.as_ref().is_none_or(|used| *used == PublicKeyUse::Signature)
+    };
+    let read = set.keys.iter().filter(signs).filter_map(|jwk| Some((jwk.common.key_id.clone(), DecodingKey::from_jwk(jwk).ok()?)));
     Ok(read.collect())
 }
 

@@ -2,8 +2,8 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use strongroom_tests::azure;
 use strongroom_tests::lock::VaultSite;
+use strongroom_tests::{Site, azure};
 
 const OPS: &str = "0b1c2d3e-0000-4000-8000-000000000001";
 const NOBODY: &str = "0b1c2d3e-0000-4000-8000-000000000002";
@@ -39,4 +39,13 @@ fn the_key_vault_sdk_works_as_it_comes() {
     };
     assert!(did("KeyUnwrap", &Value::Null) >= 5 && did("KeySign", &Value::Null) >= 9);
     assert_eq!((did("KeyUnwrap", &json!("KeyDisabled")), did("KeyPurge", &json!("ForbiddenByPolicy"))), (1, 1));
+
+    // A cluster takes the key that the SDK made, then the one it brought in; one that only signs wraps nothing.
+    let site = Site::start();
+    site.know_vault("customers", &vault);
+    let cluster = site.locked_cluster("shop-cluster", &vault, "sdk-kek");
+    site.set_key(&cluster, &vault, "sdk-brought", "").unwrap();
+    let refused = site.set_key(&cluster, &vault, "sdk-curve", "").unwrap_err();
+    assert_eq!(refused["error"]["code"], "KeyValidationFailed", "{refused}");
+    assert_eq!(site.key_status(&cluster)["state"], "Active");
 }
