@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::Method;
 use serde_json::{Value, json};
+use strongroom_world::WallTime;
 
 use crate::site::{API, Site, TOKEN, clock, files, outside_key};
 
@@ -25,8 +26,16 @@ async fn done(site: &Site) -> Vec<String> {
     site.log().await.iter().filter(|entry| entry["principal"] == "rotation policy").map(line).collect()
 }
 
-/// Moves the vault's clock by `time` and a little, so that it looks again; until `there` says so. Less than 30 days in all:
-/// then the vault has a new certificate, which the client's clock calls one of the future.
+/// A vault whose clock is behind the machine's, so that it can be moved, and the vault started again, without a certificate
+/// that the client's clock calls one of the future.
+async fn behind() -> Site {
+    let sim = clock();
+    let now = sim.world().clock.wall();
+    sim.clock().set_wall(WallTime(now.0 - 25 * DAY * 1_000_000_000));
+    Site::at(tempfile::tempdir().unwrap(), sim).await
+}
+
+/// Moves the vault's clock by `time` and a little, so that it looks again; until `there` says so.
 async fn until(site: &Site, time: Duration, mut there: impl AsyncFnMut() -> bool) {
     site.sim.clock().advance(time);
     for _ in 0..20_000 {
@@ -41,7 +50,7 @@ async fn until(site: &Site, time: Duration, mut there: impl AsyncFnMut() -> bool
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_rotates_its_key_on_time() {
-    let site = Site::start().await;
+    let site = behind().await;
     let ec = json!({"kty": "EC", "crv": "P-256", "tags": {"team": "shop"}});
     for name in ["rotated", "disabled", "plain"] {
         site.admin(Method::POST, &format!("/keys/{name}/create?{API}"), ec.clone()).await.good();
@@ -89,7 +98,7 @@ async fn a_policy_rotates_its_key_on_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_expires_soon_is_told_of_once() {
-    let site = Site::start().await;
+    let site = behind().await;
     let body = json!({"kty": "EC", "attributes": {"exp": site.now() + 37 * DAY}});
     site.admin(Method::POST, &format!("/keys/k/create?{API}"), body).await.good();
     until(&site, Duration::from_hours(24 * 7), async || !done(&site).await.is_empty()).await;
