@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use strongroom_tests::lock::VaultSite;
 use strongroom_tests::{Site, azure};
 
+use crate::lock::brisk;
+
 const OPS: &str = "0b1c2d3e-0000-4000-8000-000000000001";
 const NOBODY: &str = "0b1c2d3e-0000-4000-8000-000000000002";
 
@@ -41,7 +43,7 @@ fn the_key_vault_sdk_works_as_it_comes() {
     assert_eq!((did("KeyUnwrap", &json!("KeyDisabled")), did("KeyPurge", &json!("ForbiddenByPolicy"))), (1, 1));
 
     // A cluster takes the key that the SDK made, then the one it brought in; one that only signs wraps nothing.
-    let site = Site::start();
+    let site = Site::start_with(brisk());
     site.know_vault("customers", &vault);
     let cluster = site.locked_cluster("shop-cluster", &vault, "sdk-kek");
     site.set_key(&cluster, &vault, "sdk-brought", "").unwrap();
