@@ -82,6 +82,8 @@ fn template(config: &QueryConfig) -> SessionState {
     // What a sort keeps aside for merging its spill: the default of 10 MiB would be all of a small pool.
     options.execution.sort_spill_reservation_bytes = (config.memory_bytes / 8).min(10 << 20);
     options.execution.sort_pushdown_buffer_capacity = 16 << 20;
+    // The hundred rows that a `top` leaves are not worth spreading over threads again, and sorting once more.
+    options.execution.use_row_number_estimates_to_optimize_partitioning = true;
     // Pushing struct members down fails where the struct is an aggregate ("duplicate unqualified field name").
     options.optimizer.enable_leaf_expression_pushdown = false;
     options.sql_parser.enable_ident_normalization = false;

@@ -56,8 +56,7 @@ impl Profile {
 
     const fn group_rows(self) -> usize {
         match self {
-            Self::Flush => 128 << 10,
-            Self::Compact => 256 << 10,
+            Self::Flush | Self::Compact => 32 << 10,
         }
     }
 }

@@ -11,7 +11,7 @@ use strongroom_model::terms::{Gathered, Splitter, build};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Rows of a slice.
-pub const SLICE_ROWS: usize = 8 << 10;
+pub const SLICE_ROWS: usize = 4 << 10;
 /// Blocks of fewer rows are read as soon as their filters would be.
 const ROWS_MIN: u64 = 512;
 /// Filters take at most this share of a block.
