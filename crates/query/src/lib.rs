@@ -39,6 +39,7 @@ mod spill;
 mod stored;
 mod table;
 mod terms;
+mod thin;
 
 #[cfg(test)]
 mod rig;

@@ -23,6 +23,7 @@ use crate::blk::{BlkStore, OnlyBlocks};
 use crate::counted::AnswerFromCounts;
 use crate::kql::KqlPlanner;
 use crate::spill::SpillFiles;
+use crate::thin::ThinBeforeGroups;
 
 /// What all sessions share.
 pub(crate) struct Sessions {
@@ -93,6 +94,7 @@ fn template(config: &QueryConfig) -> SessionState {
         // First: below an aggregate there are then only filters, projections and scans, each where it was planned.
         rules.insert(0, Arc::new(AnswerFromCounts));
     }
+    rules.push(Arc::new(ThinBeforeGroups));
     rules.push(Arc::new(JoinsYield));
     SessionStateBuilder::new()
         .with_config(session)

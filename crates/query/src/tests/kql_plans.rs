@@ -112,6 +112,34 @@ async fn the_newest_rows_are_merged_and_not_sorted() {
 }
 
 #[tokio::test]
+async fn what_a_top_leaves_is_neither_spread_over_threads_nor_sorted_again() {
+    let rig = Rig::with(QueryConfig { threads: 4, ..QueryConfig::default() }, false).await;
+    for (minutes, from) in [(299, 0), (149, 1_000), (89, 2_000), (29, 3_000)] {
+        rig.send_many("App", 50, minutes, from).await;
+        rig.flush().await;
+    }
+    for text in ["App | top 10 by TimeGenerated", "App | top 10 by n", "App | top 10 by n | project n, word"] {
+        let plan = physical(&rig, text).await;
+        assert!(!plan.contains("RoundRobin") && plan.matches("SortExec").count() <= 1, "{text}: {plan}");
+    }
+}
+
+#[tokio::test]
+async fn texts_that_repeat_are_dropped_before_they_are_counted_once_each() {
+    let rig = four_blocks().await;
+    for text in ["App | summarize count_distinct(word)", "App | where n > 5 | distinct word"] {
+        let plan = physical(&rig, text).await;
+        assert_eq!(plan.matches("ThinExec: by=word").count(), 1, "{text}: {plan}");
+    }
+    assert_eq!(rig.kql("App | summarize count_distinct(word), dcount(word)").await.rows(), [serde_json::json!([2, 2])]);
+    assert_eq!(rig.kql("App | summarize n = count() by word | summarize sum(n)").await.rows(), [serde_json::json!([200])]);
+    for text in ["App | summarize count() by word", "App | summarize by n", "App | summarize by word, n", "App | summarize count_distinctif(word, n > 5)"] {
+        let plan = physical(&rig, text).await;
+        assert!(!plan.contains("ThinExec"), "{text}: {plan}");
+    }
+}
+
+#[tokio::test]
 async fn a_take_reads_no_more_than_it_needs() {
     let rig = four_blocks().await;
     let plan = physical(&rig, "App | take 5 | project n").await;
