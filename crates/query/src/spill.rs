@@ -1,4 +1,7 @@
 //! Spill files: what does not fit in memory goes to disk sealed under a key that lives as long as its query.
+//!
+//! Some are read while they are written: a repartition's queue, batch by batch. So a file is a row of sealed streams, each ended by a
+//! flush, and what was flushed can be read. Which streams there are is known in memory alone, so none can be left out or cut short.
 
 use std::fmt;
 use std::io::{self, IoSlice, Write};
@@ -10,10 +13,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::spill_file::{SpillFile, SpillWriter, TempFileFactory};
-use futures::Stream;
+use futures::{Stream, TryStreamExt};
 use parking_lot::Mutex;
 use strongroom_envelope::{SpillKey, StreamId, StreamOpener, StreamSealer};
 use strongroom_world::{FsFile, World};
+use tokio::sync::Notify;
 
 /// Read back in pieces of this size.
 const READ_BYTES: usize = 256 << 10;
@@ -84,7 +88,8 @@ impl TempFileFactory for SpillFiles {
             key: Arc::clone(&self.key),
             quota: Arc::clone(&self.quota),
             plain: AtomicU64::new(0),
-            state: Mutex::new(State { sealed: 0, stream: None }),
+            state: Mutex::new(State { sealed: 0, parts: Vec::new(), end: End::Open }),
+            more: Notify::new(),
         }))))
     }
 }
@@ -92,8 +97,25 @@ impl TempFileFactory for SpillFiles {
 struct State {
     /// Sealed bytes on disk.
     sealed: u64,
-    /// Set once the writer finished: only whole streams are read.
-    stream: Option<StreamId>,
+    /// Whole streams, in order; only such are read.
+    parts: Vec<Part>,
+    end: End,
+}
+
+#[derive(Clone, Copy)]
+struct Part {
+    stream: StreamId,
+    start: u64,
+    end: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It may be written to.
+    Open,
+    Finished,
+    /// Its writer went away before it had finished.
+    Broken,
 }
 
 struct Shared {
@@ -104,6 +126,8 @@ struct Shared {
     quota: Arc<SpillQuota>,
     plain: AtomicU64,
     state: Mutex<State>,
+    /// Told whenever there is another part, and at the end.
+    more: Notify,
 }
 
 impl Drop for Shared {
@@ -123,68 +147,101 @@ impl SpillFile for SealedFile {
     }
 
     fn read_stream(&self) -> Result<Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>> {
-        let shared = Arc::clone(&self.0);
-        let (len, stream) = {
-            let state = shared.state.lock();
-            let stream = state.stream.ok_or_else(|| DataFusionError::Internal("a spill file is read before it is finished".to_owned()))?;
-            (state.sealed, stream)
-        };
-        let opener = shared.key.opener(stream);
-        let start = Reading { shared, opener: Some(opener), at: 0, len };
-        Ok(Box::pin(futures::stream::try_unfold(start, |mut reading| async move {
+        let start = Reading { shared: Arc::clone(&self.0), part: 0, open: None };
+        let pieces = futures::stream::try_unfold(start, |mut reading| async move {
+            if !reading.ready().await? {
+                return Ok(None);
+            }
             // Blocking file reads, off the threads that compute.
-            tokio::task::spawn_blocking(move || Ok(reading.next()?.map(|bytes| (bytes, reading))))
+            tokio::task::spawn_blocking(move || Ok(Some((reading.next()?, reading))))
                 .await
                 .map_err(|_| DataFusionError::Internal("reading a spill file was stopped".to_owned()))?
-        })))
+        });
+        Ok(Box::pin(pieces.try_filter(|piece| std::future::ready(!piece.is_empty()))))
     }
 
     fn open_writer(&self) -> Result<Box<dyn SpillWriter>> {
-        if self.0.state.lock().stream.is_some() || self.0.plain.load(Ordering::Relaxed) > 0 {
+        if self.0.state.lock().end != End::Open || self.0.plain.load(Ordering::Relaxed) > 0 {
             return Err(DataFusionError::Internal("a spill file is written once".to_owned()));
         }
-        Ok(Box::new(Writer { shared: Arc::clone(&self.0), sealer: Some(self.0.key.sealer(&*self.0.world.rng)), out: Vec::new() }))
+        Ok(Box::new(Writer { shared: Arc::clone(&self.0), sealer: None, start: 0, out: Vec::new() }))
     }
 }
 
 struct Reading {
     shared: Arc<Shared>,
-    opener: Option<StreamOpener>,
+    /// Which part is read, or comes next.
+    part: usize,
+    open: Option<Opened>,
+}
+
+struct Opened {
+    opener: StreamOpener,
     at: u64,
-    len: u64,
+    end: u64,
 }
 
 impl Reading {
-    /// The next opened bytes; `None` once the end was proved.
-    fn next(&mut self) -> Result<Option<Bytes>> {
+    /// Whether there is more to read, which the writer may have yet to say.
+    async fn ready(&mut self) -> Result<bool> {
+        loop {
+            let shared = Arc::clone(&self.shared);
+            let told = shared.more.notified();
+            tokio::pin!(told);
+            told.as_mut().enable();
+            if self.open.is_some() {
+                return Ok(true);
+            }
+            {
+                let state = shared.state.lock();
+                if let Some(part) = state.parts.get(self.part) {
+                    self.open = Some(Opened { opener: shared.key.opener(part.stream), at: part.start, end: part.end });
+                    return Ok(true);
+                }
+                match state.end {
+                    End::Open => {}
+                    End::Finished => return Ok(false),
+                    End::Broken => return Err(DataFusionError::Internal("a spill file was not written to its end".to_owned())),
+                }
+            }
+            told.await;
+        }
+    }
+
+    /// The next opened bytes of the part that is open; the last of them once its end was proved.
+    fn next(&mut self) -> Result<Bytes> {
         let broken = |_| DataFusionError::Internal("a spill file failed authentication".to_owned());
         let mut out = Vec::new();
         while out.is_empty() {
-            let Some(opener) = self.opener.as_mut() else { return Ok(None) };
-            if self.at == self.len {
-                let opener = self.opener.take().expect("seen above");
-                opener.finish(&mut out).map_err(broken)?;
-                return Ok((!out.is_empty()).then(|| Bytes::from(out)));
+            let Some(mut opened) = self.open.take() else { break };
+            if opened.at == opened.end {
+                self.part += 1;
+                opened.opener.finish(&mut out).map_err(broken)?;
+                break;
             }
-            let want = usize::try_from(self.len - self.at).unwrap_or(READ_BYTES).min(READ_BYTES);
+            let want = usize::try_from(opened.end - opened.at).unwrap_or(READ_BYTES).min(READ_BYTES);
             let mut sealed = vec![0; want];
             let mut filled = 0;
             while filled < want {
-                match self.shared.file.read_at(&mut sealed[filled..], self.at + filled as u64)? {
+                match self.shared.file.read_at(&mut sealed[filled..], opened.at + filled as u64)? {
                     0 => return Err(DataFusionError::Internal("a spill file is shorter than what was written".to_owned())),
                     n => filled += n,
                 }
             }
-            self.at += want as u64;
-            opener.push(&sealed, &mut out).map_err(broken)?;
+            opened.at += want as u64;
+            opened.opener.push(&sealed, &mut out).map_err(broken)?;
+            self.open = Some(opened);
         }
-        Ok(Some(Bytes::from(out)))
+        Ok(Bytes::from(out))
     }
 }
 
 struct Writer {
     shared: Arc<Shared>,
+    /// Of the part that is being written, if there is one.
     sealer: Option<StreamSealer>,
+    /// Where that part begins.
+    start: u64,
     out: Vec<u8>,
 }
 
@@ -209,27 +266,57 @@ impl Writer {
 
 impl Write for Writer {
     fn write(&mut self, plain: &[u8]) -> io::Result<usize> {
-        let Some(sealer) = self.sealer.as_mut() else { return Err(io::Error::other("a spill file is finished once")) };
-        sealer.push(plain, &mut self.out);
+        if self.shared.state.lock().end != End::Open {
+            return Err(io::Error::other("a spill file is finished once"));
+        }
+        let shared = &self.shared;
+        self.sealer.get_or_insert_with(|| shared.key.sealer(&*shared.world.rng)).push(plain, &mut self.out);
         self.shared.plain.fetch_add(plain.len() as u64, Ordering::Relaxed);
         if self.out.len() >= READ_BYTES {
             self.drain()?;
         }
         Ok(plain.len())
     }
+    /// Ends a part: what was written can be read.
     fn flush(&mut self) -> io::Result<()> {
-        self.drain()
+        let Some(sealer) = self.sealer.take() else { return Ok(()) };
+        let stream = sealer.id();
+        sealer.finish(&mut self.out);
+        self.drain()?;
+        let mut state = self.shared.state.lock();
+        let end = state.sealed;
+        state.parts.push(Part { stream, start: self.start, end });
+        self.start = end;
+        drop(state);
+        self.shared.more.notify_waiters();
+        Ok(())
+    }
+}
+
+impl Writer {
+    fn end(&self, how: End) {
+        let mut state = self.shared.state.lock();
+        if state.end == End::Open {
+            state.end = how;
+        }
+        drop(state);
+        self.shared.more.notify_waiters();
     }
 }
 
 impl SpillWriter for Writer {
     fn finish(&mut self) -> Result<()> {
-        if let Some(sealer) = self.sealer.take() {
-            let stream = sealer.id();
-            sealer.finish(&mut self.out);
-            self.drain()?;
-            self.shared.state.lock().stream = Some(stream);
-        }
+        self.flush()?;
+        self.end(End::Finished);
         Ok(())
     }
 }
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.end(End::Broken);
+    }
+}
+
+#[cfg(test)]
+mod tests;
