@@ -253,14 +253,14 @@ mod tests {
     fn a_file_tells_of_the_terms_of_its_text_columns_slice_by_slice() {
         let encoded = encode(&batch(0, 40_000), Profile::Flush).unwrap().parquet;
         let directory = &directories(&encoded)[0];
-        assert_eq!((directory.rows, directory.slices()), (40_000, 5));
+        assert_eq!((directory.rows, directory.slices()), (40_000, 10));
         assert_eq!(directory.columns, ["id", "level", "message"]);
         assert_eq!(found(&encoded, "id", &id(5)), 1);
-        assert_eq!((found(&encoded, "level", "info"), found(&encoded, "message", "padding")), (5, 5));
+        assert_eq!((found(&encoded, "level", "info"), found(&encoded, "message", "padding")), (10, 10));
         // The JSON's escape as it is written, and as what it means.
         assert_eq!(
             (found(&encoded, "message", "took7"), found(&encoded, "message", "nmsec"), found(&encoded, "message", "msec")),
-            (1, 5, 5)
+            (1, 10, 10)
         );
         // One filter in 256 says yes to what is not there.
         assert!(found(&encoded, "level", "padding") <= 1 && found(&encoded, "id", "absent") <= 1);
