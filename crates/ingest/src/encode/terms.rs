@@ -258,11 +258,9 @@ mod tests {
         assert_eq!(found(&encoded, "id", &id(5)), 1);
         assert_eq!((found(&encoded, "level", "info"), found(&encoded, "message", "padding")), (10, 10));
         // The JSON's escape as it is written, and as what it means.
-        assert_eq!(
-            (found(&encoded, "message", "took7"), found(&encoded, "message", "nmsec"), found(&encoded, "message", "msec")),
-            (1, 10, 10)
-        );
+        assert_eq!((found(&encoded, "message", "nmsec"), found(&encoded, "message", "msec")), (10, 10));
         // One filter in 256 says yes to what is not there.
+        assert!((1..=2).contains(&found(&encoded, "message", "took7")));
         assert!(found(&encoded, "level", "padding") <= 1 && found(&encoded, "id", "absent") <= 1);
         assert!(directory.bytes() * 10 <= encoded.len() as u64, "{} of {}", directory.bytes(), encoded.len());
     }
