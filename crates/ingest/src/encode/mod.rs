@@ -56,7 +56,7 @@ impl Profile {
 
     const fn group_rows(self) -> usize {
         match self {
-            Self::Flush | Self::Compact => 32 << 10,
+            Self::Flush | Self::Compact => 128 << 10,
         }
     }
 }
