@@ -21,7 +21,7 @@ use strongroom_store::Reader;
 use crate::Arguments;
 
 /// Of a slice, as blocks have them.
-const SLICE_ROWS: usize = 8_192;
+const SLICE_ROWS: usize = 4_096;
 /// Rows of an hour of the benchmark's day.
 const HOUR_ROWS: usize = 229_167;
 /// Hours that are counted: how many terms come again.
@@ -31,7 +31,7 @@ const KEY_BYTES: f64 = 9.9 / 8.0;
 /// Once in so many a filter says yes by mistake.
 const ERROR: f64 = 256.0;
 /// A part holds at most so many keys of one filter.
-const PART_KEYS: f64 = 8_192.0;
+const PART_KEYS: f64 = 2_048.0;
 /// Blocks of a group.
 const GROUP: f64 = 64.0;
 /// One trip to a distant store, and trips under way at once.

@@ -41,13 +41,16 @@ const TRIAL_BYTES: usize = 128 << 10;
 const GAIN: usize = 128;
 /// A dictionary of this many bytes is full, and values after it are written as they are.
 const DICTIONARY_BYTES: usize = 2 << 20;
+/// Rows of a row group. Whoever wants one row unpacks the dictionaries of its group; whoever wants all begins anew at each group.
+const GROUP_ROWS: usize = 128 << 10;
+
 /// The properties of a file, of whose rows `sample` are some neighbours.
 pub(super) fn properties(schema: &Schema, profile: Profile, sample: &RecordBatch) -> WriterProperties {
     let time = schema.index_of(TIME_COLUMN).ok().and_then(|at| i32::try_from(at).ok());
     let mut builder = WriterProperties::builder()
         .set_created_by("strongroom".to_owned())
         .set_compression(at_level(profile.zstd_level()))
-        .set_max_row_group_row_count(Some(profile.group_rows()))
+        .set_max_row_group_row_count(Some(GROUP_ROWS))
         .set_dictionary_page_size_limit(DICTIONARY_BYTES)
         // As many rows as token filters tell of: where one slice is wanted, no other is unpacked.
         .set_data_page_row_count_limit(SLICE_ROWS)

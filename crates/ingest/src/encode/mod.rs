@@ -53,12 +53,6 @@ impl Profile {
             Self::Compact => 3,
         }
     }
-
-    const fn group_rows(self) -> usize {
-        match self {
-            Self::Flush | Self::Compact => 128 << 10,
-        }
-    }
 }
 
 /// A Parquet file and what is known of its rows.

@@ -14,7 +14,7 @@ use super::hash;
 /// The one version there is.
 const VERSION: u32 = 1;
 /// Keys of one slice in one part.
-const PART_KEYS: usize = 8_192;
+const PART_KEYS: usize = 2_048;
 const PARTS_MAX: usize = 4_096;
 /// Slices told of as one at most: a hit has as many rows read.
 const SLICES_AS_ONE_MAX: u64 = 8;
@@ -286,9 +286,9 @@ mod tests {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let (bytes, text) = build(vec![gathered("m", &[&words, &words[..9]])], 2, 1, 8, 1 << 20).unwrap();
         let directory = Directory::parse(&text).unwrap();
-        assert_eq!(directory.parts.len(), 5);
+        assert_eq!(directory.parts.len(), 20);
         assert!(words.iter().all(|word| asked(&bytes, &directory, "m", word)[0]));
-        assert!(bytes.len() < 40_009 * 105 / 80, "{}", bytes.len());
+        assert!(bytes.len() < 40_009 * 115 / 80, "{}", bytes.len());
     }
 
     #[test]
