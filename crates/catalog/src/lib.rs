@@ -28,6 +28,7 @@ mod lockbox;
 mod mergeable;
 mod migrate;
 mod operations;
+mod pages;
 mod pinned;
 mod principals;
 mod resources;
@@ -52,6 +53,7 @@ use db::{Db, commit, refused};
 pub use error::CatalogError;
 pub use functions::FunctionRow;
 pub use mergeable::WalkFrom;
+pub use pages::{TablePageRow, WorkspacePageRow};
 pub use pinned::{BlocksAt, Shelf, TablePin};
 pub use rewriting::{Leftovers, RewriteCommit};
 pub use rows::clusters::{

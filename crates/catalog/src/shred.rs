@@ -104,7 +104,7 @@ impl Catalog {
             return Err(CatalogError::NotFound { what: WORKSPACE });
         }
         let seq = next_seq(&mut tx, SHRED).await?;
-        let mut counts = [0_u64; 5];
+        let mut counts = [0_u64; 9];
         for (at, sql) in [
             "DELETE FROM workspace_secrets WHERE workspace = ?1 AND ?2 > 0",
             "UPDATE blocks SET state = 2, since_ms = 0, removed_seq = ?2, stats = NULL
@@ -112,6 +112,10 @@ impl Catalog {
             "DELETE FROM schemas WHERE table_id IN (SELECT id FROM tables WHERE workspace = ?1) AND ?2 > 0",
             "DELETE FROM batches WHERE workspace = ?1 AND ?2 > 0",
             "DELETE FROM functions WHERE workspace = ?1 AND ?2 > 0",
+            "DELETE FROM workspace_pages WHERE workspace = ?1 AND ?2 > 0",
+            "DELETE FROM table_pages WHERE table_id IN (SELECT id FROM tables WHERE workspace = ?1) AND ?2 > 0",
+            "DELETE FROM link_marks WHERE workspace = ?1 AND ?2 > 0",
+            "DELETE FROM links_kept WHERE workspace = ?1 AND ?2 > 0",
         ]
         .into_iter()
         .enumerate()

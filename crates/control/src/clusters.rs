@@ -546,7 +546,7 @@ pub(crate) fn region_name(text: &str) -> String {
     text.chars().filter(|c| *c != ' ').collect::<String>().to_ascii_lowercase()
 }
 
-fn is_region(name: &str) -> bool {
+pub(crate) fn is_region(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 

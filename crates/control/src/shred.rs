@@ -233,6 +233,35 @@ impl Shredder {
         .await
     }
 
+    /// As [`table`](Self::table), going on in the background: the operation that tells when it is done.
+    ///
+    /// # Errors
+    /// As there, but for what the write path says: that is the operation's end.
+    pub async fn begin_table(
+        self: &Arc<Self>,
+        caller: &Caller,
+        workspace: &WorkspaceRow,
+        table: &TableName,
+        range: TimeRange,
+    ) -> Result<OperationRow, ControlError> {
+        caller.check(action::SHRED)?;
+        let absent = || ControlError::NotFound { what: "table", name: table.to_string() };
+        let row = self.deps.catalog.table_get(workspace.id, table).await?.ok_or_else(absent)?;
+        let change = Change::Shred { workspace: workspace.id, table: row.id, start: range.start, end: range.end };
+        let resource = format!("{}/tables/{table}", Place::of_workspace(workspace).workspace_path());
+        let begun = self.operations.begin(&resource, &workspace.region, &change).await?;
+        let operation = begun.ok_or(ControlError::Conflict { why: "rows of the table are being shredded already" })?;
+        let asked = told(&row, range).by(caller.principal).code("Begun");
+        if let Err(error) = self.deps.audit.record(asked).await {
+            let error = error.into();
+            self.operations.finish(&operation, Some(&error)).await?;
+            return Err(error);
+        }
+        let (this, begun) = (Arc::clone(self), operation.clone());
+        tokio::spawn(async move { this.take_up(begun, row.id, range).await });
+        Ok(operation)
+    }
+
     async fn take(&self, row: &TableRow, range: TimeRange) -> Result<RowsGone, ControlError> {
         let deps = &self.deps;
         let gone = deps.dispose.take_rows(row.workspace, row.id, range).await?;

@@ -10,6 +10,7 @@ mod identities;
 mod links;
 mod lockbox;
 mod rewriting;
+mod tables;
 mod vaults;
 
 use std::path::PathBuf;

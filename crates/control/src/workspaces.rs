@@ -6,6 +6,7 @@ use strongroom_catalog::{AwayRow, Catalog, CatalogError, TablePlan, TableRow, Wo
 use strongroom_model::{AccountId, ErrorKind, ObjectId, TableName, WhileRevoked, WorkspaceId, WorkspaceName};
 use strongroom_world::World;
 
+use crate::clusters::{is_region, region_name};
 use crate::recent::Recent;
 use crate::{Caller, ControlConfig, ControlError, Place, RETENTION_DAYS_MAX};
 
@@ -44,7 +45,8 @@ impl Workspaces {
         // A subscription is no more than its id for now.
         let (ms, random) = self.world.id_seed();
         let subscription = ObjectId::mint(ms, random).to_string();
-        self.insert(default_name(), subscription, DEFAULT_NAME.to_owned(), self.config.retention_days_default).await
+        let place = (subscription, DEFAULT_NAME.to_owned(), self.region().await?);
+        self.insert(default_name(), place, self.config.retention_days_default).await
     }
 
     /// The region of workspaces that are linked to no cluster.
@@ -83,8 +85,8 @@ impl Workspaces {
     /// Makes a workspace where `place` says.
     ///
     /// # Errors
-    /// As [`create`](Self::create), and [`ControlError::Invalid`] for names of subscription or group that are none.
-    pub async fn create_at(&self, place: &Place, retention_days: Option<u32>) -> Result<WorkspaceRow, ControlError> {
+    /// As [`create`](Self::create), and [`ControlError::Invalid`] for names of subscription, group or region that are none.
+    pub async fn create_at(&self, place: &Place, retention_days: Option<u32>, region: Option<&str>) -> Result<WorkspaceRow, ControlError> {
         for (what, text) in [("subscription", &place.subscription), ("resource group", &place.resource_group)] {
             let fine = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '(' | ')');
             if text.is_empty() || text.len() > 90 || !text.chars().all(fine) {
@@ -94,7 +96,12 @@ impl Workspaces {
         let name = place.name.parse().map_err(|_| ControlError::Invalid { what: "name", why: "not a name for a workspace" })?;
         let days = retention_days.unwrap_or(self.config.retention_days_default);
         self.check_new(&name, days).await?;
-        self.insert(name, place.subscription.clone(), place.resource_group.clone(), days).await
+        let region = match region.map(region_name) {
+            Some(region) if is_region(&region) => region,
+            Some(_) => return Err(ControlError::Invalid { what: "location", why: "1 to 64 letters and digits are allowed" }),
+            None => self.region().await?,
+        };
+        self.insert(name, (place.subscription.clone(), place.resource_group.clone(), region), days).await
     }
 
     /// Makes a workspace in the resource group `default`, keeping rows for `retention_days` (else as the settings say).
@@ -106,7 +113,7 @@ impl Workspaces {
         let days = retention_days.unwrap_or(self.config.retention_days_default);
         self.check_new(&name, days).await?;
         let subscription = self.ensure_defaults().await?.subscription;
-        self.insert(name, subscription, DEFAULT_NAME.to_owned(), days).await
+        self.insert(name, (subscription, DEFAULT_NAME.to_owned(), self.region().await?), days).await
     }
 
     async fn check_new(&self, name: &WorkspaceName, days: u32) -> Result<(), ControlError> {
@@ -121,11 +128,11 @@ impl Workspaces {
         Ok(())
     }
 
+    /// In a subscription, a resource group and a region.
     async fn insert(
         &self,
         name: WorkspaceName,
-        subscription: String,
-        resource_group: String,
+        (subscription, resource_group, region): (String, String, String),
         retention_days: u32,
     ) -> Result<WorkspaceRow, ControlError> {
         let (ms, random) = self.world.id_seed();
@@ -135,7 +142,7 @@ impl Workspaces {
             account: self.account,
             subscription,
             resource_group,
-            region: self.region().await?,
+            region,
             created_ms: self.world.clock.wall().unix_ms(),
             retention_days,
             link: None,
@@ -216,11 +223,8 @@ impl Workspaces {
     /// Sets what a table is kept for.
     ///
     /// # Errors
-    /// [`ControlError::NotFound`] if there is no such table; [`ControlError::Invalid`] for a plan that this version does not have.
+    /// [`ControlError::NotFound`] if there is no such table.
     pub async fn set_table_plan(&self, workspace: WorkspaceId, table: &TableName, plan: TablePlan) -> Result<TableRow, ControlError> {
-        if plan == TablePlan::Basic {
-            return Err(ControlError::Invalid { what: "plan", why: "this version has Analytics and Auxiliary" });
-        }
         let absent = || ControlError::NotFound { what: "table", name: table.to_string() };
         let row = self.catalog.table_get(workspace, table).await?.ok_or_else(absent)?;
         self.catalog.table_set_plan(row.id, plan).await?;

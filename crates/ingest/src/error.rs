@@ -93,6 +93,9 @@ pub enum IngestError {
     /// Rows of too many different times.
     #[error("the rows lie in more than {limit} different hours and days: sort them by time, or send fewer at a time")]
     TooManyWindows { limit: usize },
+    /// A column is declared that is there with another type.
+    #[error("column {column} of table {table} is there as {is}: a column's type can't be changed")]
+    ColumnClash { table: String, column: String, is: &'static str },
     /// The workspace has all the tables it may have.
     #[error("there is no table {table} and the workspace has {limit} already, the most it may have")]
     TooManyTables { table: String, limit: usize },
@@ -174,7 +177,7 @@ impl IngestError {
             | Self::BadBatchId { .. } => ErrorKind::Invalid,
             Self::BodyTooLarge { .. } | Self::RatioTooLarge { .. } | Self::TooSparse { .. } => ErrorKind::TooLarge,
             Self::UnsupportedEncoding => ErrorKind::Unsupported,
-            Self::BatchConflict | Self::TooManyTables { .. } => ErrorKind::Conflict,
+            Self::BatchConflict | Self::TooManyTables { .. } | Self::ColumnClash { .. } => ErrorKind::Conflict,
             Self::Overloaded { .. } => ErrorKind::Overloaded,
             Self::SchemaContended | Self::Stopping | Self::Failpoint { .. } => ErrorKind::Unavailable,
             Self::NoWorkspace | Self::NoTable(_) => ErrorKind::NotFound,
@@ -199,6 +202,7 @@ impl IngestError {
             Self::TooSparse { .. } => "BodyTooSparse",
             Self::TooManyWindows { .. } => "TooManyWindows",
             Self::TooManyTables { .. } => "TooManyTables",
+            Self::ColumnClash { .. } => "ColumnTypeConflict",
             Self::RatioTooLarge { .. } => "CompressionRatioTooLarge",
             Self::BadEncoding { .. } => "InvalidContentEncoding",
             Self::UnsupportedEncoding => "UnsupportedContentEncoding",

@@ -439,7 +439,7 @@ impl Intake {
         Barrier { _alone: alone }
     }
 
-    fn barrier_of(&self, workspace: WorkspaceId) -> Arc<RwLock<()>> {
+    pub(crate) fn barrier_of(&self, workspace: WorkspaceId) -> Arc<RwLock<()>> {
         Arc::clone(self.barriers.lock().entry(workspace).or_default())
     }
 

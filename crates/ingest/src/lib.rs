@@ -15,6 +15,7 @@ mod budget;
 mod buffered;
 mod compact;
 mod config;
+mod declare;
 pub mod decode;
 mod dedup;
 pub mod encode;

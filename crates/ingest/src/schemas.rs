@@ -162,6 +162,34 @@ impl Schemas {
         Ok(())
     }
 
+    /// Sees to it that the lineage has these columns; one that is there with another type is given back.
+    pub(crate) async fn declare(
+        &self,
+        workspace: WorkspaceId,
+        table: TableId,
+        guard: &KeyGuard,
+        columns: &[Column],
+    ) -> Result<Result<(), Column>, IngestError> {
+        let _turn = self.turn.lock().await;
+        // Somebody else's version may be newer than what is remembered.
+        let latest = self.load(workspace, table, guard).await?;
+        let mut next = latest.schema.clone();
+        for column in columns {
+            match next.column(&column.name) {
+                None => next.columns.push(column.clone()),
+                Some(known) if known.kind == column.kind => {}
+                Some(known) => return Ok(Err(known.clone())),
+            }
+        }
+        if latest.version > 0 && next == latest.schema {
+            return Ok(Ok(()));
+        }
+        let version = latest.version + 1;
+        self.store(workspace, table, guard, version, &next).await?;
+        self.keep((table, guard.epoch()), Arc::new(Versioned { version, schema: next }));
+        Ok(Ok(()))
+    }
+
     async fn store(
         &self,
         workspace: WorkspaceId,

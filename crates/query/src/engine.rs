@@ -180,7 +180,7 @@ impl Engine {
     }
 
     /// Leave of the account that a workspace is linked to: while its gate is shut, no table of it answers.
-    async fn pass(&self, workspace: WorkspaceId) -> Result<Pass, QueryError> {
+    pub(crate) async fn pass(&self, workspace: WorkspaceId) -> Result<Pass, QueryError> {
         let home = self.deps.catalog.workspace(workspace).await.map_err(|error| catalog_error(&error))?;
         let home = home.ok_or_else(|| QueryError::new(ErrorKind::NotFound, "WorkspaceNotFound", "there is no such workspace"))?;
         self.deps.keys.pass(home.account).await.map_err(|error| shut_error(&error))
@@ -284,6 +284,10 @@ impl Engine {
         }
         pass.check().map_err(|error| shut_error(&error))?;
         Ok(found)
+    }
+
+    pub(crate) fn stored(&self) -> &Stored {
+        &self.stored
     }
 
     /// The stored functions of a workspace, by name.

@@ -33,6 +33,7 @@ pub mod reference;
 pub(crate) mod resolve;
 mod run;
 mod sandbox;
+mod saved;
 mod session;
 mod span;
 mod spill;
@@ -50,4 +51,5 @@ pub use answer::{Answer, BatchStream, Egress, Partial, QueryStats, Render, Table
 pub use config::{Language, Limits, Neighbours, QueryConfig, QueryRequest};
 pub use engine::{Engine, QueryDeps};
 pub use error::{Place, QueryError};
+pub use saved::{LANGUAGE_VERSION, SavedAs, SavedSearch, SearchTag};
 pub use stored::{FunctionInfo, StoredFunction};

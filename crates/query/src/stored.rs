@@ -15,6 +15,7 @@ use strongroom_model::{AccountId, Epoch, ErrorKind, KeyClass, ObjectId, Principa
 use strongroom_world::World;
 
 use crate::error::{catalog_error, key_error, open_error, shut_error};
+use crate::saved::SavedAs;
 use crate::{QueryError, functions};
 
 /// Most functions a workspace holds.
@@ -22,7 +23,7 @@ const FUNCTIONS_MAX: usize = 500;
 /// Longest name in bytes, as of a table.
 const NAME_MAX: usize = 128;
 /// Longest function in bytes, all its texts together; a query may be as long.
-const TEXT_MAX: usize = 64 << 10;
+pub(crate) const TEXT_MAX: usize = 64 << 10;
 
 /// A function as it is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +38,9 @@ pub struct StoredFunction {
     /// Remarks for people.
     #[serde(default)]
     pub description: String,
+    /// What it has besides if it is a saved search; then its name may be empty, and nothing calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saved: Option<SavedAs>,
 }
 
 /// A function that was read back.
@@ -103,7 +107,7 @@ impl StoredFunction {
     }
 
     /// Whether it may be stored.
-    fn check(&self) -> Result<(), QueryError> {
+    pub(crate) fn check(&self) -> Result<(), QueryError> {
         let wrong = |why: String| Err(QueryError::invalid("InvalidFunction", why));
         let mut letters = self.name.chars();
         let begins = letters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_');
@@ -196,7 +200,8 @@ impl Stored {
     pub(crate) async fn list(&self, workspace: WorkspaceId, principal: PrincipalId) -> Result<Vec<FunctionInfo>, QueryError> {
         let warrant = self.warrant(principal, workspace).await?;
         let opened = self.open(self.rows(workspace).await?, &warrant).await?;
-        let infos = opened.functions.into_iter().map(|(row, function)| FunctionInfo { function, changed_ms: row.changed_ms });
+        let named = opened.functions.into_iter().filter(|(_, function)| !function.name.is_empty());
+        let infos = named.map(|(row, function)| FunctionInfo { function, changed_ms: row.changed_ms });
         let mut infos: Vec<FunctionInfo> = infos.collect();
         infos.sort_by(|a, b| a.function.name.cmp(&b.function.name));
         Ok(infos)
@@ -205,21 +210,45 @@ impl Stored {
     /// Stores a function under its name. Whether that is new.
     pub(crate) async fn put(&self, workspace: WorkspaceId, principal: PrincipalId, function: &StoredFunction) -> Result<bool, QueryError> {
         function.check()?;
-        let gone = || QueryError::new(ErrorKind::NotFound, "WorkspaceNotFound", "there is no such workspace");
-        let home = self.catalog.workspace(workspace).await.map_err(|error| catalog_error(&error))?.ok_or_else(gone)?;
         let _turn = self.turn.lock().await;
         let warrant = self.warrant(principal, workspace).await?;
         let there = self.open(self.rows(workspace).await?, &warrant).await?.functions;
-        let old = there.iter().find(|(_, known)| known.name == function.name).map(|(row, _)| row.row);
-        if old.is_none() && there.len() >= FUNCTIONS_MAX {
-            return Err(QueryError::invalid("TooManyFunctions", format!("a workspace holds at most {FUNCTIONS_MAX} functions")));
+        let old = there.iter().find(|(_, known)| known.name == function.name);
+        // What makes it a saved search stays.
+        let saved = old.and_then(|(_, known)| known.saved.clone());
+        let (function, old) = (StoredFunction { saved, ..function.clone() }, old.map(|(row, _)| row.row));
+        self.seal(workspace, principal, function, there.len(), old).await?;
+        Ok(old.is_none())
+    }
+
+    pub(crate) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+
+    /// Seals a function and puts it in the place of `old`, or beside the `there` that there are.
+    pub(crate) async fn seal(
+        &self,
+        workspace: WorkspaceId,
+        principal: PrincipalId,
+        mut function: StoredFunction,
+        there: usize,
+        old: Option<ObjectId>,
+    ) -> Result<(FunctionRow, StoredFunction), QueryError> {
+        if old.is_none() && there >= FUNCTIONS_MAX {
+            let text = format!("a workspace holds at most {FUNCTIONS_MAX} functions and saved searches");
+            return Err(QueryError::invalid("TooManyFunctions", text));
         }
+        let gone = || QueryError::new(ErrorKind::NotFound, "WorkspaceNotFound", "there is no such workspace");
+        let home = self.catalog.workspace(workspace).await.map_err(|error| catalog_error(&error))?.ok_or_else(gone)?;
         let epoch = self.keys.write_epoch(home.account).await.map_err(|error| shut_error(&error))?;
         let guard = self.keys.guard(epoch, workspace, principal, Purpose::Ingest).await.map_err(|error| key_error(&error, epoch))?;
         let (ms, random) = self.world.id_seed();
         let row = ObjectId::mint(ms, random);
         let place = CellPlace { epoch, workspace, table: TableId::NIL, row };
-        let plain = serde_json::to_vec(function).map_err(|_| QueryError::internal("a function could not be written"))?;
+        if let Some(saved) = &mut function.saved {
+            saved.etag = row.to_string();
+        }
+        let plain = serde_json::to_vec(&function).map_err(|_| QueryError::internal("a function could not be written"))?;
         let cell = seal_cell(&guard, self.world.clock.boot(), &*self.world.rng, &place, &plain)
             .map_err(|error| QueryError::new(error.kind(), error.code(), error.to_string()))?;
         let changed_ms = self.world.clock.wall().0 / 1_000_000;
@@ -228,7 +257,7 @@ impl Stored {
             CatalogError::Conflict { .. } => QueryError::new(ErrorKind::Conflict, "Conflict", "the function was changed meanwhile"),
             error => catalog_error(&error),
         })?;
-        Ok(old.is_none())
+        Ok((stored, function))
     }
 
     /// Takes a function away. Whether it was there.
@@ -237,7 +266,11 @@ impl Stored {
         let warrant = self.warrant(principal, workspace).await?;
         let there = self.open(self.rows(workspace).await?, &warrant).await?.functions;
         let Some((row, _)) = there.into_iter().find(|(_, known)| known.name == name) else { return Ok(false) };
-        self.catalog.function_delete(workspace, row.row).await.map_err(|error| catalog_error(&error))
+        self.remove(workspace, row.row).await
+    }
+
+    pub(crate) async fn remove(&self, workspace: WorkspaceId, row: ObjectId) -> Result<bool, QueryError> {
+        self.catalog.function_delete(workspace, row).await.map_err(|error| catalog_error(&error))
     }
 }
 
@@ -246,7 +279,13 @@ mod tests {
     use super::*;
 
     fn function(parameters: &str, body: &str) -> StoredFunction {
-        StoredFunction { name: "f".to_owned(), parameters: parameters.to_owned(), body: body.to_owned(), description: String::new() }
+        StoredFunction {
+            name: "f".to_owned(),
+            parameters: parameters.to_owned(),
+            body: body.to_owned(),
+            description: String::new(),
+            saved: None,
+        }
     }
 
     #[test]

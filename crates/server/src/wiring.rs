@@ -12,7 +12,9 @@ use strongroom_buffer::{Buffer, SealedLog};
 use strongroom_catalog::Catalog;
 use strongroom_control::audit::{Audit, Carrier};
 use strongroom_control::watch::{Desk, Watch};
-use strongroom_control::{Clusters, Lockbox, Principals, Retention, Roles, ShredDeps, Shredder, UserIdentities, Vaults, Workspaces};
+use strongroom_control::{
+    Clusters, Lockbox, Principals, Retention, Roles, ShredDeps, Shredder, Tables, UserIdentities, Vaults, WorkspacePages, Workspaces,
+};
 use strongroom_envelope::Mmk;
 use strongroom_ingest::{IngestDeps, Intake};
 use strongroom_keys::{KeyError, KeyRing};
@@ -50,6 +52,8 @@ pub(crate) struct Site {
     pub(crate) lockbox: Arc<Lockbox>,
     pub(crate) shredder: Arc<Shredder>,
     pub(crate) identities: UserIdentities,
+    pub(crate) pages: WorkspacePages,
+    pub(crate) tables: Tables,
     stopping: AtomicBool,
     _lock: lock::DirLock,
 }
@@ -190,6 +194,7 @@ impl Site {
         };
         let shredder = Shredder::new(shred, &config.control);
         let vaults = Arc::new(Vaults::new(world.clone(), catalog.clone(), Arc::clone(keys.mmk())));
+        let (pages, tables) = (WorkspacePages::new(world.clone(), catalog.clone()), Tables::new(world.clone(), catalog.clone()));
         let site = Self {
             config,
             world,
@@ -211,6 +216,8 @@ impl Site {
             lockbox,
             shredder,
             identities,
+            pages,
+            tables,
             stopping: AtomicBool::new(false),
             _lock: lock,
         };

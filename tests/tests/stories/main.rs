@@ -4,6 +4,7 @@
 
 mod access;
 mod audit;
+mod azure_control;
 mod azure_vault;
 mod bad_input;
 mod canary;

@@ -14,7 +14,13 @@ use crate::{Language, Neighbours, QueryError, QueryRequest, StoredFunction};
 const NIL: PrincipalId = PrincipalId::NIL;
 
 fn function(name: &str, parameters: &str, body: &str) -> StoredFunction {
-    StoredFunction { name: name.to_owned(), parameters: parameters.to_owned(), body: body.to_owned(), description: String::new() }
+    StoredFunction {
+        name: name.to_owned(),
+        parameters: parameters.to_owned(),
+        body: body.to_owned(),
+        description: String::new(),
+        saved: None,
+    }
 }
 
 async fn store(rig: &Rig, name: &str, parameters: &str, body: &str) {

@@ -4,12 +4,16 @@
 //! answers 200 or, to clients that take it, 202 with the resource, `Azure-AsyncOperation` and `Retry-After: 1`.
 //! Rules are not here: they are `strongroom_control::Clusters`.
 
+mod about;
 mod clusters;
 mod identities;
 mod json;
 mod links;
 mod moves;
 mod page;
+mod purge;
+mod searches;
+mod tables;
 mod vaults;
 mod version;
 mod workspaces;
@@ -66,6 +70,11 @@ pub(super) fn routes() -> Router<App> {
             &group(&insights("workspaces/{name}")),
             get(workspaces::show).put(workspaces::put).patch(workspaces::patch).delete(workspaces::delete),
         )
+        .route(&all(&insights("deletedWorkspaces")), get(workspaces::deleted))
+        .route(&group(&insights("deletedWorkspaces")), get(workspaces::deleted))
+        .merge(in_workspace(|rest| group(&insights(&format!("workspaces/{{name}}/{rest}")))))
+        .route(&all(&insights("linkTargets")), get(about::link_targets))
+        .route(&format!("/providers/{INSIGHTS}/operations"), get(about::operations))
         .route(&group(&insights("workspaces/{name}/linkedServices")), get(links::list))
         .route(&group(&insights("workspaces/{name}/linkedServices/{service}")), get(links::show).put(links::put).delete(links::delete))
         .route(&all(&insights("locations/{region}/operationStatuses/{operation}")), get(operation))
@@ -78,6 +87,25 @@ pub(super) fn routes() -> Router<App> {
         .route("/subscriptions/{subscription}/resourceGroups/{group}/moveResources", post(moves::refuse))
         .route("/subscriptions/{subscription}/resourceGroups/{group}/validateMoveResources", post(moves::refuse))
         .layer(middleware::from_fn(request_ids))
+}
+
+/// What lies in a workspace, and what is asked about one.
+fn in_workspace(at: impl Fn(&str) -> String) -> Router<App> {
+    Router::new()
+        .route(&at("tables"), get(tables::list))
+        .route(&at("tables/{table}"), get(tables::show).put(tables::put).patch(tables::patch).delete(tables::delete))
+        .route(&at("tables/{table}/migrate"), post(tables::migrate))
+        .route(&at("tables/{table}/cancelSearch"), post(tables::cancel_search))
+        .route(&at("savedSearches"), get(searches::list))
+        .route(&at("savedSearches/{search}"), get(searches::show).put(searches::put).delete(searches::delete))
+        .route(&at("purge"), post(purge::begin))
+        .route(&at("operations/{purge}"), get(purge::status))
+        .route(&at("usages"), get(about::usages))
+        .route(&at("schema"), post(about::schema))
+        .route(&at("availableServiceTiers"), get(about::service_tiers))
+        .route(&at("managementGroups"), get(about::none))
+        .route(&at("intelligencePacks"), get(about::packs))
+        .route(&at("intelligencePacks/{pack}/{turn}"), post(about::set_pack))
 }
 
 /// Words of a path that are not names, as the routes spell them.
@@ -95,6 +123,21 @@ const WORDS: &[&str] = &[
     "operationStatuses",
     "vaults",
     "userAssignedIdentities",
+    "deletedWorkspaces",
+    "linkTargets",
+    "tables",
+    "migrate",
+    "cancelSearch",
+    "savedSearches",
+    "sharedKeys",
+    "regenerateSharedKey",
+    "purge",
+    "operations",
+    "usages",
+    "schema",
+    "availableServiceTiers",
+    "managementGroups",
+    "intelligencePacks",
     "moveResources",
     "validateMoveResources",
 ];
@@ -121,15 +164,18 @@ pub(super) fn canonical(mut request: Request<Body>) -> Request<Body> {
 fn respelled(path: &str) -> Option<String> {
     let bare = path.trim_start_matches('/');
     let mut segments: Vec<&str> = bare.split('/').collect();
-    if segments[0].eq_ignore_ascii_case("subscriptions") {
-        let in_group = segments.get(2).is_some_and(|word| word.eq_ignore_ascii_case("resourceGroups"));
-        let fixed: &[usize] = if in_group { &[0, 2, 4, 5, 6, 8, 10] } else { &[0, 2, 3, 4, 6, 8] };
-        for &at in fixed {
-            if let Some(segment) = segments.get_mut(at)
-                && let Some(word) = WORDS.iter().find(|word| word.eq_ignore_ascii_case(segment))
-            {
-                *segment = word;
-            }
+    let in_group = segments.get(2).is_some_and(|word| word.eq_ignore_ascii_case("resourceGroups"));
+    let fixed: &[usize] = match segments[0] {
+        first if first.eq_ignore_ascii_case("providers") => &[0, 1, 2],
+        first if !first.eq_ignore_ascii_case("subscriptions") => &[],
+        _ if in_group => &[0, 2, 4, 5, 6, 8, 10],
+        _ => &[0, 2, 3, 4, 6, 8],
+    };
+    for &at in fixed {
+        if let Some(segment) = segments.get_mut(at)
+            && let Some(word) = WORDS.iter().find(|word| word.eq_ignore_ascii_case(segment))
+        {
+            *segment = word;
         }
     }
     let path_now = format!("/{}", segments.join("/"));
@@ -141,6 +187,12 @@ fn respelled(path: &str) -> Option<String> {
 struct InGroup {
     subscription: String,
     group: Option<String>,
+}
+
+impl InGroup {
+    fn holds(&self, subscription: &str, group: &str) -> bool {
+        subscription.eq_ignore_ascii_case(&self.subscription) && self.group.as_ref().is_none_or(|own| group.eq_ignore_ascii_case(own))
+    }
 }
 
 /// A resource.

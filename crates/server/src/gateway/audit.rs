@@ -51,8 +51,12 @@ pub(crate) async fn audited(State(app): State<App>, request: Request, next: Next
         return ApiError::new(ErrorKind::Overloaded, "TooManyChanges", "too many changes were asked for in this minute").into_response();
     }
     let (method, path) = (request.method().as_str().to_owned(), request.uri().path());
-    // What a function is called is the customer's text: it stays under the customer's key.
-    let path = if route.ends_with("/{function}") { path.rsplit_once('/').map_or(path, |(before, _)| before) } else { path };
+    // What a function or a saved search is called is the customer's text: it stays under the customer's key.
+    let path = if route.ends_with("/{function}") || route.ends_with("/{search}") {
+        path.rsplit_once('/').map_or(path, |(before, _)| before)
+    } else {
+        path
+    };
     let path = path[..path.floor_char_boundary(PATH_MAX)].to_owned();
     let event = |event| {
         Event::new(event).by(caller.principal).with("method", method.as_str()).with("route", route.as_str()).with("path", path.as_str())

@@ -82,10 +82,11 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let this = *self.0;
-        // Two refusals that only HTTP knows.
+        // Refusals that only HTTP knows.
         let status = match this.code {
             "MethodNotAllowed" => StatusCode::METHOD_NOT_ALLOWED,
             "NotAcceptable" => StatusCode::NOT_ACCEPTABLE,
+            "PreconditionFailed" => StatusCode::PRECONDITION_FAILED,
             _ => status(this.kind),
         };
         metrics::counter!("server_errors_total", "code" => this.code).increment(1);

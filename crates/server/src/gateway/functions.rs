@@ -70,7 +70,7 @@ pub(crate) async fn put(
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let workspace = who.workspace(&app, &workspace, action::FUNCTIONS_WRITE).await?;
     let NewFunction { parameters, body, description } = body(request)?;
-    let function = StoredFunction { name, parameters, body, description };
+    let function = StoredFunction { name, parameters, body, description, saved: None };
     let new = app.site.engine.function_put(workspace, who.0.principal, &function).await.map_err(|error| query_error(&error))?;
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(json!({"name": function.name, "parameters": function.parameters}))))

@@ -177,7 +177,7 @@ pub(crate) async fn update_table(
     if let Some(plan) = &patch.plan {
         let plan = plan
             .parse::<TablePlan>()
-            .map_err(|()| ApiError::new(ErrorKind::Invalid, "InvalidParameter", "plan is Analytics or Auxiliary").target("plan"))?;
+            .map_err(|()| ApiError::new(ErrorKind::Invalid, "InvalidParameter", "plan is Analytics, Basic or Auxiliary").target("plan"))?;
         changed = Some(app.site.workspaces.set_table_plan(workspace, &table, plan).await.map_err(|error| control_error(&error))?);
     }
     let Some(row) = changed else {

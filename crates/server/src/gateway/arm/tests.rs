@@ -177,7 +177,7 @@ async fn a_cluster_lives_its_life_as_an_azure_client_sees_it() {
 async fn a_workspace_is_made_linked_shown_and_unlinked() {
     let door = Door::open().await;
     let cluster = door.cluster("contoso").await;
-    let made = door.insights(Method::PUT, "workspaces/shop", &json!({"location": "l", "properties": {"retentionInDays": 40}})).await;
+    let made = door.insights(Method::PUT, "workspaces/shop", &json!({"location": "Local", "properties": {"retentionInDays": 40}})).await;
     assert_eq!((made.status, &made.body["properties"]["retentionInDays"]), (StatusCode::CREATED, &json!(40)));
     assert_eq!(made.body["properties"]["sku"]["name"], "PerGB2018");
     let patched = door.insights(Method::PATCH, "workspaces/shop", &json!({"properties": {"retentionInDays": 60}})).await;
