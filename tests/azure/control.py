@@ -140,7 +140,7 @@ def tables(azure, name):
     assert changed.properties.last_plan_modified_date
     azure.tables.begin_update(GROUP, name, "My_CL", {"properties": {"retentionInDays": -1, "totalRetentionInDays": -1}}).result()
     shown = azure.tables.get(GROUP, name, "My_CL").properties
-    assert shown.retention_in_days_as_default and shown.total_retention_in_days_as_default and shown.retention_in_days == 40
+    assert shown.retention_in_days_as_default and shown.total_retention_in_days_as_default and shown.retention_in_days == 4000
     # As `az ... update` does: what was shown goes back whole.
     azure.tables.begin_create_or_update(GROUP, name, "My_CL", azure.tables.get(GROUP, name, "My_CL").as_dict()).result()
     azure.tables.migrate(GROUP, name, "My_CL")
@@ -193,7 +193,7 @@ def lifecycle():
 
 def content():
     azure = client()
-    azure.workspaces.begin_create_or_update(GROUP, "content", {"location": REGION, "properties": {"retentionInDays": 40}}).result()
+    azure.workspaces.begin_create_or_update(GROUP, "content", {"location": REGION, "properties": {"retentionInDays": 4000}}).result()
     around(azure, "content")
     tables(azure, "content")
     searches(azure, "content")
