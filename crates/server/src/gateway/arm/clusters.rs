@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use strongroom_catalog::IdentityType;
-use strongroom_control::{Accepted, ClusterAsk, ClusterView, ControlError, KeyProperties, Place, Refusal, action};
+use strongroom_control::{Accepted, ClusterAsk, ClusterView, ControlError, KeyProperties, Place, Refusal, ScopePath, action};
 use strongroom_model::ErrorKind;
 
 use super::super::auth::Who;
@@ -35,9 +35,8 @@ pub(super) async fn list(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Json<Value>, ApiError> {
-    // Clusters are nobody's who is confined to a workspace.
-    who.allow(&app, action::CLUSTERS_READ)?;
-    let rows = app.site.clusters.list(Some(&at.subscription), at.group.as_deref()).await.map_err(|error| control_error(&error))?;
+    let mut rows = app.site.clusters.list(Some(&at.subscription), at.group.as_deref()).await.map_err(|error| control_error(&error))?;
+    rows.retain(|row| who.0.may(action::CLUSTERS_READ, &ScopePath::cluster(row)));
     let (rows, next) = page.cut(rows, app.site.config.gateway.page_size, |row| row.id)?;
     let mut value = Vec::with_capacity(rows.len());
     for row in rows {
@@ -63,7 +62,12 @@ pub(super) async fn put(
     body: Bytes,
 ) -> Result<Response, ApiError> {
     who.allow(&app, action::CLUSTERS_WRITE)?;
-    let taken = app.site.clusters.put(&named.into(), read(&body)?).await;
+    let place = Place::from(named);
+    // Z1: making one is a deployment in its group; changing one is not.
+    if matches!(app.site.clusters.get(&place).await, Err(error) if error.kind() == ErrorKind::NotFound) {
+        who.on(action::DEPLOYMENTS_WRITE, &ScopePath::group(&place.subscription, &place.resource_group))?;
+    }
+    let taken = app.site.clusters.put(&place, read(&body)?).await;
     answer(&app, &version, &headers, taken, None).await
 }
 
