@@ -94,9 +94,21 @@ struct Assertion {
     iss: String,
     sub: String,
     aud: Audience,
-    exp: i64,
+    exp: Seconds,
     #[serde(default)]
-    nbf: Option<i64>,
+    nbf: Option<Seconds>,
+}
+
+/// Seconds since 1970; some clients write fractions (RFC 7519 §2 allows them), which say nothing here.
+#[derive(Clone, Copy)]
+struct Seconds(i64);
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = serde_json::Number::deserialize(deserializer)?.to_string();
+        let whole = text.split('.').next().and_then(|whole| whole.parse().ok());
+        whole.map(Self).ok_or_else(|| serde::de::Error::custom("no time"))
+    }
 }
 
 #[derive(Deserialize)]
@@ -336,8 +348,9 @@ impl Services {
         if !claims.aud.names(endpoint) {
             return Err(failed(700_023, "The client assertion's audience is not the address of this token endpoint."));
         }
-        let early = claims.nbf.is_some_and(|nbf| nbf > now.saturating_add(LEEWAY_S));
-        let late = claims.exp.saturating_add(LEEWAY_S) <= now || claims.exp > now.saturating_add(ASSERTION_LIFE_S + LEEWAY_S);
+        let early = claims.nbf.is_some_and(|Seconds(nbf)| nbf > now.saturating_add(LEEWAY_S));
+        let Seconds(exp) = claims.exp;
+        let late = exp.saturating_add(LEEWAY_S) <= now || exp > now.saturating_add(ASSERTION_LIFE_S + LEEWAY_S);
         if early || late {
             return Err(failed(700_024, "The client assertion is not within its valid time range."));
         }

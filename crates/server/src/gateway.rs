@@ -184,3 +184,6 @@ pub(crate) fn control_error(error: &ControlError) -> ApiError {
         None => told,
     }
 }
+
+#[cfg(test)]
+mod matrix;

@@ -184,3 +184,150 @@ impl TokenReader for Issuers {
         Ok(Some((Bearer::Guest(guest), exp.saturating_mul(1_000))))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{SocketAddr, TcpListener};
+
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use jsonwebtoken::{EncodingKey, Header};
+    use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+    use serde_json::json;
+    use strongroom_control::IssuerRule;
+    use strongroom_world::sim::SimWorld;
+
+    use super::*;
+
+    /// An issuer on loopback: each call gets the next of these documents, then nobody is there.
+    fn serve(documents: impl FnOnce(SocketAddr) -> Vec<Value>) -> (SocketAddr, String) {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let tls = Arc::new(tls.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let documents = documents(address);
+        std::thread::spawn(move || {
+            for document in documents {
+                let (socket, _) = listener.accept().unwrap();
+                socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+                let mut stream = rustls::StreamOwned::new(rustls::ServerConnection::new(Arc::clone(&tls)).unwrap(), socket);
+                let (mut text, mut buffer) = (Vec::new(), [0; 4_096]);
+                while !text.windows(4).any(|four| four == b"\r\n\r\n") {
+                    let n = stream.read(&mut buffer).unwrap();
+                    text.extend_from_slice(&buffer[..n]);
+                }
+                let body = document.to_string();
+                write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len()).unwrap();
+                stream.flush().unwrap();
+            }
+        });
+        (address, made.cert.pem())
+    }
+
+    struct Key {
+        pair: rcgen::KeyPair,
+        kid: &'static str,
+    }
+
+    impl Key {
+        fn new(kid: &'static str) -> Self {
+            Self { pair: rcgen::KeyPair::generate().unwrap(), kid }
+        }
+
+        fn jwk(&self) -> Value {
+            let point = self.pair.public_key_raw();
+            let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+            json!({"kty": "EC", "crv": "P-256", "use": "sig", "kid": self.kid, "x": text(&point[1..33]), "y": text(&point[33..])})
+        }
+
+        fn sign(&self, claims: &Value) -> String {
+            let header = Header { kid: Some(self.kid.to_owned()), ..Header::new(Algorithm::ES256) };
+            let key = EncodingKey::from_ec_pem(self.pair.serialize_pem().as_bytes()).unwrap();
+            jsonwebtoken::encode(&header, claims, &key).unwrap()
+        }
+    }
+
+    async fn issuers(world: World, address: SocketAddr, pem: &str) -> (Issuers, String) {
+        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+        let issuer = format!("https://{address}");
+        let rule = |value: &str, role: &str, scope: &str| IssuerRule {
+            claim: "groups".to_owned(),
+            value: value.to_owned(),
+            role: role.to_owned(),
+            scope: scope.to_owned(),
+        };
+        let config = IssuerConfig {
+            issuer: issuer.clone(),
+            audience: "api://strongroom".to_owned(),
+            jwks_url: String::new(),
+            name_claim: "email".to_owned(),
+            rules: vec![rule("sre", "Reader", "/"), rule("billing", "Owner", "/subscriptions/b")],
+        };
+        let outbound = strongroom_keys::outbound::OutboundConfig { allow: vec!["127.0.0.1/32".to_owned()], ..Default::default() };
+        let outbound = Outbound::open(&World::real(), &outbound, &[pem]).unwrap();
+        let catalog = Catalog::memory(world.clone()).await.unwrap();
+        let known = vec![Issuer { config, fetched: Mutex::default() }];
+        (Issuers { world, catalog, roles: Arc::new(Roles::built_in()), outbound: Arc::new(outbound), known }, issuer)
+    }
+
+    #[tokio::test]
+    async fn a_token_of_a_trusted_issuer_gives_the_roles_its_rules_say_and_nothing_else_is_believed() {
+        let (first, second, stranger) = (Key::new("one"), Key::new("two"), Key::new("one"));
+        let sets = [json!({"keys": [first.jwk()]}), json!({"keys": [first.jwk(), second.jwk()]})];
+        let (address, pem) = serve(|address| {
+            let issuer = format!("https://{address}");
+            let told = json!({"issuer": issuer, "jwks_uri": format!("{issuer}/keys")});
+            vec![told.clone(), sets[0].clone(), told, sets[1].clone()]
+        });
+        let sim = SimWorld::new(3);
+        let (issuers, issuer) = issuers(sim.world(), address, &pem).await;
+        let now = sim.world().clock.wall().unix_secs();
+        let claims = json!({
+            "iss": issuer, "aud": "api://strongroom", "sub": "ann", "email": "ann@example", "groups": ["dev", "sre"], "exp": now + 600,
+        });
+        let with = |member: &str, value: Value| {
+            let mut changed = claims.clone();
+            changed[member] = value;
+            changed
+        };
+        let Some((Bearer::Guest(ann), until)) = issuers.read(&first.sign(&claims)).await.unwrap() else { panic!("a guest") };
+        assert_eq!((ann.name.as_str(), until), ("ann@example", (now + 600) * 1_000));
+        assert_eq!(ann.grants.iter().map(|grant| grant.role.name.as_str()).collect::<Vec<_>>(), ["Reader"]);
+        let Some((Bearer::Guest(again), _)) = issuers.read(&first.sign(&claims)).await.unwrap() else { panic!("a guest") };
+        assert_eq!(again.principal, ann.principal, "the same person has the same id");
+        for (why, token) in [
+            ("another audience", first.sign(&with("aud", json!("api://other")))),
+            ("over", first.sign(&with("exp", json!(now)))),
+            ("not yet", first.sign(&with("nbf", json!(now + 61)))),
+            ("nobody", first.sign(&with("sub", Value::Null))),
+            ("another's key of the same name", stranger.sign(&claims)),
+            ("a key nobody knows, asked for a moment ago", second.sign(&claims)),
+        ] {
+            assert!(matches!(issuers.read(&token).await, Err(ControlError::Unauthenticated)), "{why}");
+        }
+        assert!(issuers.read(&first.sign(&with("iss", json!("https://elsewhere")))).await.unwrap().is_none());
+        // The issuer has a new key, and later does not answer.
+        sim.clock().advance(AGAIN);
+        assert!(issuers.read(&second.sign(&claims)).await.unwrap().is_some());
+        let later = with("exp", json!(now + 7_200));
+        sim.clock().advance(KEEP + AGAIN);
+        assert!(issuers.read(&second.sign(&later)).await.is_err(), "who does not answer vouches for nobody");
+    }
+
+    #[tokio::test]
+    async fn who_speaks_for_another_issuer_is_not_believed() {
+        let key = Key::new("one");
+        let set = json!({"keys": [key.jwk()]});
+        let (address, pem) =
+            serve(|address| vec![json!({"issuer": "https://elsewhere", "jwks_uri": format!("https://{address}/keys")}), set]);
+        let sim = SimWorld::new(4);
+        let (issuers, issuer) = issuers(sim.world(), address, &pem).await;
+        let now = sim.world().clock.wall().unix_secs();
+        let claims = json!({"iss": issuer, "aud": "api://strongroom", "sub": "ann", "groups": "sre", "exp": now + 600});
+        assert!(matches!(issuers.read(&key.sign(&claims)).await, Err(ControlError::Unauthenticated)));
+    }
+}

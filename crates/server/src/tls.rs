@@ -215,7 +215,8 @@ fn authority(world: &World, config_dir: &Path) -> Result<Issuer<'static, KeyPair
     world.fs.create_dir_all(&dir).map_err(|source| ServeError::directory(&dir, source))?;
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, "Strongroom");
+    // Not what certificates under it are called: OpenSSL takes one that bears its issuer's name for self-signed.
+    params.distinguished_name.push(DnType::CommonName, "Strongroom authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let known = match world.fs.read(&key_path, FILE_MAX) {
