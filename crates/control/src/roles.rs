@@ -72,6 +72,8 @@ pub mod action {
     pub const IDENTITIES_READ: &str = "Microsoft.ManagedIdentity/userAssignedIdentities/read";
     /// Bring a deleted cluster back: the operator's, not a customer's.
     pub const CLUSTER_RECOVER: &str = "Strongroom/operator/clusters/recover/action";
+    /// Have a cluster show an identity.
+    pub const IDENTITIES_ASSIGN: &str = "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action";
     /// Give a cluster back the identity that was taken off it: the operator's, not a customer's.
     pub const IDENTITY_RESTORE: &str = "Strongroom/operator/clusters/restoreIdentity/action";
     /// See what the hot cache holds.

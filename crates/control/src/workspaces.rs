@@ -152,8 +152,12 @@ impl Workspaces {
     /// The workspaces that a caller may see, oldest first.
     ///
     /// # Errors
-    /// What the catalog says.
+    /// [`ControlError::Forbidden`] if no role may see any; what the catalog says.
     pub async fn list(&self, caller: &Caller) -> Result<Vec<WorkspaceRow>, ControlError> {
+        let everything = ScopePath::root();
+        if !caller.may_within(crate::action::WORKSPACES_READ, &everything) {
+            return Err(caller.forbidden(crate::action::WORKSPACES_READ, &everything));
+        }
         let mut all = self.catalog.workspaces().await?;
         all.retain(|row| caller.may(crate::action::WORKSPACES_READ, &ScopePath::workspace(row)));
         Ok(all)

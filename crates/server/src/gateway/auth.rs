@@ -121,6 +121,11 @@ impl Who {
         self.on(action, &self.1)
     }
 
+    /// Refuses unless the caller may read something of what a list of that place may show.
+    pub(crate) fn list(&self, action: &str) -> Result<(), ApiError> {
+        if self.0.may_within(action, &self.1) { Ok(()) } else { self.on(action, &self.1) }
+    }
+
     /// Refuses unless the caller may do `action` there.
     pub(crate) fn on(&self, action: &str, at: &ScopePath) -> Result<(), ApiError> {
         self.0.check(action, at).map_err(|error| match error {

@@ -14,6 +14,7 @@ use super::error::ApiError;
 use super::{App, arm, control_error};
 
 pub(crate) async fn list(State(app): State<App>, who: Who) -> Result<Json<Value>, ApiError> {
+    who.list(action::CLUSTERS_READ)?;
     let mut rows = app.site.clusters.list(None, None).await.map_err(|error| control_error(&error))?;
     rows.retain(|row| who.0.may(action::CLUSTERS_READ, &ScopePath::cluster(row)));
     let mut value = Vec::with_capacity(rows.len());

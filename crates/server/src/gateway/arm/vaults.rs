@@ -43,6 +43,7 @@ struct VaultProperties {
 }
 
 pub(super) async fn list(State(app): State<App>, who: Who, _: ApiVersion, Path(at): Path<InGroup>) -> Result<Json<Value>, ApiError> {
+    who.list(action::VAULTS_READ)?;
     let mut rows = app.site.vaults.list(&at.subscription, at.group.as_deref()).await.map_err(|error| control_error(&error))?;
     rows.retain(|row| who.0.may(action::VAULTS_READ, &ScopePath::of(&path(row))));
     Ok(Json(json!({"value": rows.iter().map(vault_json).collect::<Vec<_>>()})))

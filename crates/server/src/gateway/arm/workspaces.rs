@@ -15,6 +15,7 @@ use super::super::{App, control_error};
 use super::{ApiVersion, INSIGHTS, InGroup, Named, object, refused, time};
 
 pub(super) async fn list(State(app): State<App>, who: Who, _: ApiVersion, Path(at): Path<InGroup>) -> Result<Json<Value>, ApiError> {
+    who.list(action::WORKSPACES_READ)?;
     let mut rows = app.site.workspaces.list(&who.0).await.map_err(|error| control_error(&error))?;
     rows.retain(|row| {
         row.subscription.eq_ignore_ascii_case(&at.subscription)
