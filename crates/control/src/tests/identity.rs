@@ -318,12 +318,12 @@ async fn subscriptions_and_groups_are_there_by_name_or_by_what_lies_in_them_and_
     let home = site.workspaces.ensure_defaults().await.unwrap().subscription;
     let named = "22222222-2222-4222-8222-222222222222";
     directory.put_subscription(&desk.owner, named, "named", "").await.unwrap();
-    let names = |rows: Vec<strongroom_catalog::SubscriptionRow>| rows.into_iter().map(|row| row.name).collect::<Vec<_>>();
+    let called = |rows: Vec<strongroom_catalog::SubscriptionRow>| rows.into_iter().map(|row| row.name).collect::<Vec<_>>();
     let mut expected = vec!["configured".to_owned(), "named".to_owned(), home.clone()];
     expected.sort();
-    assert_eq!(names(directory.subscriptions(&desk.owner).await.unwrap()), expected);
+    assert_eq!(called(directory.subscriptions(&desk.owner).await.unwrap()), expected);
     let local = desk.holder("Reader", &format!("/subscriptions/{named}/resourceGroups/g")).await;
-    assert_eq!(names(directory.subscriptions(&local).await.unwrap()), ["named"]);
+    assert_eq!(called(directory.subscriptions(&local).await.unwrap()), ["named"]);
     assert_eq!(directory.put_subscription(&local, named, "mine", "").await.unwrap_err().kind(), ErrorKind::Forbidden);
     let look = async |id: &str| directory.subscription(&local, id).await.unwrap_err().to_string().replace(id, "IT");
     assert_eq!(look(&home).await, look("33333333-3333-4333-8333-333333333333").await);

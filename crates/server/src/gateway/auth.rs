@@ -111,7 +111,8 @@ impl Who {
         if found.len() > 1 {
             return Err(control_error(&ControlError::Ambiguous { what: "clusters", name: name.to_owned() }));
         }
-        let row = found.pop().ok_or_else(|| control_error(&Refusal::ClusterAbsent.into()))?;
+        let row =
+            found.pop().ok_or_else(|| control_error(&Refusal::ClusterAbsent { soft: app.site.clusters.rules().cluster_recover }.into()))?;
         self.on(action, &ScopePath::cluster(&row))?;
         Ok(row)
     }

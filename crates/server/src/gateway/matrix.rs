@@ -73,6 +73,11 @@ fn routes() -> Vec<Route> {
     ]
 }
 
+/// A cluster that either document allows.
+fn new_cluster() -> Value {
+    json!({"identity": {"type": "SystemAssigned"}, "location": "local", "sku": {"name": "CapacityReservation", "capacity": 1_000}})
+}
+
 struct Doors {
     app: App,
     router: Router,
@@ -98,10 +103,13 @@ impl Doors {
         let app = App { site, metrics };
         let doors = Self { router: router(app.clone()), app, _dirs: dirs };
         for group in [OWN, OTHER] {
+            let subscription = group.split('/').nth(2).unwrap();
+            let named = doors.call(ADMIN, &Method::PUT, &format!("/v1/subscriptions/{subscription}"), &json!({"name": "one"})).await;
+            assert_eq!(named.0, StatusCode::OK, "{}", named.1);
             let region = json!({"location": "local"});
             for (path, body) in [
                 (group.to_owned(), region.clone()),
-                (format!("{group}{CLUSTER}"), json!({"identity": {"type": "SystemAssigned"}, "location": "local"})),
+                (format!("{group}{CLUSTER}"), new_cluster()),
                 (format!("{group}{WORKSPACE}"), region.clone()),
                 (format!("{group}{IDENTITY}"), region.clone()),
             ] {
@@ -278,7 +286,7 @@ async fn without_a_valid_token_every_route_challenges() {
 #[tokio::test]
 async fn each_row_of_the_permission_table_needs_each_of_its_actions() {
     let doors = Doors::open().await;
-    let cluster = json!({"identity": {"type": "SystemAssigned"}, "location": "local"});
+    let cluster = new_cluster();
     let link = json!({"properties": {"writeAccessResourceId": format!("{OWN}{CLUSTER}")}});
     let linked = "/linkedServices/cluster";
     let absent_link = StatusCode::NO_CONTENT;
