@@ -159,8 +159,14 @@ impl Site {
             drop(child.wait());
             return Err(self.output());
         };
-        self.base = format!("http://{address}");
+        let tls = self.options.environment.iter().any(|(name, value)| name == "STRONGROOM_TLS__ENABLED" && value == "true");
+        self.base = format!("{}://{address}", if tls { "https" } else { "http" });
         self.child = Some(child);
+        if tls {
+            let pem = std::fs::read(self.ca()).expect("the server's own authority");
+            let ca = reqwest::Certificate::from_pem(&pem).expect("a certificate");
+            self.client = Client::builder().timeout(Duration::from_mins(2)).add_root_certificate(ca).build().expect("a client");
+        }
         let deadline = Instant::now() + Duration::from_mins(1);
         while !self.client.get(format!("{}/readyz", self.base)).send().is_ok_and(|reply| reply.status().is_success()) {
             if self.child.as_mut().expect("just set").try_wait().expect("its state").is_some() || Instant::now() > deadline {
@@ -230,7 +236,17 @@ impl Site {
     pub fn config_dir(&self) -> PathBuf {
         self.root.path().join("config")
     }
-    /// `http://127.0.0.1:PORT`.
+    /// The authority that a server which speaks TLS (`STRONGROOM_TLS__ENABLED=true` in [`Start::environment`]) is under.
+    #[must_use]
+    pub fn ca(&self) -> PathBuf {
+        self.config_dir().join("tls").join("ca.pem")
+    }
+    /// A client that trusts the server.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+    /// `http://127.0.0.1:PORT`, or with `https`.
     #[must_use]
     pub fn base(&self) -> &str {
         &self.base
@@ -335,6 +351,7 @@ impl Site {
             .args(arguments)
             .env("STRONGROOM_SERVER", &self.base)
             .env("STRONGROOM_TOKEN", ADMIN)
+            .env("STRONGROOM_CA", self.ca())
             .env("XDG_DATA_HOME", self.root.path().join("xdg-data"))
             .env("XDG_CONFIG_HOME", self.root.path().join("xdg-config"))
             .current_dir(self.root.path())

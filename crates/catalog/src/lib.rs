@@ -20,6 +20,7 @@ mod checks;
 mod clusters;
 mod columns;
 mod db;
+mod directory;
 mod error;
 mod functions;
 mod identities;
@@ -60,11 +61,12 @@ pub use rows::clusters::{
     Billing, ClusterKeyRow, ClusterRow, ClusterState, HoldingRow, IdentityRow, IdentityType, InfrastructureRow, KeyStateRow, LinkRow,
     OperationErrorRow, OperationRow, OperationStatus, UserIdentityRow, VaultAccessRow, VaultRefRow,
 };
+pub use rows::directory::{AssignmentRow, CredentialRow, PrincipalRow, ResourceGroupRow, RoleRow, Scope, SigningKeyRow, SubscriptionRow};
 pub use rows::lockbox::{LockboxRow, LockboxState, TablePlan};
 pub use rows::{
     AccountRow, AekRow, AwayRow, BatchRow, BlockRow, BlockState, BufferedCommit, Candidate, CompactionCommit, DeletedRow, FlushCommit,
-    LiveBlock, PendingBlock, PrincipalRow, SMALL_BLOCK_BYTES, SchemaRow, Scope, SecretRow, SegmentRow, StandbyRow, TableRow, TableSnapshot,
-    WorkspaceRow, WriterEpoch,
+    LiveBlock, PendingBlock, SMALL_BLOCK_BYTES, SchemaRow, SecretRow, SegmentRow, StandbyRow, TableRow, TableSnapshot, WorkspaceRow,
+    WriterEpoch,
 };
 pub use shred::ShredCommit;
 

@@ -1,11 +1,12 @@
 //! What the catalog hands in and out: one type per kind of row.
 
 pub(crate) mod clusters;
+pub(crate) mod directory;
 pub(crate) mod lockbox;
 
 use serde::{Deserialize, Serialize};
 use strongroom_model::{
-    AccountId, AekId, Epoch, KeyClass, ObjectId, Position, PrincipalId, TableId, TableName, TimeRange, Window, WorkspaceId, WorkspaceName,
+    AccountId, AekId, Epoch, KeyClass, ObjectId, Position, TableId, TableName, TimeRange, Window, WorkspaceId, WorkspaceName,
 };
 
 use clusters::LinkRow;
@@ -166,35 +167,6 @@ pub struct SchemaRow {
     pub row: ObjectId,
     /// The sealed cell.
     pub cell: Vec<u8>,
-}
-
-/// What a principal may reach.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Scope {
-    /// Every workspace.
-    All,
-    /// One workspace.
-    Workspace(WorkspaceId),
-}
-
-/// Someone who holds a token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PrincipalRow {
-    /// Their id.
-    pub id: PrincipalId,
-    /// A name for people.
-    pub name: String,
-    /// SHA-256 of the token; the token itself is never stored.
-    pub token_sha256: [u8; 32],
-    /// The name of their role.
-    pub role: String,
-    /// What the role holds for.
-    pub scope: Scope,
-    /// Birth, milliseconds since 1970.
-    pub created_ms: i64,
-    /// When the token ends, milliseconds since 1970; `None`: never.
-    pub expires_ms: Option<i64>,
 }
 
 /// A block that is about to be put: its row comes first, so that a crash leaves no object nobody knows of.

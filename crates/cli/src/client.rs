@@ -1,12 +1,13 @@
 //! Talking to a server: where it is, who we are, what its answers mean.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use rand::Rng;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde_json::Value;
-use strongroom_server::{Config, admin_token_path};
+use strongroom_server::{Config, admin_token_path, ca_path};
 
 use crate::Failure;
 
@@ -26,6 +27,10 @@ pub(crate) struct Target {
     /// Default: the admin token in the server's config directory
     #[arg(long, env = "STRONGROOM_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     token: Option<String>,
+    /// Certificates to trust (PEM) if the server is spoken to by https.
+    /// Default: the authority that the server left in its config directory
+    #[arg(long, env = "STRONGROOM_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
 }
 
 /// Which workspace.
@@ -75,32 +80,44 @@ impl From<CallError> for Failure {
 
 impl Target {
     pub(crate) fn at(server: &str, token: &str) -> Self {
-        Self { server: server.to_owned(), token: Some(token.to_owned()) }
+        Self { server: server.to_owned(), token: Some(token.to_owned()), ca: None }
     }
 
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         let base = Url::parse(&self.server).map_err(|error| Failure::Usage(format!("--server {}: {error}", self.server)))?;
-        if base.scheme() != "http" || base.host_str().is_none() {
-            return Err(Failure::Usage(format!("--server {}: give it as http://HOST:PORT", self.server)));
+        let tls = base.scheme() == "https";
+        if !(tls || base.scheme() == "http") || base.host_str().is_none() {
+            return Err(Failure::Usage(format!("--server {}: give it as http://HOST:PORT or https://HOST:PORT", self.server)));
         }
         let host = base.host_str().unwrap_or_default();
         let loopback = host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        if !loopback {
+        if !loopback && !tls {
             eprintln!("strongroom: warning: {host} is spoken to without TLS; token and rows can be read on the way");
         }
-        let http = plain().build().map_err(|error| Failure::Failed(format!("no HTTP client: {error}")))?;
+        let mut http = plain();
+        if tls {
+            for certificate in self.authorities()? {
+                http = http.add_root_certificate(certificate);
+            }
+        }
+        let http = http.build().map_err(|error| Failure::Failed(format!("no HTTP client: {error}")))?;
         Ok(Client { http, base, token: self.token()? })
+    }
+
+    /// The certificates that an https server's is to be under.
+    fn authorities(&self) -> Result<Vec<reqwest::Certificate>, Failure> {
+        let path = self.ca.clone().unwrap_or_else(|| ca_path(&config_dir()));
+        let pem = std::fs::read(&path).map_err(|error| {
+            Failure::Usage(format!("https needs certificates to trust: give --ca FILE or STRONGROOM_CA ({}: {error})", path.display()))
+        })?;
+        reqwest::Certificate::from_pem_bundle(&pem).map_err(|_| Failure::Usage(format!("{}: no certificates in PEM", path.display())))
     }
 
     fn token(&self) -> Result<String, Failure> {
         if let Some(token) = self.token.as_deref().map(str::trim).filter(|token| !token.is_empty()) {
             return Ok(token.to_owned());
         }
-        let dir = match std::env::var_os("STRONGROOM_CONFIG_DIR") {
-            Some(dir) if !dir.is_empty() => dir.into(),
-            _ => Config::default().config_dir,
-        };
-        let path = admin_token_path(&dir);
+        let path = admin_token_path(&config_dir());
         match std::fs::read_to_string(&path) {
             Ok(token) => Ok(token.trim().to_owned()),
             Err(error) => Err(Failure::Usage(format!(
@@ -108,6 +125,14 @@ impl Target {
                 path.display()
             ))),
         }
+    }
+}
+
+/// Where the server of this machine keeps what is its own.
+fn config_dir() -> PathBuf {
+    match std::env::var_os("STRONGROOM_CONFIG_DIR") {
+        Some(dir) if !dir.is_empty() => dir.into(),
+        _ => Config::default().config_dir,
     }
 }
 
@@ -262,7 +287,7 @@ mod tests {
 
     #[test]
     fn path_segments_cannot_leave_their_place() {
-        let target = Target { server: "http://localhost:7700".into(), token: Some("t".into()) };
+        let target = Target { server: "http://localhost:7700".into(), token: Some("t".into()), ca: None };
         let request = target.client().unwrap().request(Method::GET, &["v1", "workspaces", "a/../b?c", "tables"]).build().unwrap();
         assert_eq!(request.url().as_str(), "http://localhost:7700/v1/workspaces/a%2F..%2Fb%3Fc/tables");
     }

@@ -30,6 +30,7 @@ pub mod load;
 mod lockbox;
 mod maintain;
 mod output;
+mod principal;
 mod query;
 mod rewriting;
 pub mod scan;
@@ -93,6 +94,10 @@ enum Command {
     Identity(identity::Identity),
     /// Makes, lists and deletes access tokens
     Token(token::Token),
+    /// Makes service principals and says who may do what where
+    Principal(principal::Principal),
+    /// Names subscriptions
+    Subscription(principal::Subscription),
     /// Makes blocks of what has arrived
     Flush(maintain::Flush),
     /// Makes fewer blocks of many
@@ -162,6 +167,8 @@ fn runtime(command: Command) -> Result<(), Failure> {
             Command::Lockbox(command) => command.run().await,
             Command::Identity(command) => command.run().await,
             Command::Token(command) => command.run().await,
+            Command::Principal(command) => command.run().await,
+            Command::Subscription(command) => command.run().await,
             Command::Flush(command) => command.run().await,
             Command::Compact(command) => command.run().await,
             Command::Shred(command) => command.run().await,

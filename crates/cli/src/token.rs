@@ -35,12 +35,15 @@ enum TokenFormat {
 enum What {
     /// Makes a token; it is shown this once and kept nowhere
     Create {
-        /// Owner, Contributor, Reader, Ingest, Operator or LockboxApprover
+        /// A role, as `principal roles` lists them: Owner, Contributor, Reader, Ingest, Operator, …
         #[arg(long)]
         role: String,
         /// The one workspace it is for [default: all]
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", conflicts_with = "scope")]
         workspace: Option<String>,
+        /// The place it is for, like /subscriptions/ID/resourceGroups/NAME [default: everything]
+        #[arg(long, value_name = "PATH")]
+        scope: Option<String>,
         /// What to call it [default: its role]
         #[arg(long)]
         name: Option<String>,
@@ -68,9 +71,9 @@ impl Token {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let client = self.target.client()?;
         match self.what {
-            What::Create { role, workspace, name, ttl, output } => {
+            What::Create { role, workspace, scope, name, ttl, output } => {
                 let mut new = json!({"role": role});
-                let given = [("workspace", workspace.map(Value::from)), ("name", name.map(Value::from))];
+                let given = [("workspace", workspace.map(Value::from)), ("scope", scope.map(Value::from)), ("name", name.map(Value::from))];
                 for (member, value) in given.into_iter().chain([("ttlSeconds", ttl.map(|ttl| ttl.as_secs().into()))]) {
                     if let Some(value) = value {
                         new[member] = value;

@@ -3,7 +3,7 @@
 use strongroom_buffer::BufferError;
 use strongroom_catalog::CatalogError;
 use strongroom_keys::KeyError;
-use strongroom_model::ErrorKind;
+use strongroom_model::{ErrorKind, PrincipalId};
 use strongroom_store::StoreError;
 
 use crate::audit::AuditError;
@@ -17,9 +17,9 @@ pub enum ControlError {
     /// No such token: unknown, expired and malformed ones look alike.
     #[error("the token is not valid")]
     Unauthenticated,
-    /// A known caller whose role does not allow it.
-    #[error("the role {role} does not allow {action}")]
-    Forbidden { role: String, action: String },
+    /// A known caller, none of whose roles allows it there.
+    #[error("the client '{name}' with object id '{id}' does not have authorization to perform action '{action}' over scope '{scope}'")]
+    Forbidden { name: String, id: PrincipalId, action: String, scope: String },
     /// Absent, or another's: the two are one and the same value.
     #[error("there is no {what} {name}, or you may not see it")]
     NotFound { what: &'static str, name: String },

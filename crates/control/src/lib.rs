@@ -2,19 +2,21 @@
 //!
 //! The token says who, the catalog says what: a caller is looked up at each request (for at most a second from memory),
 //! and a workspace that is absent looks like one that is somebody else's. Retention works on catalog rows and object
-//! names alone, so it runs in every key state. Nothing here opens a block. Start at [`Principals::authenticate`] and
-//! [`Workspaces::resolve`]; rows end in [`Retention`]; dedicated clusters, their keys and links are [`Clusters`].
+//! names alone, so it runs in every key state. Nothing here opens a block. Start at [`Principals::authenticate`],
+//! [`Caller::check`] and [`Workspaces::resolve`]; rows end in [`Retention`]; dedicated clusters, their keys and links are [`Clusters`].
 //!
 //! ```text
-//! token ─SHA-256─▶ principal {role, scope} ─resolve(name, action)─▶ workspace, or the same "not found" for all others
+//! token ─SHA-256 or signature─▶ principal ─role assignments─▶ {role, place}… ─check(action, path)─▶ yes, 403, or the same "not found"
 //! live block ─window ended before the cut─▶ tombstone ─longest query over─▶ object deleted ─▶ row forgotten
 //! ```
 
 pub mod audit;
 pub mod azure;
+mod caller;
 mod clusters;
 mod config;
 pub mod desk;
+mod directory;
 mod error;
 mod identities;
 mod lockbox;
@@ -24,30 +26,40 @@ mod principals;
 mod recent;
 mod refusal;
 mod retention;
+mod rights;
 mod roles;
+mod scope;
+mod services;
 mod shred;
 mod sweep;
 mod tables;
+mod tokens;
 mod vaults;
 pub mod watch;
 mod workspaces;
 
 pub use azure::{AsyncStatus, AzureConfig, Compat, Rules};
+pub use caller::{Caller, Grant};
 pub use clusters::links::{LinkAccepted, LinkView, link_path};
 pub use clusters::{Accepted, Check, ClusterAsk, ClusterView, Clusters, Held, KeyProperties, KeyReport, Place, RESERVED_DAYS, RewriteView};
 pub use config::{ControlConfig, RETENTION_DAYS_MAX};
 pub use desk::{KeyDesk, KeyStatus, RewriteStep};
+pub use directory::{Directory, DirectoryConfig, IssuerConfig, IssuerRule, RegionConfig, SubscriptionConfig};
 pub use error::ControlError;
 pub use identities::{UserIdentities, UserIdentityAsk};
 pub use lockbox::{Lockbox, LockboxConfig};
 pub use pages::{WorkspacePage, WorkspacePages};
-pub use principals::{ADMIN, Caller, CreatedPrincipal, Principals};
+pub use principals::{ADMIN, Bearer, CreatedPrincipal, Principals, TokenReader};
 pub use refusal::Refusal;
 pub use retention::{Expired, Retention};
+pub use rights::{Rights, RoleAsk};
 pub use roles::{Role, Roles, action};
+pub use scope::ScopePath;
+pub use services::{CreatedSecret, LoginError, Proof, Services};
 pub use shred::{Dispose, RowsGone, Said, ShredDeps, Shredder};
 pub use sweep::{Inventory, Sweep, Swept};
 pub use tables::{TableAsk, TableView, Tables};
+pub use tokens::{Subject, Tokens, audience_name};
 pub use vaults::{VaultAsk, Vaults, vault_uri};
 pub use workspaces::{DEFAULT_NAME, Workspaces};
 

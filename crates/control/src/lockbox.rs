@@ -18,18 +18,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use strongroom_catalog::{Catalog, LockboxRow, LockboxState, Scope, TablePlan, WorkspaceRow};
+use strongroom_catalog::{Catalog, LockboxRow, LockboxState, TablePlan, WorkspaceRow};
 use strongroom_keys::{Approval, Judge, KeyError, Refused, Verdict};
 use strongroom_model::{ErrorKind, ObjectId, PrincipalId, TableId, WorkspaceId};
 use strongroom_world::World;
 
 use crate::audit::{Audit, Event, name};
 use crate::clusters::rfc3339;
-use crate::{Caller, ControlError, Principals, Refusal, action};
+use crate::{Caller, ControlError, Principals, Refusal, ScopePath, action};
 
 const HOUR_MS: i64 = 3_600_000;
 /// Characters of a reason.
 const REASON_MAX: usize = 1_000;
+/// Workspaces whose place is remembered.
+const PLACES_MAX: usize = 10_000;
 /// Requests shown at most, the newest.
 const LIST_MAX: u32 = 1_000;
 
@@ -80,13 +82,15 @@ pub struct Lockbox {
     config: LockboxConfig,
     /// Approvals that somebody read under since the start; each until it is over.
     approvals: Mutex<HashMap<ObjectId, Arc<Approval>>>,
+    /// Where workspaces are: that never changes.
+    places: Mutex<HashMap<WorkspaceId, ScopePath>>,
 }
 
 impl Lockbox {
     /// The requests of a catalog.
     #[must_use]
     pub fn new(world: World, catalog: Catalog, principals: Arc<Principals>, audit: Arc<Audit>, config: LockboxConfig) -> Arc<Self> {
-        Arc::new(Self { world, catalog, principals, audit, config, approvals: Mutex::default() })
+        Arc::new(Self { world, catalog, principals, audit, config, approvals: Mutex::default(), places: Mutex::default() })
     }
 
     /// Asks the customer for leave to read a workspace's rows for some hours.
@@ -95,7 +99,7 @@ impl Lockbox {
     /// [`ControlError::Forbidden`]; [`ControlError::Invalid`] and [`ControlError::Setting`] for reason and hours; B2, B4; one that
     /// is open already.
     pub async fn request(&self, caller: &Caller, workspace: &WorkspaceRow, reason: &str, hours: u32) -> Result<LockboxRow, ControlError> {
-        caller.check(action::LOCKBOX_REQUEST)?;
+        caller.check(action::LOCKBOX_REQUEST, &ScopePath::workspace(workspace))?;
         let reason = reason.trim();
         if reason.is_empty() || reason.chars().count() > REASON_MAX || reason.chars().any(char::is_control) {
             return Err(ControlError::Invalid { what: "reason", why: "1 to 1000 characters, none of them a control character" });
@@ -144,12 +148,35 @@ impl Lockbox {
     /// The requests about workspaces that a caller sees, newest first.
     ///
     /// # Errors
-    /// [`ControlError::Forbidden`]; what the catalog says.
+    /// What the catalog says.
     pub async fn list(&self, caller: &Caller) -> Result<Vec<LockboxRow>, ControlError> {
-        caller.check(action::LOCKBOX_READ)?;
         let now_ms = self.now_ms();
-        let all = self.catalog.lockbox_list(LIST_MAX).await?;
-        Ok(all.into_iter().filter(|row| caller.sees(row.workspace)).map(|row| seen(row, now_ms)).collect())
+        let mut shown = Vec::new();
+        for row in self.catalog.lockbox_list(LIST_MAX).await? {
+            if caller.may(action::LOCKBOX_READ, &self.place(row.workspace).await?) {
+                shown.push(seen(row, now_ms));
+            }
+        }
+        Ok(shown)
+    }
+
+    /// Where a workspace is, deleted or not; everything, of one that is gone: only who may see everything sees what is left of it.
+    async fn place(&self, workspace: WorkspaceId) -> Result<ScopePath, ControlError> {
+        if let Some(known) = self.places.lock().get(&workspace) {
+            return Ok(known.clone());
+        }
+        let found = match self.catalog.workspace(workspace).await? {
+            Some(row) => Some(row),
+            None => self.catalog.workspaces_kept().await?.into_iter().find(|row| row.id == workspace),
+        };
+        let Some(row) = found else { return Ok(ScopePath::root()) };
+        let place = ScopePath::workspace(&row);
+        let mut places = self.places.lock();
+        if places.len() >= PLACES_MAX {
+            places.clear();
+        }
+        places.insert(workspace, place.clone());
+        Ok(place)
     }
 
     /// One request.
@@ -157,14 +184,18 @@ impl Lockbox {
     /// # Errors
     /// [`ControlError::Forbidden`]; [`ControlError::NotFound`], also for one about a workspace that the caller does not see.
     pub async fn get(&self, caller: &Caller, id: &str) -> Result<LockboxRow, ControlError> {
-        caller.check(action::LOCKBOX_READ)?;
-        self.find(caller, id).await
+        let row = self.find(caller, id).await?;
+        caller.check(action::LOCKBOX_READ, &self.place(row.workspace).await?)?;
+        Ok(row)
     }
 
     async fn find(&self, caller: &Caller, id: &str) -> Result<LockboxRow, ControlError> {
         let absent = || ControlError::NotFound { what: "Lockbox request", name: id.to_owned() };
-        let row = self.catalog.lockbox_get(id.parse().map_err(|_| absent())?).await?.filter(|row| caller.sees(row.workspace));
-        Ok(seen(row.ok_or_else(absent)?, self.now_ms()))
+        let row = self.catalog.lockbox_get(id.parse().map_err(|_| absent())?).await?.ok_or_else(absent)?;
+        let place = self.place(row.workspace).await?;
+        // Of a workspace that is gone there is no place left: what is everywhere, each would see.
+        let sees = if place.is_root() { caller.may(action::LOCKBOX_READ, &place) } else { caller.sees(&place) };
+        if sees { Ok(seen(row, self.now_ms())) } else { Err(absent()) }
     }
 
     /// The customer's answer: yes, for as long as was asked for and from now on; or no.
@@ -172,8 +203,8 @@ impl Lockbox {
     /// # Errors
     /// B3; [`ControlError::Forbidden`]; one that is settled; one's own.
     pub async fn decide(&self, caller: &Caller, id: &str, approve: bool) -> Result<LockboxRow, ControlError> {
-        subscription(caller)?;
         let mut row = self.find(caller, id).await?;
+        self.subscription(caller, row.workspace).await?;
         if row.requester == caller.principal {
             return Err(Refusal::LockboxOwnRequest.into());
         }
@@ -201,11 +232,11 @@ impl Lockbox {
     /// # Errors
     /// B3; [`ControlError::Forbidden`]; one that is settled.
     pub async fn end(&self, caller: &Caller, id: &str) -> Result<LockboxRow, ControlError> {
-        let own = async || Ok::<_, ControlError>(self.find(caller, id).await?.requester == caller.principal);
-        if !(caller.role.allows(action::LOCKBOX_REQUEST) && own().await?) {
-            subscription(caller)?;
-        }
         let mut row = self.find(caller, id).await?;
+        let own = row.requester == caller.principal && caller.may(action::LOCKBOX_REQUEST, &self.place(row.workspace).await?);
+        if !own {
+            self.subscription(caller, row.workspace).await?;
+        }
         let settled = |row: &LockboxRow| {
             ControlError::from(Refusal::LockboxSettled { id: row.id.to_string(), state: word(row.state), wanted: "ended" })
         };
@@ -246,8 +277,18 @@ impl Lockbox {
         Ok(done)
     }
 
+    /// B3: refuses unless the caller may approve on the workspace's whole subscription.
+    async fn subscription(&self, caller: &Caller, workspace: WorkspaceId) -> Result<(), ControlError> {
+        let place = self.place(workspace).await?;
+        caller.check(action::LOCKBOX_APPROVE, &place)?;
+        if caller.may(action::LOCKBOX_APPROVE, &place.of_subscription()) {
+            return Ok(());
+        }
+        Err(Refusal::LockboxNeedsSubscription { role: caller.roles_at(&place) }.into())
+    }
+
     /// What a principal without a right of its own may read.
-    async fn staff(&self, caller: &Caller, workspace: WorkspaceId, table: TableId) -> Result<Verdict, KeyError> {
+    async fn staff(&self, caller: &Caller, place: &ScopePath, workspace: WorkspaceId, table: TableId) -> Result<Verdict, KeyError> {
         let home = self.catalog.workspace(workspace).await?;
         let row = self.catalog.table(table).await?.filter(|row| row.workspace == workspace);
         let (Some(home), Some(row)) = (home, row) else {
@@ -255,9 +296,8 @@ impl Lockbox {
         };
         if home.link.is_none() {
             let why = format!(
-                "the role {} does not allow {}, and Lockbox does not cover workspace {}: it is not linked to a dedicated cluster",
-                caller.role.name,
-                action::QUERY,
+                "{}, and Lockbox does not cover workspace {}: it is not linked to a dedicated cluster",
+                caller.forbidden(action::QUERY, place),
                 home.name
             );
             return Err(refused("AuthorizationFailed", &why));
@@ -335,17 +375,32 @@ impl Judge for Lockbox {
             Err(ControlError::Catalog(error)) => return Err(error.into()),
             Err(_) => return Err(unknown()),
         };
-        if !caller.sees(workspace) {
-            return Err(unknown());
-        }
-        if caller.role.allows(action::QUERY) {
+        if caller.may(action::QUERY, &ScopePath::root()) {
             return Ok(Verdict::Own);
         }
-        if !caller.role.allows(action::QUERY_APPROVED) {
-            let why = caller.forbidden(action::QUERY).to_string();
+        let place = match self.place(workspace).await {
+            Ok(place) => place,
+            Err(ControlError::Catalog(error)) => return Err(error.into()),
+            Err(_) => return Err(unknown()),
+        };
+        if !caller.sees(&place) {
+            return Err(unknown());
+        }
+        if caller.may(action::QUERY, &place) {
+            return Ok(Verdict::Own);
+        }
+        // A right on a table alone.
+        if caller.may_within(action::QUERY, &place)
+            && let Some(row) = self.catalog.table(table).await?.filter(|row| row.workspace == workspace)
+            && caller.may(action::QUERY, &place.table(row.name.as_str()))
+        {
+            return Ok(Verdict::Own);
+        }
+        if !caller.may(action::QUERY_APPROVED, &place) {
+            let why = caller.forbidden(action::QUERY, &place).to_string();
             return Err(refused("AuthorizationFailed", &why));
         }
-        let outcome = self.staff(&caller, workspace, table).await;
+        let outcome = self.staff(&caller, &place, workspace, table).await;
         // A catalog that does not answer is no refusal.
         if !outcome.as_ref().is_err_and(|error| error.kind() != ErrorKind::Forbidden) {
             self.tell_read(&caller, workspace, table, &outcome).await?;
@@ -379,13 +434,5 @@ const fn word(state: LockboxState) -> &'static str {
         LockboxState::Rejected => "rejected",
         LockboxState::Ended => "ended",
         LockboxState::Expired => "expired",
-    }
-}
-
-fn subscription(caller: &Caller) -> Result<(), ControlError> {
-    caller.check(action::LOCKBOX_APPROVE)?;
-    match caller.scope {
-        Scope::All => Ok(()),
-        Scope::Workspace(_) => Err(Refusal::LockboxNeedsSubscription { role: caller.role.name.clone() }.into()),
     }
 }

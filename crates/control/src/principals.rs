@@ -1,61 +1,55 @@
-//! Principals and their tokens: `srt_` and base64url of 32 random bytes, stored as SHA-256 alone.
+//! Principals and their tokens: `srt_` and base64url of 32 random bytes, stored as SHA-256 alone; or signed ones, which say who, while
+//! the catalog says what.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+use async_trait::async_trait;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
-use strongroom_catalog::{Catalog, PrincipalRow, Scope};
-use strongroom_model::{PrincipalId, WorkspaceId};
+use strongroom_catalog::{AssignmentRow, Catalog, PrincipalRow, Scope};
+use strongroom_model::{ObjectId, PrincipalId, WorkspaceId};
 use strongroom_world::World;
 use subtle::ConstantTimeEq as _;
 
 use crate::audit::{self, Event, Scribe, name};
 use crate::recent::Recent;
-use crate::{ControlConfig, ControlError, Role, Roles};
+use crate::roles::OWNER;
+use crate::{Caller, ControlConfig, ControlError, Grant, Roles, ScopePath};
 
 /// The name of the principal that [`Principals::ensure_admin`] keeps; nobody else may take it.
 pub const ADMIN: &str = "admin";
 
-const OWNER: &str = "Owner";
 const PREFIX: &str = "srt_";
 /// Bytes of a token that somebody chose: enough not to be guessed, little enough to hash at each request.
 const TOKEN_BYTES: std::ops::RangeInclusive<usize> = 16..=256;
+/// Bytes of a signed token at most.
+const SIGNED_BYTES_MAX: usize = 16 << 10;
 const TTL_MIN: Duration = Duration::from_mins(1);
 const TTL_MAX: Duration = Duration::from_hours(10 * 366 * 24);
 
-/// Who asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
-    /// Their id.
-    pub principal: PrincipalId,
-    /// Their name.
-    pub name: String,
-    /// What they may do.
-    pub role: Arc<Role>,
-    /// Where they may do it.
-    pub scope: Scope,
+/// Reads tokens that are more than a random text: signed here, or by an issuer that is trusted.
+#[async_trait]
+pub trait TokenReader: fmt::Debug + Send + Sync {
+    /// Whom a token speaks for, and until when, milliseconds since 1970. `None`: it is none of its own.
+    ///
+    /// # Errors
+    /// [`ControlError::Unauthenticated`] for one of its own that is not valid.
+    async fn read(&self, token: &str) -> Result<Option<(Bearer, i64)>, ControlError>;
 }
 
-impl Caller {
-    /// Whether this caller may know of a workspace.
-    #[must_use]
-    pub fn sees(&self, workspace: WorkspaceId) -> bool {
-        match self.scope {
-            Scope::All => true,
-            Scope::Workspace(own) => own == workspace,
-        }
-    }
-
-    pub(crate) fn check(&self, action: &str) -> Result<(), ControlError> {
-        if self.role.allows(action) { Ok(()) } else { Err(self.forbidden(action)) }
-    }
-
-    pub(crate) fn forbidden(&self, action: &str) -> ControlError {
-        ControlError::Forbidden { role: self.role.name.clone(), action: action.to_owned() }
-    }
+/// Whom a signed token speaks for.
+#[derive(Clone, Debug)]
+pub enum Bearer {
+    /// A principal of the catalog.
+    Known(PrincipalId),
+    /// Somebody an issuer vouches for, with the rights that the configuration gives them.
+    Guest(Caller),
 }
 
 /// A principal just made, with the token that is shown this once.
@@ -85,6 +79,9 @@ pub struct Principals {
     /// By SHA-256 of the token; with the end of its life.
     recent: Recent<[u8; 32], (Caller, Option<i64>)>,
     by_id: Recent<PrincipalId, (Caller, Option<i64>)>,
+    readers: OnceLock<Vec<Arc<dyn TokenReader>>>,
+    /// Those whom issuers vouched for, until their tokens end: questions under way ask for them by id.
+    guests: Mutex<HashMap<PrincipalId, (Caller, i64)>>,
     audit: audit::Desk,
 }
 
@@ -94,7 +91,13 @@ impl Principals {
     pub fn new(world: World, catalog: Catalog, roles: Arc<Roles>, config: ControlConfig) -> Self {
         let recent = Recent::new(Duration::from_millis(config.cache_ms.min(1_000)), config.cache_entries_max);
         let by_id = Recent::new(Duration::from_millis(config.cache_ms.min(1_000)), config.cache_entries_max);
-        Self { world, catalog, roles, config, recent, by_id, audit: audit::Desk::default() }
+        let (readers, guests, audit) = (OnceLock::new(), Mutex::default(), audit::Desk::default());
+        Self { world, catalog, roles, config, recent, by_id, readers, guests, audit }
+    }
+
+    /// Whose signed tokens are believed. Once; a second time changes nothing.
+    pub fn believe(&self, readers: Vec<Arc<dyn TokenReader>>) {
+        drop(self.readers.set(readers));
     }
 
     /// Has every role that is given or taken told to a scribe.
@@ -115,9 +118,10 @@ impl Principals {
             Some(token) => (check_token(token)?, false),
         };
         let sha256 = hash(&token);
-        let known = |row: &&PrincipalRow| bool::from(row.token_sha256.ct_eq(&sha256));
+        let known = |row: &&PrincipalRow| row.token_sha256.is_some_and(|hash| bool::from(hash.ct_eq(&sha256)));
         if !admins.iter().any(|row| known(&row)) {
-            self.catalog.principal_insert(&self.row(ADMIN.to_owned(), OWNER, Scope::All, sha256, None)).await?;
+            let row = self.row(ADMIN.to_owned(), Some(sha256), None);
+            self.catalog.principal_insert(&row, Some(&self.right(row.id, OWNER, &ScopePath::root(), None))).await?;
         }
         // After the new one is there: at no time is there no admin.
         for old in admins.iter().filter(|row| !known(row)) {
@@ -133,35 +137,82 @@ impl Principals {
     /// [`ControlError::Invalid`] for an unknown role, a bad name or a bad `ttl` (a minute to ten years);
     /// [`ControlError::NotFound`] if the workspace of the scope is not there; [`ControlError::TooMany`].
     pub async fn create(&self, name: String, role: &str, scope: Scope, ttl: Option<Duration>) -> Result<CreatedPrincipal, ControlError> {
-        let role = self.roles.get(role).ok_or(ControlError::Invalid {
-            what: "role",
-            why: "not a known one: Owner, Contributor, Reader, Ingest, Operator or LockboxApprover",
-        })?;
+        match scope {
+            Scope::All => self.make(name, role, &ScopePath::root(), ttl, None).await,
+            Scope::Workspace(id) => {
+                let row = self.catalog.workspace(id).await?;
+                let row = row.ok_or_else(|| ControlError::NotFound { what: "workspace", name: id.to_string() })?;
+                self.make(name, role, &ScopePath::workspace(&row), ttl, Some(id)).await
+            }
+        }
+    }
+
+    /// Likewise, with a role at any place.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn create_at(
+        &self,
+        name: String,
+        role: &str,
+        at: &ScopePath,
+        ttl: Option<Duration>,
+    ) -> Result<CreatedPrincipal, ControlError> {
+        self.make(name, role, at, ttl, None).await
+    }
+
+    async fn make(
+        &self,
+        name: String,
+        role: &str,
+        at: &ScopePath,
+        ttl: Option<Duration>,
+        workspace: Option<WorkspaceId>,
+    ) -> Result<CreatedPrincipal, ControlError> {
+        let unknown = ControlError::Invalid { what: "role", why: "not a known one: see GET /v1/roles" };
+        let role = self.roles.named(&self.catalog, role).await?.ok_or(unknown)?;
+        self.check_new(&name).await?;
+        if ttl.is_some_and(|ttl| !(TTL_MIN..=TTL_MAX).contains(&ttl)) {
+            return Err(ControlError::Invalid { what: "ttl", why: "a minute to ten years are allowed" });
+        }
+        let token = self.mint();
+        let expires_ms =
+            ttl.map(|ttl| self.world.clock.wall().unix_ms().saturating_add(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX)));
+        let row = self.row(name, Some(hash(&token)), expires_ms);
+        self.catalog.principal_insert(&row, Some(&self.right(row.id, role.id, at, None))).await?;
+        tracing::info!(principal = %row.id, role = role.name, "principal created");
+        self.audit.note(|| {
+            let event = told(name::ROLE_ASSIGNED, &row).with("role", role.name.as_str()).with("scope", at.as_str());
+            workspace.map_or(event.clone(), |workspace| event.workspace(workspace))
+        });
+        Ok(CreatedPrincipal { id: row.id, token, expires_ms })
+    }
+
+    /// Makes a service: a principal that logs in for its tokens.
+    ///
+    /// # Errors
+    /// [`ControlError::Invalid`] for a bad name; [`ControlError::TooMany`].
+    pub(crate) async fn create_service(&self, name: String) -> Result<PrincipalRow, ControlError> {
+        self.check_new(&name).await?;
+        let (ms, random) = self.world.id_seed();
+        let row = PrincipalRow { client_id: Some(ObjectId::mint(ms, random)), ..self.row(name, None, None) };
+        self.catalog.principal_insert(&row, None).await?;
+        tracing::info!(principal = %row.id, "service principal created");
+        self.audit.note(|| told(name::PRINCIPAL_CREATED, &row));
+        Ok(row)
+    }
+
+    async fn check_new(&self, name: &str) -> Result<(), ControlError> {
         if name.is_empty() || name.len() > 128 || name.chars().any(char::is_control) {
             return Err(ControlError::Invalid { what: "name", why: "1 to 128 bytes without control characters are allowed" });
         }
         if name == ADMIN {
             return Err(ControlError::Conflict { why: "the name admin is the server's own" });
         }
-        if ttl.is_some_and(|ttl| !(TTL_MIN..=TTL_MAX).contains(&ttl)) {
-            return Err(ControlError::Invalid { what: "ttl", why: "a minute to ten years are allowed" });
-        }
-        if let Scope::Workspace(id) = scope
-            && self.catalog.workspace(id).await?.is_none()
-        {
-            return Err(ControlError::NotFound { what: "workspace", name: id.to_string() });
-        }
         if self.catalog.principals().await?.len() >= self.config.principals_max {
             return Err(ControlError::TooMany { what: "principals", max: self.config.principals_max });
         }
-        let token = self.mint();
-        let expires_ms =
-            ttl.map(|ttl| self.world.clock.wall().unix_ms().saturating_add(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX)));
-        let row = self.row(name, &role.name, scope, hash(&token), expires_ms);
-        self.catalog.principal_insert(&row).await?;
-        tracing::info!(principal = %row.id, role = row.role, "principal created");
-        self.audit.note(|| told(name::ROLE_ASSIGNED, &row));
-        Ok(CreatedPrincipal { id: row.id, token, expires_ms })
+        Ok(())
     }
 
     /// All principals, oldest first.
@@ -177,22 +228,32 @@ impl Principals {
     /// # Errors
     /// [`ControlError::NotFound`]; [`ControlError::Conflict`] for the last owner of everything, who could not be replaced.
     pub async fn delete(&self, id: PrincipalId) -> Result<(), ControlError> {
-        let all = self.catalog.principals().await?;
-        let now_ms = self.world.clock.wall().unix_ms();
-        let rules = |row: &PrincipalRow| row.role == OWNER && row.scope == Scope::All && row.expires_ms.is_none_or(|end| now_ms < end);
-        let Some(row) = all.iter().find(|row| row.id == id) else {
+        let Some(row) = self.catalog.principal(id).await? else {
             return Err(ControlError::NotFound { what: "principal", name: id.to_string() });
         };
-        if rules(row) && !all.iter().any(|other| other.id != id && rules(other)) {
-            return Err(ControlError::Conflict { why: "the last owner of everything stays: make another one first" });
-        }
+        self.somebody_rules(|right| right.principal != id).await?;
         let there = self.catalog.principal_delete(id).await?;
         self.forget();
         if !there {
             return Err(ControlError::NotFound { what: "principal", name: id.to_string() });
         }
         tracing::info!(principal = %id, "principal deleted");
-        self.audit.note(|| told(name::ROLE_REMOVED, row));
+        self.audit.note(|| told(name::ROLE_REMOVED, &row));
+        Ok(())
+    }
+
+    /// Refuses if none of the rights that `stay` leaves somebody who holds a token for good and may do everything.
+    pub(crate) async fn somebody_rules(&self, stay: impl Fn(&AssignmentRow) -> bool) -> Result<(), ControlError> {
+        let all = self.catalog.principals().await?;
+        let rules = |right: &AssignmentRow| {
+            right.role == OWNER
+                && right.scope == "/"
+                && all.iter().any(|row| row.id == right.principal && row.token_sha256.is_some() && row.expires_ms.is_none())
+        };
+        let rights = self.catalog.assignments().await?;
+        if rights.iter().any(rules) && !rights.iter().any(|right| rules(right) && stay(right)) {
+            return Err(ControlError::Conflict { why: "the last owner of everything stays: make another one first" });
+        }
         Ok(())
     }
 
@@ -209,7 +270,8 @@ impl Principals {
     }
 
     async fn look_up(&self, token: &str) -> Result<Caller, ControlError> {
-        if !TOKEN_BYTES.contains(&token.len()) {
+        let signed = token.starts_with("eyJ") && token.split('.').count() == 3;
+        if !(TOKEN_BYTES.contains(&token.len()) || (signed && token.len() <= SIGNED_BYTES_MAX)) {
             return Err(ControlError::Unauthenticated);
         }
         let sha256 = hash(token);
@@ -217,7 +279,7 @@ impl Principals {
         let (caller, expires_ms) = if let Some(known) = self.recent.get(&sha256, now) {
             known
         } else {
-            let found = self.read(&sha256).await?;
+            let found = if signed { self.read_signed(token).await? } else { self.read(&sha256).await? };
             self.recent.put(sha256, found.clone(), now);
             found
         };
@@ -225,6 +287,31 @@ impl Principals {
             return Err(ControlError::Unauthenticated);
         }
         Ok(caller)
+    }
+
+    async fn read_signed(&self, token: &str) -> Result<(Caller, Option<i64>), ControlError> {
+        for reader in self.readers.get().into_iter().flatten() {
+            let Some((bearer, until_ms)) = reader.read(token).await? else { continue };
+            let caller = match bearer {
+                Bearer::Known(id) => self.by_id(id).await?,
+                Bearer::Guest(guest) => self.receive(guest, until_ms),
+            };
+            return Ok((caller, Some(until_ms)));
+        }
+        Err(ControlError::Unauthenticated)
+    }
+
+    fn receive(&self, guest: Caller, until_ms: i64) -> Caller {
+        let now_ms = self.world.clock.wall().unix_ms();
+        let mut guests = self.guests.lock();
+        if guests.len() >= self.config.cache_entries_max {
+            guests.retain(|_, (_, until_ms)| now_ms < *until_ms);
+            if guests.len() >= self.config.cache_entries_max {
+                guests.clear();
+            }
+        }
+        guests.insert(guest.principal, (guest.clone(), until_ms));
+        guest
     }
 
     /// The principal of that id, as it is now.
@@ -235,11 +322,14 @@ impl Principals {
         let now = self.world.clock.boot();
         let (caller, expires_ms) = if let Some(known) = self.by_id.get(&id, now) {
             known
-        } else {
-            let row = self.catalog.principal(id).await?.ok_or(ControlError::Unauthenticated)?;
-            let found = self.caller(row);
+        } else if let Some(row) = self.catalog.principal(id).await? {
+            let found = self.caller(row).await?;
             self.by_id.put(id, found.clone(), now);
             found
+        } else {
+            let guest = self.guests.lock().get(&id).cloned();
+            let (caller, until_ms) = guest.ok_or(ControlError::Unauthenticated)?;
+            (caller, Some(until_ms))
         };
         if expires_ms.is_some_and(|end| end <= self.world.clock.wall().unix_ms()) {
             return Err(ControlError::Unauthenticated);
@@ -247,7 +337,8 @@ impl Principals {
         Ok(caller)
     }
 
-    fn forget(&self) {
+    /// Forgets what was remembered: somebody's rights have changed.
+    pub(crate) fn forget(&self) {
         self.recent.clear();
         self.by_id.clear();
     }
@@ -255,15 +346,25 @@ impl Principals {
     async fn read(&self, sha256: &[u8; 32]) -> Result<(Caller, Option<i64>), ControlError> {
         // Compared in constant time there.
         let row = self.catalog.principal_by_token(sha256).await?.ok_or(ControlError::Unauthenticated)?;
-        Ok(self.caller(row))
+        self.caller(row).await
     }
 
-    fn caller(&self, row: PrincipalRow) -> (Caller, Option<i64>) {
-        let role = self.roles.get(&row.role).cloned().unwrap_or_else(|| {
-            tracing::warn!(principal = %row.id, "principal has a role nobody knows: it may do nothing");
-            Arc::new(Role::nothing(&row.role))
-        });
-        (Caller { principal: row.id, name: row.name, role, scope: row.scope }, row.expires_ms)
+    async fn caller(&self, row: PrincipalRow) -> Result<(Caller, Option<i64>), ControlError> {
+        let mut grants = Vec::new();
+        for right in self.catalog.assignments_of(row.id).await? {
+            if let Some(role) = self.roles.by_id(&self.catalog, right.role).await? {
+                grants.push(Grant { role, scope: ScopePath::of(&right.scope) });
+            } else {
+                tracing::warn!(principal = %row.id, role = %right.role, "a role that nobody knows gives no right");
+            }
+        }
+        Ok((Caller::new(row.id, row.name, grants), row.expires_ms))
+    }
+
+    pub(crate) fn right(&self, principal: PrincipalId, role: ObjectId, at: &ScopePath, by: Option<PrincipalId>) -> AssignmentRow {
+        let (ms, random) = self.world.id_seed();
+        let created_ms = self.world.clock.wall().unix_ms();
+        AssignmentRow { id: ObjectId::mint(ms, random), principal, role, scope: at.to_string(), created_ms, created_by: by }
     }
 
     fn mint(&self) -> String {
@@ -272,19 +373,15 @@ impl Principals {
         format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(secret))
     }
 
-    fn row(&self, name: String, role: &str, scope: Scope, token_sha256: [u8; 32], expires_ms: Option<i64>) -> PrincipalRow {
+    fn row(&self, name: String, token_sha256: Option<[u8; 32]>, expires_ms: Option<i64>) -> PrincipalRow {
         let (ms, random) = self.world.id_seed();
         let created_ms = self.world.clock.wall().unix_ms();
-        PrincipalRow { id: PrincipalId::mint(ms, random), name, token_sha256, role: role.to_owned(), scope, created_ms, expires_ms }
+        PrincipalRow { id: PrincipalId::mint(ms, random), name, token_sha256, client_id: None, created_ms, expires_ms }
     }
 }
 
 fn told(event: &'static str, row: &PrincipalRow) -> Event {
-    let event = Event::new(event).with("principal", row.id.to_string()).with("name", row.name.as_str()).with("role", row.role.as_str());
-    match row.scope {
-        Scope::Workspace(workspace) => event.workspace(workspace),
-        Scope::All => event.with("expiresMs", row.expires_ms),
-    }
+    Event::new(event).with("principal", row.id.to_string()).with("name", row.name.as_str()).with("expiresMs", row.expires_ms)
 }
 
 fn hash(token: &str) -> [u8; 32] {

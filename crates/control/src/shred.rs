@@ -26,7 +26,7 @@ use crate::audit::{Audit, Event, name};
 use crate::clusters::{Clusters, whole};
 use crate::operations::{Change, Operations};
 use crate::watch::Watch;
-use crate::{Caller, ControlConfig, ControlError, Place, RESERVED_DAYS, Workspaces, action};
+use crate::{Caller, ControlConfig, ControlError, Place, RESERVED_DAYS, ScopePath, Workspaces, action};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -116,9 +116,10 @@ impl Shredder {
     /// # Errors
     /// [`ControlError::Forbidden`]; [`ControlError::Conflict`] while a link of it changes; what the catalog says.
     pub async fn delete(&self, caller: &Caller, row: WorkspaceRow, for_good: bool) -> Result<(DeletedRow, bool), ControlError> {
-        caller.check(action::WORKSPACES_DELETE)?;
+        let at = ScopePath::workspace(&row);
+        caller.check(action::WORKSPACES_DELETE, &at)?;
         if for_good {
-            caller.check(action::SHRED)?;
+            caller.check(action::SHRED, &at)?;
         }
         let deps = &self.deps;
         deps.clusters.detach(&row, for_good).await?;
@@ -143,11 +144,10 @@ impl Shredder {
     /// The deleted workspaces that a caller may see and that can be brought back, or are being shredded.
     ///
     /// # Errors
-    /// [`ControlError::Forbidden`]; what the catalog says.
+    /// What the catalog says.
     pub async fn deleted(&self, caller: &Caller) -> Result<Vec<DeletedRow>, ControlError> {
-        caller.check(action::WORKSPACES_READ)?;
         let mut all = self.deps.catalog.workspaces_deleted().await?;
-        all.retain(|row| caller.sees(row.workspace.id));
+        all.retain(|row| caller.may(action::WORKSPACES_READ, &ScopePath::workspace(&row.workspace)));
         Ok(all)
     }
 
@@ -157,11 +157,11 @@ impl Shredder {
     /// [`ControlError::Forbidden`], [`ControlError::NotFound`], [`ControlError::Ambiguous`]; [`ControlError::Conflict`] once its
     /// shredding began.
     pub async fn recover(&self, caller: &Caller, asked: &str) -> Result<WorkspaceRow, ControlError> {
-        caller.check(action::WORKSPACES_WRITE)?;
         let id: Option<WorkspaceId> = asked.parse().ok();
         let mut found = self.deps.catalog.workspaces_deleted().await?;
         found.retain(|row| {
-            caller.sees(row.workspace.id) && (Some(row.workspace.id) == id || row.workspace.name.as_str().eq_ignore_ascii_case(asked))
+            caller.sees(&ScopePath::workspace(&row.workspace))
+                && (Some(row.workspace.id) == id || row.workspace.name.as_str().eq_ignore_ascii_case(asked))
         });
         if found.len() > 1 {
             return Err(ControlError::Ambiguous { what: "deleted workspaces", name: asked.to_owned() });
@@ -181,7 +181,7 @@ impl Shredder {
             at.subscription.eq_ignore_ascii_case(&place.subscription)
                 && at.resource_group.eq_ignore_ascii_case(&place.resource_group)
                 && at.name.eq_ignore_ascii_case(&place.name)
-                && caller.sees(row.workspace.id)
+                && caller.sees(&ScopePath::workspace(&row.workspace))
         });
         match found.pop() {
             None => Ok(None),
@@ -191,6 +191,7 @@ impl Shredder {
 
     async fn bring_back(&self, caller: &Caller, row: DeletedRow) -> Result<WorkspaceRow, ControlError> {
         let id = row.workspace.id;
+        caller.check(action::WORKSPACES_WRITE, &ScopePath::workspace(&row.workspace))?;
         self.deps.audit.record(Event::new(name::WORKSPACE_RECOVERED).by(caller.principal).workspace(id)).await?;
         if !self.deps.catalog.workspace_recover(id, self.now_ms()).await? {
             return Err(ControlError::Conflict { why: "the workspace's time is over: it is being shredded" });
@@ -213,7 +214,7 @@ impl Shredder {
         table: &TableName,
         range: TimeRange,
     ) -> Result<RowsGone, ControlError> {
-        caller.check(action::SHRED)?;
+        caller.check(action::SHRED, &ScopePath::workspace(workspace))?;
         let absent = || ControlError::NotFound { what: "table", name: table.to_string() };
         let row = self.deps.catalog.table_get(workspace.id, table).await?.ok_or_else(absent)?;
         let change = Change::Shred { workspace: workspace.id, table: row.id, start: range.start, end: range.end };

@@ -7,6 +7,7 @@ mod azure;
 mod clusters;
 mod desk;
 mod identities;
+mod identity;
 mod links;
 mod lockbox;
 mod rewriting;

@@ -8,7 +8,7 @@ use strongroom_world::World;
 
 use crate::clusters::{is_region, region_name};
 use crate::recent::Recent;
-use crate::{Caller, ControlConfig, ControlError, Place, RETENTION_DAYS_MAX};
+use crate::{Caller, ControlConfig, ControlError, Place, RETENTION_DAYS_MAX, ScopePath};
 
 /// The name of the resource group and the workspace that a first start makes.
 pub const DEFAULT_NAME: &str = "default";
@@ -75,10 +75,10 @@ impl Workspaces {
         found.retain(|row| {
             row.subscription.eq_ignore_ascii_case(&place.subscription)
                 && row.resource_group.eq_ignore_ascii_case(&place.resource_group)
-                && caller.sees(row.id)
+                && caller.sees(&ScopePath::workspace(row))
         });
         let row = found.pop().ok_or_else(absent)?;
-        caller.check(action)?;
+        caller.check(action, &ScopePath::workspace(&row))?;
         Ok(row)
     }
 
@@ -159,11 +159,14 @@ impl Workspaces {
     /// The workspaces that a caller may see, oldest first.
     ///
     /// # Errors
-    /// [`ControlError::Forbidden`] if the role may see none; what the catalog says.
+    /// [`ControlError::Forbidden`] if no role may see any; what the catalog says.
     pub async fn list(&self, caller: &Caller) -> Result<Vec<WorkspaceRow>, ControlError> {
-        caller.check(crate::action::WORKSPACES_READ)?;
+        let everything = ScopePath::root();
+        if !caller.may_within(crate::action::WORKSPACES_READ, &everything) {
+            return Err(caller.forbidden(crate::action::WORKSPACES_READ, &everything));
+        }
         let mut all = self.catalog.workspaces().await?;
-        all.retain(|row| caller.sees(row.id));
+        all.retain(|row| caller.may(crate::action::WORKSPACES_READ, &ScopePath::workspace(row)));
         Ok(all)
     }
 
@@ -174,14 +177,22 @@ impl Workspaces {
     /// [`ControlError::Ambiguous`] if the caller sees several of that name; [`ControlError::Forbidden`] if it is the
     /// caller's but the role does not allow the action.
     pub async fn resolve(&self, caller: &Caller, name: &str, action: &str) -> Result<WorkspaceRow, ControlError> {
+        let row = self.find(caller, name).await?;
+        caller.check(action, &ScopePath::workspace(&row))?;
+        Ok(row)
+    }
+
+    /// The workspace that `name`, an id or a name, means to this caller, who may know of it; what they may do there is still to be asked.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve), but for [`ControlError::Forbidden`].
+    pub async fn find(&self, caller: &Caller, name: &str) -> Result<WorkspaceRow, ControlError> {
         let mut found = self.named(name).await?;
-        found.retain(|row| caller.sees(row.id));
+        found.retain(|row| caller.sees(&ScopePath::workspace(row)));
         if found.len() > 1 {
             return Err(ControlError::Ambiguous { what: "workspaces", name: name.to_owned() });
         }
-        let row = found.pop().ok_or_else(|| ControlError::NotFound { what: "workspace", name: name.to_owned() })?;
-        caller.check(action)?;
-        Ok(row)
+        found.pop().ok_or_else(|| ControlError::NotFound { what: "workspace", name: name.to_owned() })
     }
 
     async fn named(&self, name: &str) -> Result<Vec<WorkspaceRow>, ControlError> {

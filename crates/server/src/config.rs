@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use strongroom_buffer::{BufferConfig, SealedConfig};
 use strongroom_control::audit::AuditConfig;
-use strongroom_control::{AzureConfig, ControlConfig, LockboxConfig};
+use strongroom_control::{AzureConfig, ControlConfig, DirectoryConfig, LockboxConfig};
 use strongroom_ingest::IngestConfig;
 use strongroom_keys::outbound::OutboundConfig;
 use strongroom_keys::provider::access::ProvidersConfig;
@@ -21,11 +21,13 @@ use strongroom_query::QueryConfig;
 use strongroom_store::CacheConfig;
 
 use crate::notices::NoticesConfig;
+use crate::tls::TlsConfig;
 
 /// Variables that are not keys of the configuration.
 const OTHER_VARIABLES: &[&str] = &[
     "STRONGROOM_ADMIN_TOKEN",
     "STRONGROOM_TOKEN",
+    "STRONGROOM_CA",
     "STRONGROOM_SERVER",
     "STRONGROOM_CONFIG",
     "STRONGROOM_CONFIG_DIR",
@@ -65,7 +67,7 @@ pub struct ServeOptions {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The address of the one port. Loopback by default: there is no TLS here yet.
+    /// The address of the one port. Loopback by default, and plain http: see `[tls]`.
     pub listen: SocketAddr,
     /// Where blocks, log and catalog lie; default `$XDG_DATA_HOME/strongroom`.
     pub data_dir: PathBuf,
@@ -77,6 +79,10 @@ pub struct Config {
     pub require_separate_root: bool,
     /// Doors and connections.
     pub gateway: GatewayConfig,
+    /// TLS of the one port.
+    pub tls: TlsConfig,
+    /// Tenants, subscriptions, regions, and how services log in.
+    pub directory: DirectoryConfig,
     /// Write-ahead log and memtables.
     pub buffer: BufferConfig,
     /// The write path.
@@ -266,6 +272,8 @@ impl Default for Config {
             log: "info".to_owned(),
             require_separate_root: false,
             gateway: GatewayConfig::default(),
+            tls: TlsConfig::default(),
+            directory: DirectoryConfig::default(),
             buffer: BufferConfig::default(),
             ingest: IngestConfig::default(),
             query: QueryConfig::default(),

@@ -63,6 +63,9 @@ pub enum ServeError {
         /// Which it lies in.
         what: &'static str,
     },
+    /// TLS cannot be spoken as configured.
+    #[error("TLS: {0}")]
+    Tls(String),
     /// A part did not start.
     #[error("the {part} did not start: {source}")]
     Start {

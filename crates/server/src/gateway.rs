@@ -14,8 +14,10 @@ mod functions;
 mod ingest;
 mod listen;
 mod lockbox;
+mod login;
 mod metadata;
 mod ops;
+mod principals;
 mod query;
 mod resources;
 mod shred;
@@ -25,9 +27,10 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, delete, get, patch, post};
+use axum::routing::{any, delete, get, patch, post, put};
 use serde_json::json;
 use strongroom_control::ControlError;
 use strongroom_model::ErrorKind;
@@ -87,13 +90,29 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/workspaces/{workspace}/reencrypt", get(clusters::reencrypt_status).post(clusters::reencrypt))
         .route("/v1/clusters/{cluster}/recover", post(clusters::recover))
         .route("/v1/clusters/{cluster}/restore-identity", post(clusters::restore_identity))
-        .route("/v1/principals", get(resources::list_principals).post(resources::create_principal))
-        .route("/v1/principals/{principal}", delete(resources::delete_principal))
+        .route("/v1/principals", get(principals::list).post(principals::create))
+        .route("/v1/principals/{principal}", delete(principals::delete))
+        .route("/v1/services", get(principals::services).post(principals::create_service))
+        .route("/v1/services/{service}", get(principals::show_service).delete(principals::delete_service))
+        .route("/v1/services/{service}/credentials", post(principals::add_credential))
+        .route("/v1/services/{service}/credentials/{credential}", delete(principals::remove_credential))
+        .route("/v1/roles", get(principals::roles))
+        .route("/v1/signing-keys", get(principals::signing_keys).post(principals::rotate))
+        .route("/v1/subscriptions", get(principals::subscriptions))
+        .route("/v1/subscriptions/{subscription}", put(principals::put_subscription).delete(principals::delete_subscription))
+        .route("/{tenant}/v2.0/.well-known/openid-configuration", get(login::discovery))
+        .route("/{tenant}/.well-known/openid-configuration", get(login::discovery))
+        .route("/{tenant}/oauth2/v2.0/token", post(login::token))
+        .route("/{tenant}/oauth2/token", post(login::token))
+        .route("/{tenant}/discovery/v2.0/keys", get(login::keys))
+        .route("/{tenant}/discovery/keys", get(login::keys))
+        .route("/common/discovery/instance", get(login::instance))
         .merge(arm::routes())
         .fallback(any(no_route))
         .method_not_allowed_fallback(no_method)
         .layer(DefaultBodyLimit::max(SMALL_BODY))
         .layer(middleware::from_fn_with_state(app.clone(), audit::audited))
+        .layer(middleware::from_fn_with_state(app.clone(), challenge))
         .layer(middleware::from_fn_with_state(app.clone(), access_log))
         .with_state(app);
     // Around the routes and not within: a path is respelled before it is looked up.
@@ -124,6 +143,39 @@ async fn access_log(State(app): State<App>, request: Request, next: Next) -> Res
     response
 }
 
+/// Where this server is reached from outside: as configured, else as this request found it.
+pub(crate) fn external_url(app: &App, headers: &HeaderMap) -> String {
+    let config = &app.site.config;
+    let set = config.gateway.external_url.trim_end_matches('/');
+    if !set.is_empty() {
+        return set.to_owned();
+    }
+    let scheme = if config.tls.enabled { "https" } else { "http" };
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    host.map_or_else(|| format!("{scheme}://{}", config.listen), |host| format!("{scheme}://{host}"))
+}
+
+/// Whoever is not known is told where to log in (RFC 6750 §3), as Azure's clients expect it.
+async fn challenge(State(app): State<App>, request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).cloned();
+    let had_token = request.headers().contains_key(header::AUTHORIZATION);
+    let mut response = next.run(request).await;
+    let untold = response.headers().get(header::WWW_AUTHENTICATE).is_some_and(|value| value == "Bearer");
+    if response.status() == StatusCode::UNAUTHORIZED && untold {
+        let mut named = HeaderMap::new();
+        named.extend(host.map(|host| (header::HOST, host)));
+        let (base, tenant) = (external_url(&app, &named), app.site.identity.directory.tenant());
+        let mut told = format!("Bearer authorization_uri=\"{base}/{tenant}\"");
+        if had_token {
+            told.push_str(", error=\"invalid_token\", error_description=\"The access token is not valid or has expired.\"");
+        }
+        if let Ok(told) = HeaderValue::from_str(&told) {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, told);
+        }
+    }
+    response
+}
+
 /// A control plane error in the native envelope.
 pub(crate) fn control_error(error: &ControlError) -> ApiError {
     let told = ApiError::new(error.kind(), error.code(), error);
@@ -132,3 +184,6 @@ pub(crate) fn control_error(error: &ControlError) -> ApiError {
         None => told,
     }
 }
+
+#[cfg(test)]
+mod matrix;

@@ -16,12 +16,15 @@ mod embedded;
 mod error;
 pub mod gateway;
 mod harden;
+mod identity;
+mod issuers;
 mod lock;
 mod lock_steps;
 mod notices;
 mod openings;
 mod reload;
 mod timespan;
+mod tls;
 mod vault_clients;
 mod wiring;
 
@@ -40,6 +43,8 @@ pub use config::{
 use embedded::Embedded;
 pub use error::ServeError;
 pub use notices::NoticesConfig;
+use tls::Tls;
+pub use tls::{TlsConfig, ca_path};
 use wiring::Site;
 
 /// How often the log's health, caches and sums are looked after.
@@ -82,7 +87,8 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     // Listening comes first: a taken port is found before a long replay, and clients queue instead of being refused.
     let listener = TcpListener::bind(config.listen).await.map_err(|source| ServeError::Listen { address: config.listen, source })?;
     let address = listener.local_addr().map_err(|source| ServeError::Listen { address: config.listen, source })?;
-    if !address.ip().is_loopback() {
+    let tls = Tls::open(&config, &strongroom_world::World::real(), address)?.map(Arc::new);
+    if tls.is_none() && !address.ip().is_loopback() {
         tracing::warn!(%address, "listening beyond loopback without TLS: tokens and rows can be read on the way");
     }
     let metrics = metrics_exporter_prometheus::PrometheusBuilder::new()
@@ -107,6 +113,11 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     site.watch.start().await.map_err(ServeError::start("key watch"))?;
     site.clusters.resume().await.map_err(ServeError::start("operations"))?;
     site.shredder.resume().await.map_err(ServeError::start("operations"))?;
+    if tls.as_ref().is_some_and(|tls| tls.is_own()) {
+        let ca = ca_path(&site.config.config_dir);
+        tracing::info!(ca = %ca.display(), "https under an authority of this server: name it to clients, as in REQUESTS_CA_BUNDLE");
+    }
+    let accepts = tls.as_ref().map(|tls| tls.config()).transpose()?;
     announce(&site, address);
 
     let tasks = vec![
@@ -114,11 +125,11 @@ async fn serve(config: Config) -> Result<(), ServeError> {
         ("audit rows and notices", tokio::spawn(Arc::clone(&site.carrier).run(stopping.clone()))),
         ("retention", tokio::spawn(Arc::clone(&site.retention).run(stopping.clone()))),
         ("shredding", tokio::spawn(Arc::clone(&site.shredder).run(stopping.clone()))),
-        ("housekeeping", tokio::spawn(housekeeping(Arc::clone(&site), metrics.clone(), stopping.clone()))),
+        ("housekeeping", tokio::spawn(housekeeping(Arc::clone(&site), metrics.clone(), tls, stopping.clone()))),
     ];
     let signals = tokio::spawn(signals(Arc::clone(&site), stop));
     let app = gateway::App { site: Arc::clone(&site), metrics };
-    gateway::serve(listener, gateway::router(app), &site.config.gateway, stopping).await;
+    gateway::serve(listener, gateway::router(app), &site.config, accepts, stopping).await;
     for (name, task) in tasks {
         // A second each at most: what they do is safe to break off at any point.
         let abort = task.abort_handle();
@@ -159,7 +170,12 @@ async fn signals(site: Arc<Site>, stop: watch::Sender<bool>) {
     std::process::exit(130);
 }
 
-async fn housekeeping(site: Arc<Site>, metrics: metrics_exporter_prometheus::PrometheusHandle, mut stopping: watch::Receiver<bool>) {
+async fn housekeeping(
+    site: Arc<Site>,
+    metrics: metrics_exporter_prometheus::PrometheusHandle,
+    tls: Option<Arc<Tls>>,
+    mut stopping: watch::Receiver<bool>,
+) {
     loop {
         tokio::select! {
             _ = stopping.wait_for(|stop| *stop) => return,
@@ -169,6 +185,9 @@ async fn housekeeping(site: Arc<Site>, metrics: metrics_exporter_prometheus::Pro
             // The log's disk failed twice in a row: nothing more can be acked, and a restart replays what was.
             tracing::error!("the log cannot be written any more: ending, so that a restart may find a disk that works");
             std::process::exit(74);
+        }
+        if let Some(tls) = &tls {
+            tls.renew();
         }
         site.blocks.cache().sweep().await;
         if let Err(error) = site.lockbox.tidy().await {

@@ -24,6 +24,7 @@ use strongroom_world::World;
 
 use crate::config::{Config, admin_token_path, mmk_path};
 use crate::dispose::Disposal;
+use crate::identity::Identity;
 use crate::lock_steps::{Rooms, key_watch};
 use crate::notices::carrier;
 use crate::openings::Openings;
@@ -54,6 +55,7 @@ pub(crate) struct Site {
     pub(crate) identities: UserIdentities,
     pub(crate) pages: WorkspacePages,
     pub(crate) tables: Tables,
+    pub(crate) identity: Identity,
     stopping: AtomicBool,
     _lock: lock::DirLock,
 }
@@ -131,6 +133,7 @@ impl Site {
         let principals = Arc::new(Principals::new(world.clone(), catalog.clone(), Arc::clone(&roles), config.control.clone()));
         let lockbox = Lockbox::new(world.clone(), catalog.clone(), Arc::clone(&principals), Arc::clone(&audit), config.lockbox.clone());
         keys.obey(Arc::clone(&lockbox) as _);
+        let identity = Identity::open(&config, (&world, &catalog, &mmk), (&roles, &principals), &workspaces, &audit).await?;
         let printed = admin(&world, &config.config_dir, &principals, admin_token).await?;
 
         let (sealed_dir, sealed_config, of) = (layout.sealed(), config.keys.sealed(&config.buffer), (world.clone(), Arc::clone(&mmk)));
@@ -218,6 +221,7 @@ impl Site {
             identities,
             pages,
             tables,
+            identity,
             stopping: AtomicBool::new(false),
             _lock: lock,
         };

@@ -102,7 +102,8 @@ fn no_token_a_wrong_one_and_a_deleted_one_open_nothing() {
     let site = Site::start();
     let bare = Client::new().get(format!("{}/v1/workspaces", site.base())).send().unwrap();
     assert_eq!(bare.status(), 401);
-    assert_eq!(bare.headers()["www-authenticate"], "Bearer");
+    let told = bare.headers()["www-authenticate"].to_str().unwrap();
+    assert!(told.starts_with("Bearer authorization_uri=\"http://127.0.0.1:"), "{told}");
     let code = bare.json::<Value>().unwrap()["error"]["code"].clone();
     assert_eq!(code, "AuthenticationFailed");
     for wrong in ["", "nonsense", "srt_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {

@@ -6,6 +6,7 @@ mod access;
 mod audit;
 mod azure_control;
 mod azure_vault;
+mod azure_identity;
 mod bad_input;
 mod canary;
 mod compose;

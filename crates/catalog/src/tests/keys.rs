@@ -1,7 +1,7 @@
 use strongroom_model::{ErrorKind, PrincipalId, TableName};
 
 use super::*;
-use crate::{CatalogError, PrincipalRow, SchemaRow, Scope, SecretRow, SegmentRow, StandbyRow};
+use crate::{AssignmentRow, CatalogError, CredentialRow, PrincipalRow, SchemaRow, SecretRow, SegmentRow, SigningKeyRow, StandbyRow};
 
 #[tokio::test]
 async fn a_new_current_aek_ends_the_reign_of_the_one_before() {
@@ -174,28 +174,127 @@ async fn retention_is_set_changed_and_never_nothing() {
 async fn a_principal_is_found_by_the_hash_of_its_token_until_deleted() {
     let site = Site::new().await;
     let mut rows = Vec::new();
-    for (n, scope) in [(1, Scope::All), (2, Scope::Workspace(site.workspace))] {
+    for n in [1, 2] {
         let (ms, random) = fresh();
         rows.push(PrincipalRow {
             id: PrincipalId::mint(ms, random),
             name: format!("agent {n}"),
-            token_sha256: [n; 32],
-            role: "Ingest".to_owned(),
-            scope,
+            token_sha256: Some([n; 32]),
+            client_id: None,
             created_ms: 3,
             expires_ms: (n == 2).then_some(99),
         });
-        site.catalog.principal_insert(rows.last().unwrap()).await.unwrap();
+        let row = rows.last().unwrap();
+        let right = right(row.id, 1, "/");
+        site.catalog.principal_insert(row, Some(&right)).await.unwrap();
+        assert_eq!(site.catalog.assignments_of(row.id).await.unwrap(), [right]);
     }
     assert_eq!(site.catalog.principal_by_token(&[2; 32]).await.unwrap().as_ref(), rows.last());
     assert_eq!(site.catalog.principal_by_token(&[3; 32]).await.unwrap(), None);
     assert_eq!(site.catalog.principals().await.unwrap(), rows);
     let (ms, random) = fresh();
     let twin = PrincipalRow { id: PrincipalId::mint(ms, random), ..rows[0].clone() };
-    assert_eq!(site.catalog.principal_insert(&twin).await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(site.catalog.principal_insert(&twin, None).await.unwrap_err().kind(), ErrorKind::Conflict);
     assert!(site.catalog.principal_delete(rows[0].id).await.unwrap());
     assert!(!site.catalog.principal_delete(rows[0].id).await.unwrap());
     assert_eq!(site.catalog.principal_by_token(&[1; 32]).await.unwrap(), None);
+    assert_eq!(site.catalog.assignments_of(rows[0].id).await.unwrap(), [], "its rights go with it");
+}
+
+fn right(principal: PrincipalId, role: u8, scope: &str) -> AssignmentRow {
+    let (ms, random) = fresh();
+    let (id, role) = (ObjectId::mint(ms, random), ObjectId::from_bytes([role; 16]));
+    AssignmentRow { id, principal, role, scope: scope.to_owned(), created_ms: 4, created_by: None }
+}
+
+#[tokio::test]
+async fn a_service_has_several_credentials_each_once_and_they_go_with_it() {
+    let site = Site::new().await;
+    let (ms, random) = fresh();
+    let client = ObjectId::mint(ms, random);
+    let service = PrincipalRow {
+        id: PrincipalId::mint(ms, random),
+        name: "pipeline".to_owned(),
+        token_sha256: None,
+        client_id: Some(client),
+        created_ms: 3,
+        expires_ms: None,
+    };
+    site.catalog.principal_insert(&service, None).await.unwrap();
+    assert_eq!(site.catalog.principal_by_client(client).await.unwrap().as_ref(), Some(&service));
+    let credential = |n: u8| CredentialRow {
+        id: ObjectId::from_bytes([n; 16]),
+        principal: service.id,
+        name: "one".to_owned(),
+        sha256: [n; 32],
+        certificate: (n == 2).then(|| vec![1, 2, 3]),
+        created_ms: 5,
+        expires_ms: (n == 1).then_some(7),
+    };
+    for n in [1, 2] {
+        site.catalog.credential_insert(&credential(n)).await.unwrap();
+    }
+    let again = CredentialRow { id: ObjectId::from_bytes([9; 16]), ..credential(1) };
+    assert_eq!(site.catalog.credential_insert(&again).await.unwrap_err().kind(), ErrorKind::Conflict);
+    let orphan = CredentialRow { principal: PrincipalId::NIL, ..again };
+    assert!(matches!(site.catalog.credential_insert(&orphan).await.unwrap_err(), CatalogError::Orphan { .. }));
+    assert_eq!(site.catalog.credentials(service.id).await.unwrap(), [credential(1), credential(2)]);
+    assert!(site.catalog.credential_delete(service.id, credential(1).id).await.unwrap());
+    assert!(!site.catalog.credential_delete(PrincipalId::NIL, credential(2).id).await.unwrap());
+    assert!(site.catalog.principal_delete(service.id).await.unwrap());
+    assert_eq!(site.catalog.credentials(service.id).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn rights_go_with_what_they_hold_on_and_no_neighbour_loses_any() {
+    let site = Site::new().await;
+    let row = site.catalog.workspace(site.workspace).await.unwrap().unwrap();
+    let group = format!("/subscriptions/{}/resourcegroups/{}", row.subscription, row.resource_group).to_ascii_lowercase();
+    let path = format!("{group}/providers/microsoft.operationalinsights/workspaces/{}", row.name).to_ascii_lowercase();
+    let kept = ["/".to_owned(), group.clone(), format!("{path}2"), format!("{path}-x/tables/t")];
+    for (n, scope) in kept.iter().chain(&[path.clone(), format!("{path}/tables/t")]).enumerate() {
+        let who = PrincipalId::from_bytes([u8::try_from(n).unwrap() + 1; 16]);
+        site.catalog.assignment_insert(&right(who, 1, scope)).await.unwrap();
+    }
+    let twice = site.catalog.assignments().await.unwrap().remove(0);
+    let (ms, random) = fresh();
+    let twice = AssignmentRow { id: ObjectId::mint(ms, random), ..twice };
+    assert_eq!(site.catalog.assignment_insert(&twice).await.unwrap_err().kind(), ErrorKind::Conflict);
+    site.catalog.workspace_delete(site.workspace, 1, 2).await.unwrap();
+    assert_eq!(site.catalog.assignments().await.unwrap().len(), 6, "it may come back");
+    sqlx::query("UPDATE workspaces SET shredded_ms = 3").execute(site.catalog.writer().await.unwrap().conn()).await.unwrap();
+    let mut left: Vec<String> = site.catalog.assignments().await.unwrap().into_iter().map(|right| right.scope).collect();
+    left.sort();
+    let mut kept = kept.to_vec();
+    kept.sort();
+    assert_eq!(left, kept);
+    site.catalog.resource_group_delete(&row.subscription, &row.resource_group).await.unwrap();
+    assert_eq!(site.catalog.assignments().await.unwrap().len(), 1, "all but the one on everything lay in the group");
+}
+
+#[tokio::test]
+async fn one_signing_key_signs_and_older_ones_are_kept_for_a_while() {
+    let site = Site::new().await;
+    for n in [1, 2] {
+        let row = SigningKeyRow { id: ObjectId::from_bytes([n; 16]), cell: vec![n], created_ms: i64::from(n) * 10, retired_ms: None };
+        site.catalog.signing_key_insert(&row).await.unwrap();
+    }
+    let keys = site.catalog.signing_keys().await.unwrap();
+    let told: Vec<_> = keys.iter().map(|key| (key.cell[0], key.retired_ms)).collect();
+    assert_eq!(told, [(2, None), (1, Some(20))]);
+    site.catalog.signing_keys_forget(20).await.unwrap();
+    assert_eq!(site.catalog.signing_keys().await.unwrap().len(), 2);
+    site.catalog.signing_keys_forget(21).await.unwrap();
+    assert_eq!(site.catalog.signing_keys().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_tenant_is_made_once_and_the_configuration_has_the_last_word() {
+    let site = Site::new().await;
+    assert_eq!(site.catalog.directory_tenant(None, "a").await.unwrap(), "a");
+    assert_eq!(site.catalog.directory_tenant(None, "b").await.unwrap(), "a");
+    assert_eq!(site.catalog.directory_tenant(Some("c"), "d").await.unwrap(), "c");
+    assert_eq!(site.catalog.directory_tenant(None, "d").await.unwrap(), "c");
 }
 
 #[tokio::test]

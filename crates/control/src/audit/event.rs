@@ -30,6 +30,16 @@ pub mod name {
     pub const ROLE_ASSIGNED: &str = "role.assigned";
     /// A role was taken: a principal and its token were deleted.
     pub const ROLE_REMOVED: &str = "role.removed";
+    /// A service was made that can log in.
+    pub const PRINCIPAL_CREATED: &str = "principal.created";
+    /// A service was given a secret or a certificate.
+    pub const CREDENTIAL_ADDED: &str = "credential.added";
+    /// A secret or a certificate of a service was taken away.
+    pub const CREDENTIAL_REMOVED: &str = "credential.removed";
+    /// A role was made or changed.
+    pub const ROLE_DEFINED: &str = "role.defined";
+    /// Access tokens are signed with a new key.
+    pub const SIGNING_KEY_ROTATED: &str = "signing.rotated";
     /// Tokens that nobody knows, in a minute.
     pub const TOKENS_REFUSED: &str = "tokens.refused";
     /// A cluster came under a key.

@@ -1,7 +1,7 @@
 use strongroom_model::{ErrorKind, PrincipalId, WorkspaceId};
 
 use super::*;
-use crate::{ADMIN, ControlError, DEFAULT_NAME, RETENTION_DAYS_MAX, action};
+use crate::{ADMIN, ControlError, DEFAULT_NAME, RETENTION_DAYS_MAX, ScopePath, action};
 
 #[tokio::test]
 async fn a_first_start_makes_the_defaults_and_a_second_one_nothing() {
@@ -50,15 +50,21 @@ async fn a_foreign_workspace_looks_exactly_like_one_that_is_not_there() {
                 assert_eq!(look(&foreign).await, look(&absent).await);
             }
         }
-        let (asked, ghost) = (theirs.id, WorkspaceId::from_bytes([9; 16]));
-        for id in [asked, ghost] {
-            let error = site.roles.authorize(&caller, action::QUERY, Some(id)).unwrap_err();
-            assert!(matches!(error, ControlError::NotFound { what: "workspace", name } if name == id.to_string()));
+        let ghost = WorkspaceRow { name: "ghost".parse().unwrap(), ..theirs.clone() };
+        for (row, name) in [(&theirs, "theirs"), (&ghost, "ghost")] {
+            let error = caller.check(action::QUERY, &ScopePath::workspace(row)).unwrap_err();
+            assert!(matches!(error, ControlError::NotFound { what: "resource", name: path } if path.ends_with(name)));
         }
     }
     let reader = site.caller("Reader", Scope::Workspace(mine.id)).await;
     let error = site.workspaces.resolve(&reader, "mine", action::INGEST).await.unwrap_err();
-    assert_eq!(error.to_string(), "the role Reader does not allow workspaces/ingest/action");
+    let path = ScopePath::workspace(&mine);
+    let expected = format!(
+        "the client 'a Reader' with object id '{}' does not have authorization to perform action \
+         'Microsoft.OperationalInsights/workspaces/ingest/action' over scope '{path}'",
+        reader.principal
+    );
+    assert_eq!((error.code(), error.to_string()), ("AuthorizationFailed", expected));
     assert_eq!(site.workspaces.list(&reader).await.unwrap(), [mine]);
 }
 
@@ -119,7 +125,7 @@ async fn the_admin_token_is_minted_once_and_a_given_one_replaces_it() {
     assert_eq!((minted.len(), &minted[..4]), (47, "srt_"));
     assert_eq!(site.principals.ensure_admin(None).await.unwrap(), None);
     let admin = site.principals.authenticate(&minted).await.unwrap();
-    assert_eq!((admin.name.as_str(), admin.role.name.as_str(), admin.scope), (ADMIN, "Owner", Scope::All));
+    assert_eq!((admin.name.as_str(), admin.grants[0].role.name.as_str(), &admin.grants[0].scope), (ADMIN, "Owner", &ScopePath::root()));
 
     let given = "a-token-from-the-environment".to_owned();
     assert_eq!(site.principals.ensure_admin(Some(given.clone())).await.unwrap(), None);
@@ -138,10 +144,10 @@ async fn a_token_is_shown_once_and_only_its_hash_is_kept() {
     let site = Site::new().await;
     let created = site.principals.create("agent".to_owned(), "ingest", Scope::All, None).await.unwrap();
     let row = &site.principals.list().await.unwrap()[0];
-    assert_eq!((row.id, row.role.as_str(), row.name.as_str()), (created.id, "Ingest", "agent"));
+    assert_eq!((row.id, row.name.as_str()), (created.id, "agent"));
     assert!(!format!("{row:?} {created:?}").contains(&created.token));
     let caller = site.principals.authenticate(&created.token).await.unwrap();
-    assert_eq!(caller.principal, created.id);
+    assert_eq!((caller.principal, caller.grants[0].role.name.as_str()), (created.id, "Ingest"));
     let second = site.principals.create("agent".to_owned(), "Ingest", Scope::All, None).await.unwrap();
     assert_ne!(second.token, created.token);
 }
@@ -242,6 +248,10 @@ fn each_role_allows_what_its_name_says() {
         ("Ingest", "ynnnnnnnnnnnnnnn"),
         ("Operator", "nnyyynnynnyynynn"),
         ("LockboxApprover", "nnnynnnnnnnnynnn"),
+        ("Log Analytics Contributor", "yyyyyyyynnynnnyn"),
+        ("Log Analytics Reader", "nynynynynnynnnnn"),
+        ("User Access Administrator", "nynynynynnynnnnn"),
+        ("Monitoring Metrics Publisher", "nnnnnnnnnnnnnnnn"),
     ];
     let roles = Roles::built_in();
     for (name, expected) in table {
@@ -273,6 +283,8 @@ fn a_pattern_matches_any_run_of_characters_and_nothing_else() {
         ("", "x", false),
     ] {
         let role = crate::Role {
+            id: ObjectId::NIL,
+            scopes: None,
             name: "x".to_owned(),
             description: String::new(),
             actions: vec![pattern.to_owned()],
@@ -289,10 +301,11 @@ async fn a_caller_for_one_workspace_may_do_nothing_on_everything() {
     let shop = site.workspaces.create("shop".parse().unwrap(), None).await.unwrap();
     let local = site.caller("Owner", Scope::Workspace(shop.id)).await;
     let global = site.caller("Reader", Scope::All).await;
-    assert_eq!(site.roles.authorize(&local, action::PRINCIPALS_WRITE, None).unwrap_err().kind(), ErrorKind::Forbidden);
-    site.roles.authorize(&local, action::TABLES_WRITE, Some(shop.id)).unwrap();
-    site.roles.authorize(&global, action::PRINCIPALS_READ, None).unwrap();
-    assert_eq!(site.roles.authorize(&global, action::PRINCIPALS_WRITE, None).unwrap_err().kind(), ErrorKind::Forbidden);
+    let everything = ScopePath::root();
+    assert_eq!(local.check(action::PRINCIPALS_WRITE, &everything).unwrap_err().kind(), ErrorKind::Forbidden);
+    local.check(action::TABLES_WRITE, &ScopePath::workspace(&shop)).unwrap();
+    global.check(action::PRINCIPALS_READ, &everything).unwrap();
+    assert_eq!(global.check(action::PRINCIPALS_WRITE, &everything).unwrap_err().kind(), ErrorKind::Forbidden);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! Rules are not here: they are `strongroom_control::Clusters`.
 
 mod about;
+mod authorization;
 mod clusters;
 mod identities;
 mod json;
@@ -14,6 +15,7 @@ mod page;
 mod purge;
 mod searches;
 mod tables;
+mod places;
 mod vaults;
 mod version;
 mod workspaces;
@@ -31,12 +33,12 @@ use chrono::{DateTime, SecondsFormat};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use strongroom_catalog::{OperationRow, OperationStatus};
-use strongroom_control::{AsyncStatus, ControlError, Place, Refusal, action};
+use strongroom_control::{AsyncStatus, ControlError, Place, Refusal, ScopePath, action};
 use strongroom_model::{ErrorKind, ObjectId};
 
 use super::auth::Who;
 use super::error::ApiError;
-use super::{App, control_error};
+use super::{App, control_error, external_url};
 pub(super) use clusters::cluster_json;
 use json::object;
 pub(super) use version::ApiVersion;
@@ -86,6 +88,8 @@ pub(super) fn routes() -> Router<App> {
         .route(&group(&identities("/{name}")), get(identities::show).put(identities::put).delete(identities::delete))
         .route("/subscriptions/{subscription}/resourceGroups/{group}/moveResources", post(moves::refuse))
         .route("/subscriptions/{subscription}/resourceGroups/{group}/validateMoveResources", post(moves::refuse))
+        .merge(places::routes())
+        .merge(authorization::routes())
         .layer(middleware::from_fn(request_ids))
 }
 
@@ -144,6 +148,7 @@ const WORDS: &[&str] = &[
 
 /// Gives a path the spelling of the routes: one leading slash, fixed words in their own case. Names stay as they came.
 pub(super) fn canonical(mut request: Request<Body>) -> Request<Body> {
+    authorization::reroute(&mut request);
     if let Some(path) = respelled(request.uri().path()) {
         let text = match request.uri().query() {
             Some(query) => format!("{path}?{query}"),
@@ -224,16 +229,6 @@ async fn request_ids(request: Request, next: Next) -> Response {
     response
 }
 
-/// Where this server is reached from outside: as configured, else as this request found it.
-fn external_url(app: &App, headers: &HeaderMap) -> String {
-    let set = app.site.config.gateway.external_url.trim_end_matches('/');
-    if !set.is_empty() {
-        return set.to_owned();
-    }
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    host.map_or_else(|| format!("http://{}", app.site.config.listen), |host| format!("http://{host}"))
-}
-
 /// The resource as it stands, and where its change can be watched.
 fn accepted(
     app: &App,
@@ -270,10 +265,16 @@ async fn operation(
     _: ApiVersion,
     Path((subscription, _, id)): Path<(String, String, String)>,
 ) -> Result<Response, ApiError> {
-    who.allow(&app, action::CLUSTERS_READ)?;
     let absent = || ApiError::new(ErrorKind::NotFound, "ResourceNotFound", "There is no such operation, or it ended too long ago.");
     let id: ObjectId = id.parse().map_err(|_| absent())?;
     let row = app.site.clusters.operation(id).await.map_err(|error| control_error(&error))?.ok_or_else(absent)?;
+    // Whoever may see what it changes.
+    let at = ScopePath::of(&row.resource);
+    let what = if row.resource.to_ascii_lowercase().contains("/clusters/") { action::CLUSTERS_READ } else { action::WORKSPACES_READ };
+    if !who.0.sees(&at) {
+        return Err(absent());
+    }
+    who.on(what, &at)?;
     let mut body = json!({
         "id": operation_path(&subscription, &row),
         "name": row.id,

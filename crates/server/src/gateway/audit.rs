@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use strongroom_control::audit::{AuditError, AuditFilter, Event, Record, acting, name, open_text};
-use strongroom_control::{Caller, action};
+use strongroom_control::{Caller, ScopePath, action};
 use strongroom_model::ErrorKind;
 
 use super::auth::{Who, bearer};
@@ -17,12 +17,14 @@ use super::{App, control_error};
 use crate::timespan;
 
 /// Requests that are no GET and change nothing that is audited: rows, questions, and making blocks of rows.
-const NO_CHANGE: [&str; 5] = [
+const NO_CHANGE: [&str; 7] = [
     "/v1/workspaces/{workspace}/ingest/{table}",
     "/v1/workspaces/{workspace}/query",
     "/v1/workspaces/{workspace}/flush",
     "/v1/workspaces/{workspace}/compact",
     "/v1/clusters/{cluster}/check",
+    "/{tenant}/oauth2/v2.0/token",
+    "/{tenant}/oauth2/token",
 ];
 /// Bytes of a path that are written down.
 const PATH_MAX: usize = 1_024;
@@ -61,7 +63,7 @@ pub(crate) async fn audited(State(app): State<App>, request: Request, next: Next
     let event = |event| {
         Event::new(event).by(caller.principal).with("method", method.as_str()).with("route", route.as_str()).with("path", path.as_str())
     };
-    let (asked, answered) = (event(name::ASKED).with("role", caller.role.name.as_str()), event(name::ANSWERED));
+    let (asked, answered) = (event(name::ASKED).with("role", caller.roles_at(&ScopePath::root())), event(name::ANSWERED));
     let asked = match app.site.audit.record(asked).await {
         Ok(position) => position,
         Err(error) => return audit_error(&error).into_response(),
@@ -131,7 +133,8 @@ async fn shown(app: &App, caller: &Caller, record: &Record) -> Result<Value, Api
     let mut value = serde_json::to_value(record)
         .map_err(|_| ApiError::new(ErrorKind::Internal, "InternalError", "a record of the audit chain could not be written"))?;
     let (Some(text), Some(workspace)) = (&record.event.text, record.event.workspace) else { return Ok(value) };
-    let may = app.site.roles.authorize(caller, action::QUERY, Some(workspace)).is_ok();
+    let found = app.site.workspaces.find(caller, &workspace.to_string()).await;
+    let may = found.is_ok_and(|row| caller.may(action::QUERY, &ScopePath::workspace(&row)));
     value["text"] = match open_text(&app.site.keys, &app.site.world, workspace, text).await {
         Ok(text) if may => text.into(),
         Ok(_) => json!({"sealed": "NotYours"}),
@@ -147,8 +150,7 @@ pub(crate) async fn verify(State(app): State<App>, who: Who) -> Result<Json<Valu
 }
 
 pub(crate) async fn evidence(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Result<Json<Value>, ApiError> {
-    who.allow(&app, action::CLUSTERS_READ)?;
-    let row = app.site.clusters.named(&cluster).await.map_err(|error| control_error(&error))?;
+    let row = who.cluster(&app, &cluster, action::CLUSTERS_READ).await?;
     let evidence = app.site.audit.reader().evidence(row.id).await.map_err(|error| audit_error(&error))?;
     Ok(Json(json!({"cluster": row.name, "value": evidence})))
 }

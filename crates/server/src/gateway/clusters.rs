@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use strongroom_catalog::ClusterRow;
-use strongroom_control::{KeyProperties, Place, action};
+use strongroom_control::{KeyProperties, Place, ScopePath, action};
 use strongroom_model::ErrorKind;
 
 use super::auth::Who;
@@ -14,8 +14,9 @@ use super::error::ApiError;
 use super::{App, arm, control_error};
 
 pub(crate) async fn list(State(app): State<App>, who: Who) -> Result<Json<Value>, ApiError> {
-    who.allow(&app, action::CLUSTERS_READ)?;
-    let rows = app.site.clusters.list(None, None).await.map_err(|error| control_error(&error))?;
+    who.list(action::CLUSTERS_READ)?;
+    let mut rows = app.site.clusters.list(None, None).await.map_err(|error| control_error(&error))?;
+    rows.retain(|row| who.0.may(action::CLUSTERS_READ, &ScopePath::cluster(row)));
     let mut value = Vec::with_capacity(rows.len());
     for row in rows {
         value.push(arm::cluster_json(&app.site.clusters.view(row).await.map_err(|error| control_error(&error))?));
@@ -24,8 +25,7 @@ pub(crate) async fn list(State(app): State<App>, who: Who) -> Result<Json<Value>
 }
 
 pub(crate) async fn show(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Result<Json<Value>, ApiError> {
-    who.allow(&app, action::CLUSTERS_READ)?;
-    let row = app.site.clusters.named(&cluster).await.map_err(|error| control_error(&error))?;
+    let row = who.cluster(&app, &cluster, action::CLUSTERS_READ).await?;
     let view = app.site.clusters.view(row).await.map_err(|error| control_error(&error))?;
     Ok(Json(arm::cluster_json(&view)))
 }
@@ -33,15 +33,13 @@ pub(crate) async fn show(State(app): State<App>, who: Who, Path(cluster): Path<S
 /// Three kinds of key lie on the way to data (the customer's, the account's, and one per block, never stored); the
 /// provider's own are listed apart.
 pub(crate) async fn key(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Result<Json<Value>, ApiError> {
-    who.allow(&app, action::CLUSTERS_READ)?;
-    let row = app.site.clusters.named(&cluster).await.map_err(|error| control_error(&error))?;
+    let row = who.cluster(&app, &cluster, action::CLUSTERS_READ).await?;
     standing(&app, row).await
 }
 
 /// Ends a quarantine, if the vault proves the key now; answers how the key then stands.
 pub(crate) async fn release(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Result<Json<Value>, ApiError> {
-    who.allow(&app, action::KEY_RELEASE)?;
-    let row = app.site.clusters.named(&cluster).await.map_err(|error| control_error(&error))?;
+    let row = who.cluster(&app, &cluster, action::KEY_RELEASE).await?;
     app.site.clusters.release_key(&row).await.map_err(|error| control_error(&error))?;
     standing(&app, row).await
 }
@@ -102,20 +100,18 @@ fn never(what: &str) -> ApiError {
 
 /// Begins a re-key.
 pub(crate) async fn rekey(State(app): State<App>, who: Who, Path(cluster): Path<String>, body: Bytes) -> Result<Json<Value>, ApiError> {
-    who.allow(&app, action::CLUSTERS_WRITE)?;
+    let row = who.cluster(&app, &cluster, action::CLUSTERS_WRITE).await?;
     let body = pace(&body)?;
     if body.paused.is_some() {
         return Err(ApiError::new(ErrorKind::Invalid, "InvalidParameter", "a re-key cannot be paused: give it a rate").target("paused"));
     }
-    let row = app.site.clusters.named(&cluster).await.map_err(|error| control_error(&error))?;
     let view = app.site.clusters.rekey(row, body.rate_mb_s).await.map_err(|error| control_error(&error))?;
     Ok(Json(json!(view)))
 }
 
 /// How the last re-key stands.
 pub(crate) async fn rekey_status(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Result<Json<Value>, ApiError> {
-    who.allow(&app, action::CLUSTERS_READ)?;
-    let row = app.site.clusters.named(&cluster).await.map_err(|error| control_error(&error))?;
+    let row = who.cluster(&app, &cluster, action::CLUSTERS_READ).await?;
     let view = app.site.clusters.rekey_of(&row).await.map_err(|error| control_error(&error))?;
     Ok(Json(json!(view.ok_or_else(|| never("re-key of this cluster"))?)))
 }
@@ -145,7 +141,8 @@ pub(crate) async fn recover(State(app): State<App>, who: Who, Path(cluster): Pat
 
 /// Ends `identity: None`: an operator's action, for the customer cannot.
 pub(crate) async fn restore_identity(State(app): State<App>, who: Who, Path(cluster): Path<String>) -> Result<Json<Value>, ApiError> {
-    who.allow(&app, action::IDENTITY_RESTORE)?;
+    // At everything: of a cluster's own owners none can do it.
+    who.on(action::IDENTITY_RESTORE, &ScopePath::root())?;
     let row = app.site.clusters.named(&cluster).await.map_err(|error| control_error(&error))?;
     let restored = app.site.clusters.restore_identity(row.clone()).await.map_err(|error| control_error(&error))?;
     if restored {
@@ -166,13 +163,12 @@ struct CheckBody {
 
 pub(crate) async fn check(State(app): State<App>, who: Who, Path(cluster): Path<String>, body: Bytes) -> Result<Json<Value>, ApiError> {
     // It asks the vault with the cluster's identity, so it is not for readers.
-    who.allow(&app, action::CLUSTERS_WRITE)?;
+    let row = who.cluster(&app, &cluster, action::CLUSTERS_WRITE).await?;
     let body: CheckBody = if body.is_empty() {
         CheckBody::default()
     } else {
         serde_json::from_slice(&body).map_err(|error| ApiError::new(ErrorKind::Invalid, "InvalidRequestContent", error))?
     };
-    let row = app.site.clusters.named(&cluster).await.map_err(|error| control_error(&error))?;
     let workspace = match &body.workspace {
         Some(name) => {
             let found = app.site.workspaces.resolve(&who.0, name, action::WORKSPACES_READ).await;

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use strongroom_control::action;
 use strongroom_ingest::{Encoding, Format, IngestError, IngestReply, IngestRequest, OnError, Taken};
 use strongroom_model::{ErrorKind, TableName};
 
@@ -39,7 +40,7 @@ pub(crate) async fn ingest(
     let Query(parameters) = parameters.map_err(|_| {
         ApiError::new(ErrorKind::Invalid, "BadParameter", "the ingest door takes the parameters on_error, format and time_field")
     })?;
-    let workspace = who.workspace(&app, &workspace, "workspaces/ingest/action").await?;
+    let workspace = who.table(&app, &workspace, &table, action::INGEST).await?;
     let table: TableName = table.parse().map_err(|error| ApiError::new(ErrorKind::Invalid, "InvalidTableName", error).target("table"))?;
     let encoding = encoding(&headers)?;
     let refused = |error: IngestError, table: &TableName| {
@@ -116,7 +117,7 @@ pub(crate) async fn flush(
     Path(workspace): Path<String>,
     Query(which): Query<Which>,
 ) -> Result<Json<Value>, ApiError> {
-    let workspace = who.workspace(&app, &workspace, "workspaces/flush/action").await?;
+    let workspace = who.workspace(&app, &workspace, action::FLUSH).await?;
     let report = app.site.intake.flush(workspace, which.table).await.map_err(|error| ingest_error(&error))?;
     Ok(Json(json!({"blocks": report.blocks, "rows": report.rows, "bytes": report.bytes})))
 }
@@ -127,7 +128,7 @@ pub(crate) async fn compact(
     Path(workspace): Path<String>,
     Query(which): Query<Which>,
 ) -> Result<Json<Value>, ApiError> {
-    let workspace = who.workspace(&app, &workspace, "workspaces/flush/action").await?;
+    let workspace = who.workspace(&app, &workspace, action::FLUSH).await?;
     let report = app.site.intake.compact(workspace, which.table).await.map_err(|error| ingest_error(&error))?;
     Ok(Json(json!({"merged": report.inputs, "blocks": report.outputs, "rows": report.rows, "bytes": report.bytes})))
 }

@@ -1,4 +1,4 @@
-//! Accepting connections: bounded in number, bounded in patience, drained at the end.
+//! Accepting connections: bounded in number, bounded in patience, over TLS if that is configured, drained at the end.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -9,13 +9,16 @@ use axum::Router;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
-use tokio::net::{TcpListener, TcpStream};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
 
-use crate::config::GatewayConfig;
+use crate::config::Config;
 
 /// Headers of a request: bytes in all, and how many.
 const MAX_HEADER_BYTES: usize = 32 << 10;
@@ -56,7 +59,16 @@ impl Drop for Place {
 }
 
 /// Serves until `stop` turns true, then lets what is under way finish within the configured time.
-pub(crate) async fn serve(listener: TcpListener, router: Router, config: &GatewayConfig, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    config: &Config,
+    tls: Option<Arc<ServerConfig>>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let handshake = Duration::from_millis(config.tls.handshake_timeout_ms);
+    let acceptor = tls.map(TlsAcceptor::from);
+    let config = &config.gateway;
     let all = Arc::new(Semaphore::new(config.max_connections));
     let counts = Arc::new(PerAddress::default());
     let graceful = GracefulShutdown::new();
@@ -96,10 +108,19 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, config: &Gatewa
             metrics::counter!("server_connections_refused_total").increment(1);
             continue;
         };
-        let connection = connection(&builder, &graceful, stream, peer, router.clone());
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(kind = %error.kind(), "TCP_NODELAY could not be set");
+        }
+        let (builder, router, acceptor) = (builder.clone(), router.clone(), acceptor.clone());
+        let watcher = graceful.watcher();
         tokio::spawn(async move {
             let _held = (permit, place);
-            connection.await;
+            let Some(acceptor) = acceptor else { return connection(&builder, watcher, stream, peer, router).await };
+            // A handshake that fails or takes too long costs its own place and nothing else.
+            match tokio::time::timeout(handshake, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => connection(&builder, watcher, stream, peer, router).await,
+                _ => metrics::counter!("server_handshakes_failed_total").increment(1),
+            }
         });
     }
     drop(listener);
@@ -109,23 +130,14 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, config: &Gatewa
     }
 }
 
-fn connection(
-    builder: &Builder<TokioExecutor>,
-    graceful: &GracefulShutdown,
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-) -> impl Future<Output = ()> + Send + 'static {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(kind = %error.kind(), "TCP_NODELAY could not be set");
-    }
+async fn connection<S>(builder: &Builder<TokioExecutor>, watcher: Watcher, stream: S, peer: SocketAddr, router: Router)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = TowerToHyperService::new(tower::util::MapRequest::new(router, move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(axum::extract::ConnectInfo(peer));
         request.map(axum::body::Body::new)
     }));
-    let served = graceful.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned());
-    async move {
-        // Broken and idle connections end here every day; nothing of them is worth a line.
-        drop(served.await);
-    }
+    // Broken and idle connections end here every day; nothing of them is worth a line.
+    drop(watcher.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned()).await);
 }

@@ -27,7 +27,7 @@ pub(crate) async fn metrics(State(app): State<App>) -> Response {
 }
 
 pub(crate) async fn cache(State(app): State<App>, who: Who) -> Result<Json<Value>, ApiError> {
-    who.allow(&app, "cache/read")?;
+    who.allow(&app, strongroom_control::action::CACHE_READ)?;
     let stats = app.site.blocks.cache().stats();
     let sum = |figure: fn(&strongroom_store::CacheStats) -> u64| stats.iter().map(figure).sum::<u64>();
     Ok(Json(json!({

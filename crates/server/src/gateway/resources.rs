@@ -1,4 +1,4 @@
-//! Workspaces, tables, principals: the small JSON documents of the native control plane.
+//! Workspaces and tables: the small JSON documents of the native control plane.
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
@@ -6,8 +6,9 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use strongroom_catalog::{Scope, TablePlan, TableRow, WorkspaceRow};
-use strongroom_model::{ErrorKind, PrincipalId, TableName, WhileRevoked, WorkspaceName};
+use strongroom_catalog::{TablePlan, TableRow, WorkspaceRow};
+use strongroom_control::{DEFAULT_NAME, ScopePath, action};
+use strongroom_model::{ErrorKind, TableName, WhileRevoked, WorkspaceName};
 
 use super::auth::Who;
 use super::error::ApiError;
@@ -31,19 +32,6 @@ pub(crate) struct WorkspacePatch {
     while_revoked: Option<WhileRevoked>,
     #[serde(default, rename = "retentionInDays")]
     retention_days: Option<u32>,
-}
-
-/// What creates a token.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NewPrincipal {
-    role: String,
-    #[serde(default)]
-    workspace: Option<String>,
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default, rename = "ttlSeconds")]
-    ttl_seconds: Option<u64>,
 }
 
 /// What may be changed of a table; an absent member stays, null takes the workspace's.
@@ -111,14 +99,15 @@ pub(crate) async fn create_workspace(
     who: Who,
     request: Result<Json<NewWorkspace>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    who.allow(&app, "workspaces/write")?;
+    let home = app.site.workspaces.ensure_defaults().await.map_err(|error| control_error(&error))?;
+    who.on(action::WORKSPACES_WRITE, &ScopePath::group(&home.subscription, DEFAULT_NAME))?;
     let new = body(request)?;
     let row = app.site.workspaces.create(new.name, new.retention_days).await.map_err(|error| control_error(&error))?;
     Ok((StatusCode::CREATED, Json(workspace_json(&row))))
 }
 
 pub(crate) async fn show_workspace(State(app): State<App>, who: Who, Path(workspace): Path<String>) -> Result<Json<Value>, ApiError> {
-    let row = app.site.workspaces.resolve(&who.0, &workspace, "workspaces/read").await.map_err(|error| control_error(&error))?;
+    let row = app.site.workspaces.resolve(&who.0, &workspace, action::WORKSPACES_READ).await.map_err(|error| control_error(&error))?;
     let mut page = workspace_page(&app, &row).await?;
     app.site.intake.write_tallies().await;
     let counts = app.site.workspaces.away_counts(row.id).await.map_err(|error| control_error(&error))?;
@@ -144,7 +133,7 @@ pub(crate) async fn update_workspace(
     request: Result<Json<WorkspacePatch>, JsonRejection>,
 ) -> Result<Json<Value>, ApiError> {
     let workspaces = &app.site.workspaces;
-    let row = workspaces.resolve(&who.0, &workspace, "workspaces/write").await.map_err(|error| control_error(&error))?;
+    let row = workspaces.resolve(&who.0, &workspace, action::WORKSPACES_WRITE).await.map_err(|error| control_error(&error))?;
     let patch = body(request)?;
     if let Some(days) = patch.retention_days {
         workspaces.set_retention(row.id, days).await.map_err(|error| control_error(&error))?;
@@ -157,7 +146,7 @@ pub(crate) async fn update_workspace(
 }
 
 pub(crate) async fn tables(State(app): State<App>, who: Who, Path(workspace): Path<String>) -> Result<Json<Value>, ApiError> {
-    let workspace = who.workspace(&app, &workspace, "workspaces/tables/read").await?;
+    let workspace = who.workspace(&app, &workspace, action::TABLES_READ).await?;
     let tables = app.site.engine.tables(workspace, who.0.principal).await.map_err(|error| query_error(&error))?;
     Ok(Json(json!({"value": tables})))
 }
@@ -168,7 +157,7 @@ pub(crate) async fn update_table(
     Path((workspace, table)): Path<(String, TableName)>,
     request: Result<Json<TablePatch>, JsonRejection>,
 ) -> Result<Json<Value>, ApiError> {
-    let workspace = who.workspace(&app, &workspace, "workspaces/tables/write").await?;
+    let workspace = who.table(&app, &workspace, table.as_str(), action::TABLES_WRITE).await?;
     let patch = body(request)?;
     let mut changed: Option<TableRow> = None;
     if let Some(days) = patch.retention_days {
@@ -184,49 +173,4 @@ pub(crate) async fn update_table(
         return Err(ApiError::new(ErrorKind::Invalid, "InvalidRequestContent", "name what to change: retentionInDays or plan"));
     };
     Ok(Json(json!({"id": row.id, "name": row.name, "retentionInDays": row.retention_days, "plan": row.plan.as_str()})))
-}
-
-pub(crate) async fn list_principals(State(app): State<App>, who: Who) -> Result<Json<Value>, ApiError> {
-    who.allow(&app, "principals/read")?;
-    let rows = app.site.principals.list().await.map_err(|error| control_error(&error))?;
-    let value: Vec<Value> = rows
-        .iter()
-        .map(|row| {
-            let workspace = match row.scope {
-                Scope::All => None,
-                Scope::Workspace(id) => Some(id),
-            };
-            json!({"id": row.id, "name": row.name, "role": row.role, "workspace": workspace, "createdMs": row.created_ms, "expiresMs": row.expires_ms})
-        })
-        .collect();
-    Ok(Json(json!({"value": value})))
-}
-
-pub(crate) async fn create_principal(
-    State(app): State<App>,
-    who: Who,
-    request: Result<Json<NewPrincipal>, JsonRejection>,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
-    who.allow(&app, "principals/write")?;
-    let new = body(request)?;
-    let scope = match &new.workspace {
-        None => Scope::All,
-        Some(name) => Scope::Workspace(who.workspace(&app, name, "workspaces/read").await?),
-    };
-    let created = app
-        .site
-        .principals
-        .create(new.name.unwrap_or_else(|| new.role.clone()), &new.role, scope, new.ttl_seconds.map(std::time::Duration::from_secs))
-        .await
-        .map_err(|error| control_error(&error))?;
-    Ok((StatusCode::CREATED, Json(json!({"id": created.id, "role": new.role, "token": created.token, "expiresMs": created.expires_ms}))))
-}
-
-pub(crate) async fn delete_principal(State(app): State<App>, who: Who, Path(principal): Path<String>) -> Result<StatusCode, ApiError> {
-    who.allow(&app, "principals/delete")?;
-    let principal: PrincipalId = principal
-        .parse()
-        .map_err(|_| ApiError::new(ErrorKind::Invalid, "BadParameter", "a principal is named by its GUID").target("principal"))?;
-    app.site.principals.delete(principal).await.map_err(|error| control_error(&error))?;
-    Ok(StatusCode::NO_CONTENT)
 }

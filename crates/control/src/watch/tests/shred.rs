@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use object_store::{ObjectStore, ObjectStoreExt as _};
-use strongroom_catalog::{AccountRow, FlushCommit, LiveBlock, PendingBlock, Scope};
+use strongroom_catalog::{AccountRow, FlushCommit, LiveBlock, PendingBlock};
 use strongroom_envelope::{CellPlace, Header, ObjectKind, open, seal, seal_cell};
 use strongroom_keys::Purpose;
 use strongroom_model::{Position, PrincipalId, TableId, TimeRange, Window};
@@ -12,7 +12,7 @@ use strongroom_store::{BlockStore, CacheConfig, HotCache, ObjectKey, StoredBlock
 
 use super::*;
 use crate::audit::{Audit, AuditConfig, AuditFilter};
-use crate::{Caller, Clusters, ControlConfig, Dispose, Roles, RowsGone, ShredDeps, Shredder, Workspaces};
+use crate::{Caller, Clusters, ControlConfig, Dispose, Grant, Roles, RowsGone, ScopePath, ShredDeps, Shredder, Workspaces};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -52,6 +52,10 @@ struct Shop {
     linked: strongroom_catalog::WorkspaceRow,
     header: Header,
     stored: StoredBlock,
+}
+
+fn everywhere(role: &str) -> Vec<Grant> {
+    vec![Grant { role: Arc::clone(Roles::built_in().get(role).unwrap()), scope: ScopePath::root() }]
 }
 
 impl Shop {
@@ -126,8 +130,7 @@ impl Shop {
         };
         let commit = FlushCommit { table, workspace: shop.id, epoch, through: Position(1), blocks: vec![live], batches: Vec::new() };
         catalog.flush_commit(writer, &commit).await.unwrap();
-        let role = Arc::clone(Roles::built_in().get("Owner").unwrap());
-        let owner = Caller { principal: PrincipalId::from_bytes([1; 16]), name: "owner".to_owned(), role, scope: Scope::All };
+        let owner = Caller::new(PrincipalId::from_bytes([1; 16]), "owner".to_owned(), everywhere("Owner"));
         let shop = Self { house, blocks, paths, audit, shredder, workspaces, owner, linked: shop, header, stored };
         assert_eq!(shop.open_block().await.unwrap(), b"what the customer ordered");
         shop
@@ -215,8 +218,7 @@ async fn a_deleted_workspace_can_be_brought_back_for_fourteen_days_and_then_noth
 #[tokio::test]
 async fn a_workspace_can_be_shredded_at_once_by_who_may() {
     let it = Shop::new(72).await;
-    let role = Arc::clone(Roles::built_in().get("Contributor").unwrap());
-    let contributor = Caller { role, ..it.owner.clone() };
+    let contributor = Caller { grants: everywhere("Contributor").into(), ..it.owner.clone() };
     let refused = it.shredder.delete(&contributor, it.linked.clone(), true).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Forbidden);
     it.shredder.delete(&it.owner, it.linked.clone(), true).await.unwrap();
@@ -269,8 +271,7 @@ async fn rows_of_a_table_are_taken_away_by_who_may_and_told() {
     let it = Shop::new(74).await;
     let range = TimeRange { start: 5, end: 9 };
     let name = "Orders".parse().unwrap();
-    let role = Arc::clone(Roles::built_in().get("Contributor").unwrap());
-    let contributor = Caller { role, ..it.owner.clone() };
+    let contributor = Caller { grants: everywhere("Contributor").into(), ..it.owner.clone() };
     assert_eq!(it.shredder.table(&contributor, &it.linked, &name, range).await.unwrap_err().kind(), ErrorKind::Forbidden);
     let absent = it.shredder.table(&it.owner, &it.linked, &"Nothing".parse().unwrap(), range).await.unwrap_err();
     assert_eq!(absent.kind(), ErrorKind::NotFound);

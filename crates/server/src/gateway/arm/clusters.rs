@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use strongroom_catalog::IdentityType;
-use strongroom_control::{Accepted, ClusterAsk, ClusterView, ControlError, KeyProperties, Place, Refusal, action};
+use strongroom_control::{Accepted, ClusterAsk, ClusterView, ControlError, KeyProperties, Place, Refusal, ScopePath, action};
 use strongroom_model::ErrorKind;
 
 use super::super::auth::Who;
@@ -35,9 +35,9 @@ pub(super) async fn list(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Json<Value>, ApiError> {
-    // Clusters are nobody's who is confined to a workspace.
-    who.allow(&app, action::CLUSTERS_READ)?;
-    let rows = app.site.clusters.list(Some(&at.subscription), at.group.as_deref()).await.map_err(|error| control_error(&error))?;
+    who.list(action::CLUSTERS_READ)?;
+    let mut rows = app.site.clusters.list(Some(&at.subscription), at.group.as_deref()).await.map_err(|error| control_error(&error))?;
+    rows.retain(|row| who.0.may(action::CLUSTERS_READ, &ScopePath::cluster(row)));
     let (rows, next) = page.cut(rows, app.site.config.gateway.page_size, |row| row.id)?;
     let mut value = Vec::with_capacity(rows.len());
     for row in rows {
@@ -63,7 +63,12 @@ pub(super) async fn put(
     body: Bytes,
 ) -> Result<Response, ApiError> {
     who.allow(&app, action::CLUSTERS_WRITE)?;
-    let taken = app.site.clusters.put(&named.into(), read(&body)?).await;
+    let place = Place::from(named);
+    // Z1: making one is a deployment in its group; changing one is not.
+    if matches!(app.site.clusters.get(&place).await, Err(error) if error.kind() == ErrorKind::NotFound) {
+        who.on(action::DEPLOYMENTS_WRITE, &ScopePath::group(&place.subscription, &place.resource_group))?;
+    }
+    let taken = app.site.clusters.put(&place, may_show(&who, read(&body)?)?).await;
     answer(&app, &version, &headers, taken, None).await
 }
 
@@ -76,7 +81,7 @@ pub(super) async fn patch(
     body: Bytes,
 ) -> Result<Response, ApiError> {
     who.allow(&app, action::CLUSTERS_WRITE)?;
-    let taken = app.site.clusters.patch(&named.into(), read(&body)?).await;
+    let taken = app.site.clusters.patch(&named.into(), may_show(&who, read(&body)?)?).await;
     answer(&app, &version, &headers, taken, None).await
 }
 
@@ -91,6 +96,14 @@ pub(super) async fn delete(
     who.allow(&app, action::CLUSTERS_DELETE)?;
     let taken = app.site.clusters.delete(&named.into(), deletion.force).await;
     answer(&app, &version, &headers, taken, Some(DELETED)).await
+}
+
+/// Whoever has a cluster show an identity must have a right on that, too: it opens what somebody granted it.
+fn may_show(who: &Who, ask: ClusterAsk) -> Result<ClusterAsk, ApiError> {
+    for place in ask.user_identities.iter().flatten().filter_map(|path| Place::read_identity_path(path)) {
+        who.on(action::IDENTITIES_ASSIGN, &ScopePath::of(&place.identity_path()))?;
+    }
+    Ok(ask)
 }
 
 const DELETED: &str = "Linked workspaces are unlinked and go on under the provider's key. Data under the customer's key stays sealed; it is readable while the key works and the cluster's name is reserved (14 days).";

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use strongroom_catalog::UserIdentityRow;
-use strongroom_control::{Place, Refusal, UserIdentityAsk, action};
+use strongroom_control::{Place, Refusal, ScopePath, UserIdentityAsk, action};
 
 use super::super::auth::Who;
 use super::super::error::ApiError;
@@ -16,8 +16,9 @@ use super::super::{App, control_error};
 use super::{ApiVersion, InGroup, MANAGED_IDENTITY, Named, object, refused};
 
 pub(super) async fn list(State(app): State<App>, who: Who, _: ApiVersion, Path(at): Path<InGroup>) -> Result<Json<Value>, ApiError> {
-    who.allow(&app, action::IDENTITIES_READ)?;
-    let rows = app.site.identities.list(&at.subscription, at.group.as_deref()).await.map_err(|error| control_error(&error))?;
+    who.list(action::IDENTITIES_READ)?;
+    let mut rows = app.site.identities.list(&at.subscription, at.group.as_deref()).await.map_err(|error| control_error(&error))?;
+    rows.retain(|row| who.0.may(action::IDENTITIES_READ, &ScopePath::of(&Place::of_identity(row).identity_path())));
     Ok(Json(json!({"value": rows.iter().map(page).collect::<Vec<_>>()})))
 }
 

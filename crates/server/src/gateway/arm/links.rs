@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use strongroom_catalog::WorkspaceRow;
-use strongroom_control::{ControlError, LinkAccepted, Place, Refusal, action};
+use strongroom_control::{ControlError, LinkAccepted, Place, Refusal, ScopePath, action};
 use strongroom_model::ErrorKind;
 
 use super::super::auth::Who;
@@ -68,14 +68,18 @@ pub(super) async fn put(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
+    // Z3: each right where it belongs; of the cluster only the body says which it is.
     let own = app.site.clusters.rules().link_requires_linked_services_write.then_some(action::LINKS_WRITE);
-    for action in [action::CLUSTERS_WRITE, action::WORKSPACES_WRITE].into_iter().chain(own) {
+    for action in [action::WORKSPACES_WRITE].into_iter().chain(own) {
         who.allow(&app, action)?;
     }
     let body = object(&body)?;
     let row = at.workspace(&app, &who, own.unwrap_or(action::WORKSPACES_WRITE)).await?;
     let target = body.get("properties").and_then(|properties| properties.get("writeAccessResourceId")).and_then(Value::as_str);
     let target = target.unwrap_or_default().to_owned();
+    if let Some(cluster) = Place::read_cluster_path(&target) {
+        who.on(action::CLUSTERS_WRITE, &ScopePath::of(&cluster.cluster_path()))?;
+    }
     let LinkAccepted { workspace, operation } = app.site.clusters.link(row, &target).await.map_err(|error| control_error(&error))?;
     let body = link_json(&workspace, &target, state(operation.is_some()));
     Ok(accepted(&app, &version, &headers, &workspace.subscription, body, operation.as_ref()))

@@ -10,7 +10,7 @@ use strongroom_model::{ErrorKind, ObjectId};
 
 use super::super::App;
 use super::super::error::ApiError;
-use super::external_url;
+use super::super::external_url;
 
 const TOKEN: &str = "$skiptoken";
 

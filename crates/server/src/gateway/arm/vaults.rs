@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use strongroom_catalog::VaultRefRow;
-use strongroom_control::{VaultAsk, action};
+use strongroom_control::{ScopePath, VaultAsk, action};
 use strongroom_keys::provider::Provider;
 use strongroom_keys::provider::access::Secret;
 use strongroom_model::ErrorKind;
@@ -43,8 +43,9 @@ struct VaultProperties {
 }
 
 pub(super) async fn list(State(app): State<App>, who: Who, _: ApiVersion, Path(at): Path<InGroup>) -> Result<Json<Value>, ApiError> {
-    who.allow(&app, action::VAULTS_READ)?;
-    let rows = app.site.vaults.list(&at.subscription, at.group.as_deref()).await.map_err(|error| control_error(&error))?;
+    who.list(action::VAULTS_READ)?;
+    let mut rows = app.site.vaults.list(&at.subscription, at.group.as_deref()).await.map_err(|error| control_error(&error))?;
+    rows.retain(|row| who.0.may(action::VAULTS_READ, &ScopePath::of(&path(row))));
     Ok(Json(json!({"value": rows.iter().map(vault_json).collect::<Vec<_>>()})))
 }
 
@@ -90,12 +91,14 @@ pub(super) async fn delete(State(app): State<App>, who: Who, _: ApiVersion, Path
     Ok(if there { StatusCode::OK } else { StatusCode::NO_CONTENT })
 }
 
+fn path(row: &VaultRefRow) -> String {
+    let VaultRefRow { subscription, resource_group, name, .. } = row;
+    format!("/subscriptions/{subscription}/resourceGroups/{resource_group}/providers/{KEY_VAULT}/vaults/{name}")
+}
+
 fn vault_json(row: &VaultRefRow) -> Value {
     json!({
-        "id": format!(
-            "/subscriptions/{}/resourceGroups/{}/providers/{KEY_VAULT}/vaults/{}",
-            row.subscription, row.resource_group, row.name
-        ),
+        "id": path(row),
         "name": row.name,
         "type": format!("{KEY_VAULT}/vaults"),
         "location": row.region,

@@ -22,6 +22,7 @@ const ETAG: &str = "2021-12-01";
 const WHOLE: &str = "2020-10-01";
 
 pub(super) async fn list(State(app): State<App>, who: Who, version: ApiVersion, Path(at): Path<InGroup>) -> Result<Json<Value>, ApiError> {
+    who.list(action::WORKSPACES_READ)?;
     let mut rows = app.site.workspaces.list(&who.0).await.map_err(|error| control_error(&error))?;
     rows.retain(|row| at.holds(&row.subscription, &row.resource_group));
     let mut value = Vec::with_capacity(rows.len());

@@ -1,0 +1,344 @@
+//! Services, tokens and rights.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use strongroom_model::{ErrorKind, PrincipalId};
+
+use super::*;
+use crate::{
+    Directory, DirectoryConfig, LoginError, Proof, Rights, RoleAsk, ScopePath, Services, Subject, TokenReader as _, Tokens, action,
+};
+
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const AUDIENCE: &str = "https://management.azure.com/";
+
+struct Desk {
+    site: Site,
+    principals: Arc<Principals>,
+    services: Services,
+    tokens: Arc<Tokens>,
+    rights: Rights,
+    owner: Caller,
+}
+
+impl Desk {
+    async fn new() -> Self {
+        Self::with(DirectoryConfig::default()).await
+    }
+
+    async fn with(config: DirectoryConfig) -> Self {
+        let site = Site::new().await;
+        let roles = Arc::clone(&site.roles);
+        let principals = Arc::new(Principals::new(site.world.clone(), site.catalog.clone(), Arc::clone(&roles), ControlConfig::default()));
+        let mmk = Arc::new(Mmk::from_bytes([3; 32]));
+        let tokens = Arc::new(Tokens::open(site.world.clone(), site.catalog.clone(), mmk, &config).await.unwrap());
+        principals.believe(vec![Arc::clone(&tokens) as _]);
+        let created = principals.create("an owner".to_owned(), "Owner", Scope::All, None).await.unwrap();
+        Self {
+            owner: principals.authenticate(&created.token).await.unwrap(),
+            services: Services::new(site.world.clone(), site.catalog.clone(), Arc::clone(&principals), &config),
+            rights: Rights::new(site.world.clone(), site.catalog.clone(), roles, Arc::clone(&principals)),
+            tokens,
+            principals,
+            site,
+        }
+    }
+
+    /// A service with a secret.
+    async fn service(&self, name: &str) -> (PrincipalId, String, String) {
+        let row = self.services.create(name.to_owned()).await.unwrap();
+        let made = self.services.add_secret(&self.owner, row.id, String::new(), None).await.unwrap();
+        (row.id, row.client_id.unwrap().to_string(), made.secret.to_string())
+    }
+
+    async fn log_in(&self, client: &str, secret: &str) -> Result<String, LoginError> {
+        let row = self.services.log_in(client, &Proof::Secret(secret), HERE).await?;
+        Ok(self.token(&row.id, AUDIENCE, false))
+    }
+
+    fn token(&self, principal: &PrincipalId, audience: &str, own: bool) -> String {
+        let client = ObjectId::from_bytes([7; 16]);
+        let subject =
+            Subject { principal: *principal, client, tenant: "t", issuer: "https://here/t", audience, own, by_certificate: false };
+        self.tokens.issue(&subject).unwrap().0
+    }
+
+    async fn assign(&self, who: &Caller, at: &str, principal: PrincipalId, role: &str) -> Result<String, ControlError> {
+        let id = self.site.object().to_string();
+        let at = ScopePath::read(at).unwrap();
+        self.rights.put(who, &at, &id, principal, role).await.map(|_| id)
+    }
+
+    async fn holder(&self, role: &str, at: &str) -> Caller {
+        let created = self.principals.create_at(role.to_owned(), role, &ScopePath::read(at).unwrap(), None).await.unwrap();
+        self.principals.authenticate(&created.token).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_service_logs_in_with_any_of_its_secrets_until_each_ends() {
+    let desk = Desk::new().await;
+    let (id, client, secret) = desk.service("pipeline").await;
+    let short = desk.services.add_secret(&desk.owner, id, "short".to_owned(), Some(Duration::from_mins(10))).await.unwrap();
+    for secret in [&secret, short.secret.as_str()] {
+        let token = desk.log_in(&client.to_uppercase(), secret).await.unwrap();
+        assert_eq!(desk.principals.authenticate(&token).await.unwrap().principal, id);
+    }
+    let wrong = desk.log_in(&client, "srs_wrong").await.unwrap_err();
+    assert_eq!((wrong.status, wrong.error, wrong.number), (401, "invalid_client", 7_000_215));
+    let unknown = desk.log_in("not-there", &secret).await.unwrap_err();
+    assert_eq!((unknown.status, unknown.error, unknown.number), (400, "unauthorized_client", 700_016));
+    desk.site.sim.clock().advance(Duration::from_mins(10));
+    assert_eq!(desk.log_in(&client, &short.secret).await.unwrap_err().number, 7_000_222);
+    desk.log_in(&client, &secret).await.unwrap();
+    let first = desk.services.credentials(id).await.unwrap().remove(0);
+    assert!(desk.services.remove(&desk.owner, id, first.id).await.unwrap());
+    assert_eq!(desk.log_in(&client, &secret).await.unwrap_err().number, 7_000_215);
+    assert!(!format!("{:?}", desk.services.credentials(id).await.unwrap()).contains(&secret));
+}
+
+#[tokio::test]
+async fn a_token_says_who_for_an_hour_and_the_catalog_says_what_each_time() {
+    let desk = Desk::new().await;
+    let (id, client, secret) = desk.service("pipeline").await;
+    let token = desk.log_in(&client, &secret).await.unwrap();
+    let at = ScopePath::subscription("s");
+    assert!(!desk.principals.authenticate(&token).await.unwrap().may(action::CLUSTERS_READ, &at));
+    let right = desk.assign(&desk.owner, "/subscriptions/S", id, "Reader").await.unwrap();
+    assert!(desk.principals.authenticate(&token).await.unwrap().may(action::CLUSTERS_READ, &at));
+    desk.rights.delete(&desk.owner, &at, &right).await.unwrap().unwrap();
+    assert!(!desk.principals.authenticate(&token).await.unwrap().may(action::CLUSTERS_READ, &at));
+    desk.site.sim.clock().advance(Duration::from_secs(3_599));
+    desk.principals.authenticate(&token).await.unwrap();
+    desk.site.sim.clock().advance(Duration::from_secs(1));
+    assert!(matches!(desk.principals.authenticate(&token).await, Err(ControlError::Unauthenticated)));
+    let token = desk.log_in(&client, &secret).await.unwrap();
+    desk.principals.delete(id).await.unwrap();
+    assert!(matches!(desk.principals.authenticate(&token).await, Err(ControlError::Unauthenticated)));
+}
+
+#[tokio::test]
+async fn a_token_for_somebody_else_or_changed_or_signed_by_another_is_refused() {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let desk = Desk::new().await;
+    let (id, ..) = desk.service("pipeline").await;
+    for (audience, own, taken) in [
+        ("https://management.azure.com", false, true),
+        ("HTTPS://monitor.azure.com/", false, true),
+        ("https://vault.azure.net", false, false),
+        ("https://host:8443", true, true),
+        ("https://host:8443", false, false),
+    ] {
+        let token = desk.token(&id, audience, own);
+        assert_eq!(desk.principals.authenticate(&token).await.is_ok(), taken, "{audience} {own}");
+    }
+    let token = desk.token(&id, AUDIENCE, false);
+    let parts: Vec<&str> = token.split('.').collect();
+    let text = |json: &str| URL_SAFE_NO_PAD.encode(json);
+    let claims = String::from_utf8(URL_SAFE_NO_PAD.decode(parts[1]).unwrap()).unwrap();
+    let header = String::from_utf8(URL_SAFE_NO_PAD.decode(parts[0]).unwrap()).unwrap();
+    let other = Desk::new().await;
+    for (why, forged) in [
+        ("no signature", format!("{}.{}.", parts[0], parts[1])),
+        ("none", format!("{}.{}.", text(&header.replace("RS256", "none")), parts[1])),
+        ("HS256", format!("{}.{}.{}", text(&header.replace("RS256", "HS256")), parts[1], parts[2])),
+        ("longer", format!("{}.{}.{}", parts[0], text(&claims.replace("\"exp\":1", "\"exp\":2")), parts[2])),
+        ("another's key", other.token(&id, AUDIENCE, false)),
+        ("no token", "eyJ.eyJ.eyJ".to_owned()),
+    ] {
+        assert_ne!(forged, token, "{why}");
+        assert!(matches!(desk.principals.authenticate(&forged).await, Err(ControlError::Unauthenticated)), "{why}");
+    }
+    desk.principals.authenticate(&token).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_new_signing_key_signs_and_tokens_of_the_old_one_live_to_their_end() {
+    let desk = Desk::new().await;
+    let (id, ..) = desk.service("pipeline").await;
+    let old = desk.token(&id, AUDIENCE, false);
+    desk.site.sim.clock().advance(Duration::from_mins(30));
+    let key = desk.tokens.rotate().await.unwrap();
+    let new = desk.token(&id, AUDIENCE, false);
+    assert_eq!(desk.tokens.jwks()["keys"].as_array().unwrap().len(), 2);
+    assert_eq!(desk.tokens.keys()[0].0, key);
+    for token in [&old, &new] {
+        desk.principals.authenticate(token).await.unwrap();
+    }
+    // Another server on the same catalog knows both, and a third that was opened before the change learns of it.
+    let mmk = Arc::new(Mmk::from_bytes([3; 32]));
+    let second = Tokens::open(desk.site.world.clone(), desk.site.catalog.clone(), mmk, &DirectoryConfig::default()).await.unwrap();
+    desk.tokens.rotate().await.unwrap();
+    let newest = desk.token(&id, AUDIENCE, false);
+    assert!(second.read(&newest).await.unwrap().is_none(), "it looked a moment ago");
+    desk.site.sim.clock().advance(Duration::from_secs(6));
+    assert!(second.read(&newest).await.unwrap().is_some());
+    desk.site.sim.clock().advance(Duration::from_hours(2));
+    desk.tokens.rotate().await.unwrap();
+    assert_eq!(desk.tokens.keys().len(), 2, "what was retired long ago is forgotten");
+    assert!(desk.principals.authenticate(&old).await.is_err());
+}
+
+#[tokio::test]
+async fn who_logs_in_too_often_waits_and_nobody_else_does() {
+    let desk = Desk::with(DirectoryConfig { logins_per_client_max: 3, logins_per_address_max: 5, ..DirectoryConfig::default() }).await;
+    let (_, client, secret) = desk.service("one").await;
+    let (_, other, other_secret) = desk.service("other").await;
+    for _ in 0..3 {
+        desk.log_in(&client, &secret).await.unwrap();
+    }
+    let limited = desk.log_in(&client, &secret).await.unwrap_err();
+    assert_eq!((limited.status, limited.number), (429, 90_055));
+    let elsewhere = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+    desk.services.log_in(&client, &Proof::Secret(&secret), elsewhere).await.unwrap();
+    for _ in 0..2 {
+        desk.log_in(&other, &other_secret).await.unwrap();
+    }
+    assert_eq!(desk.log_in(&other, &other_secret).await.unwrap_err().status, 429, "the address has had its five");
+    desk.site.sim.clock().advance(Duration::from_mins(1));
+    desk.log_in(&client, &secret).await.unwrap();
+}
+
+#[tokio::test]
+async fn roles_are_given_by_those_who_may_and_nowhere_else() {
+    let desk = Desk::new().await;
+    let (id, ..) = desk.service("pipeline").await;
+    let group = "/subscriptions/s/resourceGroups/g";
+    for (role, at, expected) in [
+        ("Owner", group, None),
+        ("User Access Administrator", "/subscriptions/s", None),
+        ("Contributor", group, Some(ErrorKind::Forbidden)),
+        ("Log Analytics Contributor", group, Some(ErrorKind::Forbidden)),
+        ("Reader", "/", Some(ErrorKind::Forbidden)),
+        ("Operator", "/", Some(ErrorKind::Forbidden)),
+        ("Owner", "/subscriptions/s/resourceGroups/g2", Some(ErrorKind::NotFound)),
+        ("Owner", "/subscriptions/t", Some(ErrorKind::NotFound)),
+        ("User Access Administrator", "/subscriptions/s/resourceGroups/g/providers/p/t/n", Some(ErrorKind::Forbidden)),
+    ] {
+        let caller = desk.holder(role, at).await;
+        let given = desk.assign(&caller, group, id, "Reader").await;
+        assert_eq!(given.as_ref().err().map(ControlError::kind), expected, "{role} at {at}");
+        // The same for taking it away.
+        let right = match given {
+            Ok(right) => right,
+            Err(_) => desk.assign(&desk.owner, group, id, "Reader").await.unwrap(),
+        };
+        let taken = desk.rights.delete(&caller, &ScopePath::of(group), &right).await;
+        assert_eq!(taken.as_ref().err().map(ControlError::kind), expected, "{role} at {at}");
+        if taken.is_err() {
+            desk.rights.delete(&desk.owner, &ScopePath::of(group), &right).await.unwrap();
+        }
+    }
+    let refused = |error: ControlError| error.kind();
+    assert_eq!(desk.assign(&desk.owner, "/", id, "Emperor").await.map_err(refused), Err(ErrorKind::Invalid));
+    assert_eq!(desk.assign(&desk.owner, "/", PrincipalId::NIL, "Reader").await.map_err(refused), Err(ErrorKind::Invalid));
+    desk.assign(&desk.owner, "/", id, "Reader").await.unwrap();
+    assert_eq!(desk.assign(&desk.owner, "/", id, "Reader").await.map_err(refused), Err(ErrorKind::Conflict));
+}
+
+#[tokio::test]
+async fn the_last_right_to_everything_cannot_be_taken() {
+    let desk = Desk::new().await;
+    let root = ScopePath::root();
+    let all = desk.rights.list(&desk.owner, &root).await.unwrap();
+    let own = all.iter().find(|row| row.principal == desk.owner.principal).unwrap().id.to_string();
+    assert_eq!(desk.rights.delete(&desk.owner, &root, &own).await.unwrap_err().kind(), ErrorKind::Conflict);
+    // A service that may everything cannot stand in: it may have nothing to log in with.
+    let (id, ..) = desk.service("pipeline").await;
+    desk.assign(&desk.owner, "/", id, "Owner").await.unwrap();
+    assert_eq!(desk.rights.delete(&desk.owner, &root, &own).await.unwrap_err().kind(), ErrorKind::Conflict);
+    desk.holder("Owner", "/").await;
+    assert!(desk.rights.delete(&desk.owner, &root, &own).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_role_that_somebody_made_holds_where_it_may_be_given_and_changes_for_all_who_have_it() {
+    let desk = Desk::new().await;
+    let (id, client, secret) = desk.service("pipeline").await;
+    let at = ScopePath::subscription("s");
+    let name = desk.site.object().to_string();
+    let ask = |actions: &[&str], not: &[&str]| RoleAsk {
+        name: "Linker".to_owned(),
+        actions: actions.iter().map(|&text| text.to_owned()).collect(),
+        not_actions: not.iter().map(|&text| text.to_owned()).collect(),
+        scopes: vec!["/subscriptions/S".to_owned()],
+        ..RoleAsk::default()
+    };
+    desk.rights.role_put(&desk.owner, &at, &name, ask(&["Microsoft.OperationalInsights/*"], &["*/delete"])).await.unwrap();
+    assert_eq!(desk.assign(&desk.owner, "/subscriptions/t", id, "Linker").await.unwrap_err().kind(), ErrorKind::Invalid);
+    desk.assign(&desk.owner, "/subscriptions/s", id, "linker").await.unwrap();
+    let token = desk.log_in(&client, &secret).await.unwrap();
+    let caller = desk.principals.authenticate(&token).await.unwrap();
+    assert!(caller.may(action::CLUSTERS_WRITE, &at) && !caller.may(action::CLUSTERS_DELETE, &at));
+    desk.rights.role_put(&desk.owner, &at, &name, ask(&["*/read"], &[])).await.unwrap();
+    let caller = desk.principals.authenticate(&token).await.unwrap();
+    assert!(!caller.may(action::CLUSTERS_WRITE, &at) && caller.may(action::CLUSTERS_READ, &at));
+    assert_eq!(desk.rights.role_delete(&desk.owner, &at, &name).await.unwrap_err().kind(), ErrorKind::Conflict);
+
+    // Whoever may define roles in one place may not for another, nor touch what is built in.
+    let local = desk.holder("Owner", "/subscriptions/t").await;
+    let elsewhere = RoleAsk { name: "Wide".to_owned(), ..ask(&["*"], &[]) };
+    let own = ScopePath::subscription("t");
+    let made = desk.rights.role_put(&local, &own, &desk.site.object().to_string(), elsewhere).await;
+    assert_eq!(made.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(
+        desk.rights
+            .role_put(&local, &own, &name, RoleAsk { scopes: vec!["/subscriptions/t".to_owned()], ..ask(&["*"], &[]) })
+            .await
+            .unwrap_err()
+            .kind(),
+        ErrorKind::NotFound
+    );
+    let reader = desk.site.roles.get("Reader").unwrap().id.to_string();
+    for (id, name) in [(reader.as_str(), "Mine"), (name.as_str(), "Reader")] {
+        let ask = RoleAsk { name: name.to_owned(), ..ask(&["*"], &[]) };
+        assert_eq!(desk.rights.role_put(&desk.owner, &at, id, ask).await.unwrap_err().kind(), ErrorKind::Conflict, "{name}");
+    }
+    for bad in [ask(&[], &[]), ask(&["a b"], &[]), RoleAsk { scopes: Vec::new(), ..ask(&["*"], &[]) }] {
+        assert_eq!(desk.rights.role_put(&desk.owner, &at, &name, bad).await.unwrap_err().kind(), ErrorKind::Invalid);
+    }
+}
+
+#[tokio::test]
+async fn subscriptions_and_groups_are_there_by_name_or_by_what_lies_in_them_and_seen_by_those_who_may() {
+    let config = DirectoryConfig {
+        subscriptions: vec![crate::SubscriptionConfig {
+            id: "11111111-1111-4111-8111-111111111111".to_owned(),
+            name: "configured".to_owned(),
+            tenant: String::new(),
+        }],
+        ..DirectoryConfig::default()
+    };
+    config.check().unwrap();
+    let desk = Desk::with(config.clone()).await;
+    let site = &desk.site;
+    let directory = Directory::open(site.world.clone(), site.catalog.clone(), &ControlConfig::default(), config, "here".to_owned()).await;
+    let directory = directory.unwrap();
+    let home = site.workspaces.ensure_defaults().await.unwrap().subscription;
+    let named = "22222222-2222-4222-8222-222222222222";
+    directory.put_subscription(&desk.owner, named, "named", "").await.unwrap();
+    let called = |rows: Vec<strongroom_catalog::SubscriptionRow>| rows.into_iter().map(|row| row.name).collect::<Vec<_>>();
+    let mut expected = vec!["configured".to_owned(), "named".to_owned(), home.clone()];
+    expected.sort();
+    assert_eq!(called(directory.subscriptions(&desk.owner).await.unwrap()), expected);
+    let local = desk.holder("Reader", &format!("/subscriptions/{named}/resourceGroups/g")).await;
+    assert_eq!(called(directory.subscriptions(&local).await.unwrap()), ["named"]);
+    assert_eq!(directory.put_subscription(&local, named, "mine", "").await.unwrap_err().kind(), ErrorKind::Forbidden);
+    let look = async |id: &str| directory.subscription(&local, id).await.unwrap_err().to_string().replace(id, "IT");
+    assert_eq!(look(&home).await, look("33333333-3333-4333-8333-333333333333").await);
+
+    let group = async |who: &Caller, name: &str| directory.put_group(who, named, name, "West Europe", serde_json::Map::new()).await;
+    assert!(group(&desk.owner, "g").await.unwrap().1);
+    assert!(!group(&desk.owner, "G").await.unwrap().1);
+    group(&desk.owner, "h").await.unwrap();
+    assert_eq!(group(&local, "g").await.unwrap_err().kind(), ErrorKind::Forbidden);
+    assert_eq!(group(&local, "h").await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(directory.groups(&local, named).await.unwrap().len(), 1);
+    let moved = directory.put_group(&desk.owner, named, "g", "east", serde_json::Map::new()).await;
+    assert_eq!(moved.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(directory.delete_group(&desk.owner, &home, "default").await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert!(directory.delete_group(&desk.owner, named, "h").await.unwrap());
+    assert_eq!(directory.tenant_of("ADFS").await.unwrap().as_deref(), Some(directory.tenant()));
+    assert_eq!(directory.tenant_of("44444444-4444-4444-8444-444444444444").await.unwrap(), None);
+}
