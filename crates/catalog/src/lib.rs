@@ -18,6 +18,7 @@ mod blocks;
 mod buffered;
 mod checks;
 mod clusters;
+mod collection;
 mod columns;
 mod db;
 mod error;
@@ -35,6 +36,7 @@ mod rewriting;
 mod rows;
 mod schemas;
 mod segments;
+mod shared_keys;
 mod shred;
 mod snapshot;
 mod standby;
@@ -47,6 +49,7 @@ use strongroom_model::NodeId;
 use strongroom_world::World;
 
 pub use audit::{AuditCarryRow, AuditErrand, AuditHeadRow, AuditSink};
+pub use collection::{CollectionEndpointRow, CollectionRuleRow};
 use columns::Columns;
 use db::{Db, commit, refused};
 pub use error::CatalogError;
@@ -64,6 +67,7 @@ pub use rows::{
     LiveBlock, PendingBlock, PrincipalRow, SMALL_BLOCK_BYTES, SchemaRow, Scope, SecretRow, SegmentRow, StandbyRow, TableRow, TableSnapshot,
     WorkspaceRow, WriterEpoch,
 };
+pub use shared_keys::SharedKeysRow;
 pub use shred::ShredCommit;
 
 /// What exists. Clones share the connections.

@@ -104,7 +104,7 @@ impl Catalog {
             return Err(CatalogError::NotFound { what: WORKSPACE });
         }
         let seq = next_seq(&mut tx, SHRED).await?;
-        let mut counts = [0_u64; 5];
+        let mut counts = [0_u64; 7];
         for (at, sql) in [
             "DELETE FROM workspace_secrets WHERE workspace = ?1 AND ?2 > 0",
             "UPDATE blocks SET state = 2, since_ms = 0, removed_seq = ?2, stats = NULL
@@ -112,6 +112,8 @@ impl Catalog {
             "DELETE FROM schemas WHERE table_id IN (SELECT id FROM tables WHERE workspace = ?1) AND ?2 > 0",
             "DELETE FROM batches WHERE workspace = ?1 AND ?2 > 0",
             "DELETE FROM functions WHERE workspace = ?1 AND ?2 > 0",
+            "DELETE FROM shared_keys WHERE workspace = ?1 AND ?2 > 0",
+            "DELETE FROM collection_rules WHERE workspace = ?1 AND ?2 > 0",
         ]
         .into_iter()
         .enumerate()
@@ -186,12 +188,13 @@ impl Catalog {
             return Err(CatalogError::Conflict { what: SHRED, why: "workspaces still send rows to the account" });
         }
         let seq = next_seq(&mut tx, SHRED).await?;
-        let mut counts = [0_u64; 12];
+        let mut counts = [0_u64; 13];
         for (at, sql) in [
             "DELETE FROM workspace_secrets WHERE aek IN (SELECT id FROM aeks WHERE account = ?1) AND ?2 > 0",
             "UPDATE blocks SET state = 2, since_ms = 0, removed_seq = ?2, stats = NULL WHERE account = ?1 AND state <> 2",
             "DELETE FROM schemas WHERE aek IN (SELECT id FROM aeks WHERE account = ?1) AND ?2 > 0",
             "DELETE FROM functions WHERE aek IN (SELECT id FROM aeks WHERE account = ?1) AND ?2 > 0",
+            "DELETE FROM collection_rules WHERE aek IN (SELECT id FROM aeks WHERE account = ?1) AND ?2 > 0",
             "DELETE FROM flushed WHERE account = ?1 AND ?2 > 0",
             "DELETE FROM segments WHERE account = ?1 AND ?2 > 0",
             "DELETE FROM standby_records WHERE account = ?1 AND ?2 > 0",
@@ -208,7 +211,7 @@ impl Catalog {
             counts[at] = done.rows_affected();
         }
         commit(tx, SHRED).await?;
-        Ok((counts[9], counts[1]))
+        Ok((counts[10], counts[1]))
     }
 
     /// Says that nothing of a deleted cluster is left to shred.

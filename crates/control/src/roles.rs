@@ -75,6 +75,14 @@ pub mod action {
     pub const IDENTITY_RESTORE: &str = "operator/clusters/restoreIdentity/action";
     /// Bring a deleted cluster back: the operator's, not a customer's.
     pub const CLUSTER_RECOVER: &str = "operator/clusters/recover/action";
+    /// See the keys that a workspace's senders sign with, or replace them.
+    pub const SHARED_KEYS: &str = "workspaces/sharedKeys/action";
+    /// See data collection endpoints and rules.
+    pub const COLLECTION_READ: &str = "dataCollection/read";
+    /// Make or change them.
+    pub const COLLECTION_WRITE: &str = "dataCollection/write";
+    /// Delete them.
+    pub const COLLECTION_DELETE: &str = "dataCollection/delete";
     /// See what the hot cache holds.
     pub const CACHE_READ: &str = "cache/read";
 }

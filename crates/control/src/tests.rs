@@ -10,6 +10,7 @@ mod identities;
 mod links;
 mod lockbox;
 mod rewriting;
+mod shared_keys;
 mod vaults;
 
 use std::path::PathBuf;

@@ -39,6 +39,7 @@ mod spill;
 mod stored;
 mod table;
 mod terms;
+mod transform;
 
 #[cfg(test)]
 mod rig;
@@ -50,3 +51,4 @@ pub use config::{Language, Limits, Neighbours, QueryConfig, QueryRequest};
 pub use engine::{Engine, QueryDeps};
 pub use error::{Place, QueryError};
 pub use stored::{FunctionInfo, StoredFunction};
+pub use transform::Shaped;

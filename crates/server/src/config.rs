@@ -20,6 +20,7 @@ use strongroom_keyvault::VaultConfig;
 use strongroom_query::QueryConfig;
 use strongroom_store::CacheConfig;
 
+use crate::doors::DoorsConfig;
 use crate::notices::NoticesConfig;
 
 /// Variables that are not keys of the configuration.
@@ -77,6 +78,8 @@ pub struct Config {
     pub require_separate_root: bool,
     /// Doors and connections.
     pub gateway: GatewayConfig,
+    /// Azure's doors for rows and questions.
+    pub doors: DoorsConfig,
     /// Write-ahead log and memtables.
     pub buffer: BufferConfig,
     /// The write path.
@@ -256,6 +259,7 @@ impl Default for Config {
             log: "info".to_owned(),
             require_separate_root: false,
             gateway: GatewayConfig::default(),
+            doors: DoorsConfig::default(),
             buffer: BufferConfig::default(),
             ingest: IngestConfig::default(),
             query: QueryConfig::default(),

@@ -11,8 +11,11 @@ use std::time::Duration;
 use strongroom_buffer::{Buffer, SealedLog};
 use strongroom_catalog::Catalog;
 use strongroom_control::audit::{Audit, Carrier};
+use strongroom_control::collection::Collection;
 use strongroom_control::watch::{Desk, Watch};
-use strongroom_control::{Clusters, Lockbox, Principals, Retention, Roles, ShredDeps, Shredder, UserIdentities, Vaults, Workspaces};
+use strongroom_control::{
+    Clusters, Lockbox, Principals, Retention, Roles, SharedKeys, ShredDeps, Shredder, UserIdentities, Vaults, Workspaces,
+};
 use strongroom_envelope::Mmk;
 use strongroom_ingest::{IngestDeps, Intake};
 use strongroom_keys::{KeyError, KeyRing};
@@ -20,8 +23,10 @@ use strongroom_query::{Engine, QueryDeps};
 use strongroom_store::{BlockStore, HotCache, LocalObjects};
 use strongroom_world::World;
 
+use crate::collecting::Collecting;
 use crate::config::{Config, admin_token_path, mmk_path};
 use crate::dispose::Disposal;
+use crate::gateway::azure::{Late, Meter};
 use crate::lock_steps::{Rooms, key_watch};
 use crate::notices::carrier;
 use crate::openings::Openings;
@@ -50,6 +55,10 @@ pub(crate) struct Site {
     pub(crate) lockbox: Arc<Lockbox>,
     pub(crate) shredder: Arc<Shredder>,
     pub(crate) identities: UserIdentities,
+    pub(crate) shared_keys: SharedKeys,
+    pub(crate) collection: Arc<Collection>,
+    pub(crate) meter: Meter,
+    pub(crate) late: Late,
     stopping: AtomicBool,
     _lock: lock::DirLock,
 }
@@ -190,6 +199,9 @@ impl Site {
         };
         let shredder = Shredder::new(shred, &config.control);
         let vaults = Arc::new(Vaults::new(world.clone(), catalog.clone(), Arc::clone(keys.mmk())));
+        let shared_keys = SharedKeys::new(world.clone(), catalog.clone(), Arc::clone(keys.mmk()));
+        let collection = Arc::new(Collection::new(world.clone(), catalog.clone(), Arc::clone(&keys)));
+        intake.shaped_by(Arc::new(Collecting { rules: Arc::clone(&collection), engine: Arc::clone(&engine) }));
         let site = Self {
             config,
             world,
@@ -211,6 +223,10 @@ impl Site {
             lockbox,
             shredder,
             identities,
+            shared_keys,
+            collection,
+            meter: Meter::default(),
+            late: Late::default(),
             stopping: AtomicBool::new(false),
             _lock: lock,
         };

@@ -4,6 +4,7 @@
 
 mod access;
 mod audit;
+mod azure_data;
 mod bad_input;
 mod canary;
 mod compose;

@@ -10,4 +10,5 @@ mod kql_plans;
 mod limits;
 mod refusals;
 mod scale;
+mod shaping;
 mod terms;

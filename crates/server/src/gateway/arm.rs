@@ -5,11 +5,13 @@
 //! Rules are not here: they are `strongroom_control::Clusters`.
 
 mod clusters;
+mod collection;
 mod identities;
 mod json;
 mod links;
 mod moves;
 mod page;
+mod shared_keys;
 mod vaults;
 mod version;
 mod workspaces;
@@ -39,6 +41,7 @@ pub(super) use version::ApiVersion;
 
 const INSIGHTS: &str = "Microsoft.OperationalInsights";
 const KEY_VAULT: &str = "Microsoft.KeyVault";
+const MONITOR: &str = "Microsoft.Insights";
 const MANAGED_IDENTITY: &str = "Microsoft.ManagedIdentity";
 const ASYNC_OPERATION: HeaderName = HeaderName::from_static("azure-asyncoperation");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
@@ -77,6 +80,8 @@ pub(super) fn routes() -> Router<App> {
         .route(&group(&identities("/{name}")), get(identities::show).put(identities::put).delete(identities::delete))
         .route("/subscriptions/{subscription}/resourceGroups/{group}/moveResources", post(moves::refuse))
         .route("/subscriptions/{subscription}/resourceGroups/{group}/validateMoveResources", post(moves::refuse))
+        .merge(collection::routes())
+        .merge(shared_keys::routes())
         .layer(middleware::from_fn(request_ids))
 }
 
@@ -88,6 +93,11 @@ const WORDS: &[&str] = &[
     INSIGHTS,
     KEY_VAULT,
     MANAGED_IDENTITY,
+    MONITOR,
+    "sharedKeys",
+    "regenerateSharedKey",
+    "dataCollectionEndpoints",
+    "dataCollectionRules",
     "clusters",
     "workspaces",
     "linkedServices",
@@ -173,7 +183,7 @@ async fn request_ids(request: Request, next: Next) -> Response {
 }
 
 /// Where this server is reached from outside: as configured, else as this request found it.
-fn external_url(app: &App, headers: &HeaderMap) -> String {
+pub(super) fn external_url(app: &App, headers: &HeaderMap) -> String {
     let set = app.site.config.gateway.external_url.trim_end_matches('/');
     if !set.is_empty() {
         return set.to_owned();
