@@ -18,7 +18,8 @@ fn workspace_id(site: &Site, name: &str) -> String {
 }
 
 fn shared_keys(site: &Site, name: &str) -> (String, String) {
-    let (status, keys) = site.arm(Method::POST, &format!("{}/Microsoft.OperationalInsights/workspaces/{name}/sharedKeys", site.provider()), None);
+    let (status, keys) =
+        site.arm(Method::POST, &format!("{}/Microsoft.OperationalInsights/workspaces/{name}/sharedKeys", site.provider()), None);
     assert_eq!(status, 200, "{keys}");
     let key = |name: &str| keys[name].as_str().unwrap().to_owned();
     (key("primarySharedKey"), key("secondarySharedKey"))
@@ -38,7 +39,8 @@ fn the_official_clients_send_rows_and_ask_questions() {
     let now = chrono::Utc::now();
     for n in 0..500_u32 {
         let at = (now - chrono::Duration::seconds(i64::from(n))).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-        writeln!(log, "10.0.0.{} - - [{at}] \"GET /page/{} HTTP/1.1\" {} {}", n % 9, n % 7, if n % 50 == 0 { 500 } else { 200 }, n * 10).unwrap();
+        writeln!(log, "10.0.0.{} - - [{at}] \"GET /page/{} HTTP/1.1\" {} {}", n % 9, n % 7, if n % 50 == 0 { 500 } else { 200 }, n * 10)
+            .unwrap();
     }
     let file = site.root().join("access.log");
     std::fs::write(&file, &log).unwrap();
@@ -47,7 +49,8 @@ fn the_official_clients_send_rows_and_ask_questions() {
     for key in [&primary, &secondary] {
         assert_eq!(azure::script("collector.py", &[site.base(), &id, key, "Access", file], &[]).trim(), "200");
     }
-    let forged = azure::script("collector.py", &[site.base(), &id, &secondary.replace(['A', 'B', 'C', 'D', 'E'], "F"), "Access", file], &[]);
+    let forged =
+        azure::script("collector.py", &[site.base(), &id, &secondary.replace(['A', 'B', 'C', 'D', 'E'], "F"), "Access", file], &[]);
     assert_eq!(forged.trim(), "403 InvalidAuthorization");
     let answer = site.kql("Access_CL | summarize count(), sum(bytes_d), countif(status_d == 500), dcount(host_s)");
     assert_eq!(answer, [[json!(1_000), json!(2_495_000.0), json!(20), json!(9)]]);

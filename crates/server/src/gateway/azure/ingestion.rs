@@ -120,7 +120,9 @@ async fn rule_of(app: &App, who: &Who, text: &str) -> Result<CollectionRuleRow, 
 /// Unpacks a body that begins as gzip does, off the threads that serve connections.
 async fn unpack(app: &App, wire: bytes::Bytes, mut share: Share, limit: usize) -> Result<(bytes::Bytes, Share), IngestError> {
     let encoding = if wire.starts_with(&[0x1f, 0x8b]) { Encoding::Gzip } else { Encoding::Identity };
-    let limits = RequestLimits { inflated_bytes_max: limit as u64, ..app.site.config.ingest.limits.clone() };
+    // So small a limit is bound enough: records with little in them pack well.
+    let limit = limit as u64;
+    let limits = RequestLimits { inflated_bytes_max: limit, ratio_after_bytes: limit, ..app.site.config.ingest.limits.clone() };
     if encoding == Encoding::Identity {
         return inflate(&wire, encoding, &limits, &mut share).map(|body| (body, share));
     }

@@ -292,8 +292,7 @@ async fn signed_posts_become_rows_and_others_do_not() {
     assert_eq!(door.collect(&secondary, &now(), "My_Log", &body, &[]).await.status, 200);
     assert_eq!(
         door.ask("My_Log_CL | summarize n = count() by Level_d, Message_s | sort by Level_d asc, Message_s asc").await,
-        // The second post finds the columns: 7 becomes a text, "4" a number.
-        json!([[null, "", 1], [3.0, "started", 2], [4.0, "7", 1]])
+        json!([[null, "", 2], [3.0, "started", 2]])
     );
     let schema = door.ask("My_Log_CL | getschema | project ColumnName, ColumnType | sort by ColumnName asc").await;
     for column in
