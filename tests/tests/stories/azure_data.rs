@@ -88,6 +88,7 @@ fn collect(site: &Site, id: &str, key: &str, body: &str) -> Response {
 fn senders_are_told_what_becomes_of_their_rows_while_the_key_is_away() {
     let (site, vault) = (Site::start_with(brisk()), VaultSite::start());
     vault.create_key("kek");
+    site.know_vault("customers", &vault);
     let cluster = site.locked_cluster("shop-cluster", &vault, "kek");
     site.link("default", &cluster).unwrap();
     let (id, (key, _)) = (workspace_id(&site, "default"), shared_keys(&site, "default"));

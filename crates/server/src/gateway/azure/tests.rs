@@ -74,7 +74,7 @@ impl Door {
 
     async fn call(&self, method: Method, path: &str, body: &Value) -> Answer {
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        self.send(method, path, &[("authorization", &format!("Bearer {ADMIN}"))], body).await
+        self.send(method, path, &[("authorization", &format!("Bearer {ADMIN}")), ("content-type", "application/json")], body).await
     }
 
     async fn insights(&self, method: Method, rest: &str, body: &Value) -> Answer {
