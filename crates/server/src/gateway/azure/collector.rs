@@ -96,7 +96,8 @@ pub(super) async fn collect(
     let table = table(&headers)?;
     let refused = |error: &IngestError| Refused(not_taken(&app, workspace, &table, error, doors.data_collector_while_revoked));
     app.site.intake.ready(workspace, &table).await.map_err(|error| refused(&error))?;
-    let mut share = app.site.intake.enter().map_err(|error| refused(&error))?;
+    // Whoever finds no room waits here, its body unread.
+    let mut share = app.site.intake.admit(Some(length as u64 * 2), Encoding::Identity).await.map_err(|error| refused(&error))?;
     let read = body::read(body, limit, &app.site.config.gateway).await;
     let bytes = read.map_err(|error| Refused::new(error.kind(), "InvalidDataFormat", error.message()))?;
     // What is made of it is longer: names grow by their endings.

@@ -63,7 +63,8 @@ pub(super) async fn ingest(
         app.site.intake.ready(row.workspace, table).await.map_err(|error| refused(table, &error))?;
     }
     let Some(first) = tables.first() else { return Ok(StatusCode::NO_CONTENT.into_response()) };
-    let mut share = app.site.intake.enter().map_err(|error| refused(first, &error))?;
+    // Whoever finds no room waits here, its body unread; nearly all of them come packed.
+    let mut share = app.site.intake.admit(body::length(&body), Encoding::Gzip).await.map_err(|error| refused(first, &error))?;
     let limit = doors.logs_ingestion_bytes_max;
     let read =
         body::read_counted(body, limit, &app.site.config.gateway, |more| share.grow(more as u64).map_err(|error| refused(first, &error)));
@@ -78,7 +79,7 @@ pub(super) async fn ingest(
     for table in &tables {
         let share = match share.take() {
             Some(share) => share,
-            None => app.site.intake.enter().map_err(|error| refused(table, &error))?,
+            None => app.site.intake.admit(Some(rows.len() as u64), Encoding::Identity).await.map_err(|error| refused(table, &error))?,
         };
         let request = IngestRequest {
             workspace: row.workspace,
