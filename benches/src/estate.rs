@@ -70,6 +70,7 @@ impl House {
             time_field: None,
             batch_id: None,
             on_error: OnError::Refuse,
+            through: None,
         };
         self.runtime().block_on(self.intake.ingest(request)).expect("rows that are taken");
     }

@@ -18,6 +18,7 @@ mod blocks;
 mod buffered;
 mod checks;
 mod clusters;
+mod collection;
 mod columns;
 mod db;
 mod directory;
@@ -37,6 +38,7 @@ mod rewriting;
 mod rows;
 mod schemas;
 mod segments;
+mod shared_keys;
 mod shred;
 mod snapshot;
 mod standby;
@@ -49,6 +51,7 @@ use strongroom_model::NodeId;
 use strongroom_world::World;
 
 pub use audit::{AuditCarryRow, AuditErrand, AuditHeadRow, AuditSink};
+pub use collection::{CollectionEndpointRow, CollectionRuleRow};
 use columns::Columns;
 use db::{Db, commit, refused};
 pub use error::CatalogError;
@@ -68,6 +71,7 @@ pub use rows::{
     LiveBlock, PendingBlock, SMALL_BLOCK_BYTES, SchemaRow, SecretRow, SegmentRow, StandbyRow, TableRow, TableSnapshot, WorkspaceRow,
     WriterEpoch,
 };
+pub use shared_keys::SharedKeysRow;
 pub use shred::ShredCommit;
 
 /// What exists. Clones share the connections.

@@ -31,6 +31,8 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0015.sql"),
     include_str!("migrations/0016.sql"),
     include_str!("migrations/0017.sql"),
+    include_str!("migrations/0018.sql"),
+    include_str!("migrations/0019.sql"),
 ];
 
 /// Brings the file to this build's version: each step in a transaction of its own, along with the version.

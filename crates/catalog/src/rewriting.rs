@@ -124,11 +124,11 @@ impl Catalog {
         commit(tx, REWRITE).await
     }
 
-    /// Ends an epoch that no block and no stored function names: its record, what waits beside it, and everything that is sealed under
+    /// Ends an epoch that no block, no stored function and no data collection rule names: its record, what waits beside it, and everything that is sealed under
     /// it. Whether it was there.
     ///
     /// # Errors
-    /// [`CatalogError::Conflict`] if it reigns, or if a block or a function names it.
+    /// [`CatalogError::Conflict`] if it reigns, or if a block, a function or a rule names it.
     pub async fn aek_end(&self, epoch: Epoch) -> Result<bool, CatalogError> {
         let mut writer = self.writer().await?;
         let mut tx = writer.begin(END).await?;
@@ -148,6 +148,14 @@ impl Catalog {
             .map_err(|e| refused(END, &e))?;
         if functions > 0 {
             return Err(CatalogError::Conflict { what: END, why: "stored functions name it" });
+        }
+        let rules: i64 = sqlx::query_scalar("SELECT count(*) FROM collection_rules WHERE aek = ?")
+            .bind(id)
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(|e| refused(END, &e))?;
+        if rules > 0 {
+            return Err(CatalogError::Conflict { what: END, why: "data collection rules name it" });
         }
         let reigns: i64 = sqlx::query_scalar("SELECT count(*) FROM aeks WHERE id = ? AND current = 1")
             .bind(id)

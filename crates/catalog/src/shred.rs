@@ -104,7 +104,7 @@ impl Catalog {
             return Err(CatalogError::NotFound { what: WORKSPACE });
         }
         let seq = next_seq(&mut tx, SHRED).await?;
-        let mut counts = [0_u64; 9];
+        let mut counts = [0_u64; 11];
         for (at, sql) in [
             "DELETE FROM workspace_secrets WHERE workspace = ?1 AND ?2 > 0",
             "UPDATE blocks SET state = 2, since_ms = 0, removed_seq = ?2, stats = NULL
@@ -116,6 +116,8 @@ impl Catalog {
             "DELETE FROM table_pages WHERE table_id IN (SELECT id FROM tables WHERE workspace = ?1) AND ?2 > 0",
             "DELETE FROM link_marks WHERE workspace = ?1 AND ?2 > 0",
             "DELETE FROM links_kept WHERE workspace = ?1 AND ?2 > 0",
+            "DELETE FROM shared_keys WHERE workspace = ?1 AND ?2 > 0",
+            "DELETE FROM collection_rules WHERE workspace = ?1 AND ?2 > 0",
         ]
         .into_iter()
         .enumerate()
@@ -190,12 +192,13 @@ impl Catalog {
             return Err(CatalogError::Conflict { what: SHRED, why: "workspaces still send rows to the account" });
         }
         let seq = next_seq(&mut tx, SHRED).await?;
-        let mut counts = [0_u64; 12];
+        let mut counts = [0_u64; 13];
         for (at, sql) in [
             "DELETE FROM workspace_secrets WHERE aek IN (SELECT id FROM aeks WHERE account = ?1) AND ?2 > 0",
             "UPDATE blocks SET state = 2, since_ms = 0, removed_seq = ?2, stats = NULL WHERE account = ?1 AND state <> 2",
             "DELETE FROM schemas WHERE aek IN (SELECT id FROM aeks WHERE account = ?1) AND ?2 > 0",
             "DELETE FROM functions WHERE aek IN (SELECT id FROM aeks WHERE account = ?1) AND ?2 > 0",
+            "DELETE FROM collection_rules WHERE aek IN (SELECT id FROM aeks WHERE account = ?1) AND ?2 > 0",
             "DELETE FROM flushed WHERE account = ?1 AND ?2 > 0",
             "DELETE FROM segments WHERE account = ?1 AND ?2 > 0",
             "DELETE FROM standby_records WHERE account = ?1 AND ?2 > 0",
@@ -212,7 +215,7 @@ impl Catalog {
             counts[at] = done.rows_affected();
         }
         commit(tx, SHRED).await?;
-        Ok((counts[9], counts[1]))
+        Ok((counts[10], counts[1]))
     }
 
     /// Says that nothing of a deleted cluster is left to shred.

@@ -225,7 +225,15 @@ fn said(status: StatusCode, body: &[u8]) -> (String, Vec<Wrong>) {
         let text = String::from_utf8_lossy(&body[..body.len().min(500)]);
         return (format!("the server answers {status}: {}", text.trim()), Vec::new());
     };
-    let mut text = format!("{code}: {}", error["message"].as_str().unwrap_or("no message"));
+    let mut inner = &error["innererror"];
+    while inner["innererror"].is_object() {
+        inner = &inner["innererror"];
+    }
+    // Azure's form: what is wrong with a query stands innermost, and what kind of mistake it is around that.
+    let mut text = match (error["innererror"]["code"].as_str(), inner["message"].as_str()) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        _ => format!("{code}: {}", error["message"].as_str().unwrap_or("no message")),
+    };
     let wrong = |error: &Value| {
         let figure = |name: &str| error[name].as_u64().and_then(|figure| usize::try_from(figure).ok());
         let message = error["message"].as_str().unwrap_or_default().to_owned();
@@ -236,10 +244,6 @@ fn said(status: StatusCode, body: &[u8]) -> (String, Vec<Wrong>) {
     // A detail with a place is told below the line of the query that it is about.
     for message in details.iter().filter(|detail| wrong(detail).is_none()).filter_map(|detail| detail["message"].as_str()) {
         text.extend(["\n  ", message]);
-    }
-    let mut inner = &error["innererror"];
-    while inner["innererror"].is_object() {
-        inner = &inner["innererror"];
     }
     if places.is_empty() {
         places.extend(wrong(inner));
@@ -274,6 +278,10 @@ mod tests {
             said(StatusCode::BAD_REQUEST, body),
             ("BadArgumentError: the query is wrong\n  first".into(), vec![Wrong { line: 2, column: 7, message: String::new() }])
         );
+        let azure = br#"{"error":{"code":"BadArgumentError","message":"The request had some invalid properties","innererror":
+            {"code":"SyntaxError","message":"m","innererror":{"code":"SYN0002","message":"no such operator","line":1,"pos":3,"token":"x"}}}}"#;
+        let place = Wrong { line: 1, column: 3, message: "no such operator".into() };
+        assert_eq!(said(StatusCode::BAD_REQUEST, azure), ("SyntaxError: no such operator".into(), vec![place]));
         assert_eq!(said(StatusCode::BAD_GATEWAY, b"<html>"), ("the server answers 502 Bad Gateway: <html>".into(), Vec::new()));
     }
 

@@ -76,6 +76,12 @@ pub mod action {
     pub const IDENTITIES_ASSIGN: &str = "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action";
     /// Give a cluster back the identity that was taken off it: the operator's, not a customer's.
     pub const IDENTITY_RESTORE: &str = "Strongroom/operator/clusters/restoreIdentity/action";
+    /// See data collection endpoints and rules.
+    pub const COLLECTION_READ: &str = "Microsoft.Insights/dataCollectionRules/read";
+    /// Make or change them.
+    pub const COLLECTION_WRITE: &str = "Microsoft.Insights/dataCollectionRules/write";
+    /// Delete them.
+    pub const COLLECTION_DELETE: &str = "Microsoft.Insights/dataCollectionRules/delete";
     /// See what the hot cache holds.
     pub const CACHE_READ: &str = "Strongroom/cache/read";
     /// Delete a table.

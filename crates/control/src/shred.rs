@@ -245,7 +245,7 @@ impl Shredder {
         table: &TableName,
         range: TimeRange,
     ) -> Result<OperationRow, ControlError> {
-        caller.check(action::SHRED)?;
+        caller.check(action::SHRED, &ScopePath::workspace(workspace))?;
         let absent = || ControlError::NotFound { what: "table", name: table.to_string() };
         let row = self.deps.catalog.table_get(workspace.id, table).await?.ok_or_else(absent)?;
         let change = Change::Shred { workspace: workspace.id, table: row.id, start: range.start, end: range.end };

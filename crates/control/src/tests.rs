@@ -12,6 +12,7 @@ mod links;
 mod lockbox;
 mod rewriting;
 mod tables;
+mod shared_keys;
 mod vaults;
 
 use std::path::PathBuf;

@@ -156,6 +156,7 @@ impl Intake {
                     on_error: format.on_error,
                     time_field: format.time_field.clone(),
                     batch: turn.map(|turn| *turn.key()),
+                    through: request.through.clone(),
                     body: Vec::new(),
                 };
                 let payload = to_bytes(&buffered, body);

@@ -148,6 +148,9 @@ pub enum IngestError {
     /// A failpoint fired (tests only).
     #[error("failpoint {point}")]
     Failpoint { point: &'static str },
+    /// The rule that rows go through was not followed.
+    #[error(transparent)]
+    NotShaped(#[from] crate::stream::NotShaped),
     #[error(transparent)]
     Key(#[from] strongroom_keys::KeyError),
     #[error(transparent)]
@@ -183,6 +186,7 @@ impl IngestError {
             Self::NoWorkspace | Self::NoTable(_) => ErrorKind::NotFound,
             Self::Internal { .. } => ErrorKind::Internal,
             Self::Corrupt { .. } => ErrorKind::Corrupt,
+            Self::NotShaped(error) => error.kind,
             Self::Key(error) => error.kind(),
             Self::Catalog(error) => error.kind(),
             Self::Buffer(error) => error.kind(),
@@ -218,6 +222,7 @@ impl IngestError {
             Self::Failpoint { .. } => "Failpoint",
             Self::Internal { .. } => "InternalError",
             Self::Corrupt { .. } => "IntegrityError",
+            Self::NotShaped(error) => error.code,
             Self::Key(error) => error.code(),
             Self::Catalog(error) => error.code(),
             Self::Buffer(error) => error.code(),

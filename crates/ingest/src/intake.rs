@@ -29,6 +29,7 @@ use crate::maintain::Retries;
 use crate::own::own_table;
 use crate::restore::Witness;
 use crate::schemas::{Evolved, Schemas, Versioned};
+use crate::stream::{Lines, Transform};
 use crate::{Budget, Encoding, Format, IngestConfig, IngestError, IngestReply, IngestRequest, OnError, Share, Taken, inflate};
 
 /// The table that bad records go to.
@@ -70,6 +71,7 @@ pub struct Intake {
     pub(crate) retries: Retries,
     pub(crate) tallies: Tallies,
     pub(crate) witness: OnceLock<Arc<dyn Witness>>,
+    pub(crate) transform: OnceLock<Arc<dyn Transform>>,
     pub(crate) budget: Budget,
     pub(crate) gate: Arc<Gate>,
     decoders: Arc<Semaphore>,
@@ -134,6 +136,7 @@ impl Intake {
             retries: Retries::default(),
             tallies: Tallies::default(),
             witness: OnceLock::new(),
+            transform: OnceLock::new(),
             budget: Budget::at(config.in_flight_bytes_max, config.in_flight_requests_max, gate.clone()),
             gate,
             decoders: Arc::new(Semaphore::new(threads)),
@@ -280,15 +283,19 @@ impl Intake {
         turn: Option<&Turn>,
     ) -> Result<(IngestReply, Vec<u8>), IngestError> {
         let arrival = format.arrival;
+        let lines = match &request.through {
+            Some(through) => self.shaped(request.workspace, &request.table, through, body, arrival).await?,
+            None => Lines::of(body.clone()),
+        };
         let place = if let Some(place) = place {
             place
         } else {
             // A refused request makes no table, so a first one is tried before there is one.
-            self.decode(body, &Arc::default(), format).await?;
+            self.decode(&lines.body, &Arc::default(), format).await?;
             self.made_place(request.workspace, &request.table).await?
         };
         let guard = self.guard(request, place.account).await?;
-        let (decoded, added) = self.decode_onto_lineage(&place, &guard, body, format).await?;
+        let (decoded, added) = self.decode_onto_lineage(&place, &guard, &lines, format).await?;
         let reply = IngestReply {
             accepted: decoded.batch.num_rows() as u64,
             rejected: decoded.rejects.len() as u64,
@@ -342,22 +349,29 @@ impl Intake {
     ) -> Result<(), IngestError> {
         let body = notes(request.table.as_str(), rejects)?;
         let place = self.made_place(request.workspace, &REJECTED_TABLE.parse()?).await?;
-        let (decoded, _) = self.decode_onto_lineage(&place, guard, &Bytes::from(body), &Decoding::of_notes(arrival)).await?;
+        let (decoded, _) = self.decode_onto_lineage(&place, guard, &Lines::of(body), &Decoding::of_notes(arrival)).await?;
         self.append(&place, guard, decoded, arrival, mark).await
     }
 
-    /// Decodes a body onto the table's columns, and again if those change meanwhile in a way that matters; on return the
-    /// lineage has every column of the batch.
+    /// Decodes lines onto the table's columns, and again if those change meanwhile in a way that matters; on return the
+    /// lineage has every column of the batch, and those that the lines were declared to need.
     pub(crate) async fn decode_onto_lineage(
         &self,
         place: &Place,
         guard: &KeyGuard,
-        body: &Bytes,
+        lines: &Lines,
         format: &Decoding,
     ) -> Result<(Decoded, Vec<Column>), IngestError> {
         for _ in 0..=self.config.schema_retries_max {
             let base = self.schemas.current(place.workspace, place.table, guard).await?;
-            let decoded = self.decode(body, &base, format).await?;
+            let decoded = match base.with(&lines.columns, self.config.limits.columns_max) {
+                None => self.decode(&lines.body, &base, format).await?,
+                Some((wider, mut added)) => {
+                    let decoded = self.decode(&lines.body, &Arc::new(wider), format).await?;
+                    added.extend(decoded.added.iter().cloned());
+                    Decoded { added, changed: true, ..decoded }
+                }
+            };
             if !decoded.changed && base.version > 0 {
                 return Ok((decoded, Vec::new()));
             }
@@ -395,7 +409,11 @@ impl Intake {
     }
 
     /// Runs work off the runtime that serves connections, as much at once as there are cores.
-    async fn on_decoder<T: Send + 'static>(&self, inline: bool, work: impl FnOnce() -> T + Send + 'static) -> Result<T, IngestError> {
+    pub(crate) async fn on_decoder<T: Send + 'static>(
+        &self,
+        inline: bool,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, IngestError> {
         if inline {
             return Ok(work());
         }

@@ -32,6 +32,7 @@ mod restore;
 mod rewrite;
 mod schemas;
 mod shred;
+pub mod stream;
 #[cfg(test)]
 mod tests;
 

@@ -40,6 +40,7 @@ impl Intake {
             // No header can hold the first character, so no sender can take the name away.
             batch_id: Some(format!("\u{1}{id}")),
             on_error: OnError::Refuse,
+            through: None,
         };
         self.refuse_if_away(workspace).await?;
         let share = self.enter()?;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use strongroom_model::{Column, PrincipalId, TableName, WorkspaceId};
 
 use crate::IngestError;
+use crate::stream::Through;
 
 /// How a body is packed on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -42,6 +43,9 @@ pub enum Format {
     Json,
     /// Plain lines: each becomes `{"RawData": line}`.
     Lines,
+    /// As [`Json`](Self::Json), of fields whose names end in what their values are: `_s` text, `_d` number, `_b` true or false, `_t`
+    /// time, `_g` GUID.
+    Suffixed,
 }
 
 /// What to do about a record that cannot be taken.
@@ -75,6 +79,8 @@ pub struct IngestRequest {
     pub batch_id: Option<String>,
     /// What to do about bad records.
     pub on_error: OnError,
+    /// The rule that shapes the rows, if one does.
+    pub through: Option<Through>,
 }
 
 /// Where a request's rows went.

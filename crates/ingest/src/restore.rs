@@ -29,6 +29,7 @@ use crate::dedup::{BatchKey, Opening, Turn};
 use crate::encode::arrange;
 use crate::intake::{Decoding, Intake, Place, REJECTED_TABLE, blocking, notes, reply_place};
 use crate::publish::{BlockPlace, Points, commit, encoding, failpoint, publish};
+use crate::stream::{Lines, Through};
 use crate::{BadReason, BadRecord, IngestError, IngestReply, OnError};
 
 /// Bytes of requests that are opened, typed and committed together, and one request more.
@@ -256,7 +257,8 @@ impl Intake {
                 checked: true,
             };
             let (body, cut) = (Bytes::from(request.body), self.config.limits.rejected_bytes_max);
-            let decoded = match self.decode_onto_lineage(&place, &guard, &body, &format).await {
+            let lines = self.shaped_late(&place, request.through.as_ref(), &body, request.arrival).await?;
+            let decoded = match self.decode_onto_lineage(&place, &guard, &lines, &format).await {
                 Ok((decoded, _)) => decoded,
                 // It passed when it came. Should this build read it otherwise, it is kept where bad records are.
                 Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::TooLarge) => {
@@ -282,6 +284,21 @@ impl Intake {
             }
         }
         Ok(part)
+    }
+
+    /// The lines of a request that waited. A rule that is gone, or cannot be followed any more, loses nobody's rows: they are stored as
+    /// they came.
+    async fn shaped_late(&self, place: &Place, through: Option<&Through>, body: &Bytes, arrival: i64) -> Result<Lines, IngestError> {
+        let Some(through) = through else { return Ok(Lines::of(body.clone())) };
+        let table = self.deps.catalog.tables(place.workspace).await?.into_iter().find(|row| row.id == place.table).map(|row| row.name);
+        let Some(table) = table else { return Ok(Lines::of(body.clone())) };
+        match self.shaped(place.workspace, &table, through, body, arrival).await {
+            Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::TooLarge) => {
+                tracing::warn!(workspace = %place.workspace, rule = %through.rule, code = error.code(), "rows that waited are stored as they came, not as their rule has it");
+                Ok(Lines::of(body.clone()))
+            }
+            done => done,
+        }
     }
 
     /// Whether a workspace is gone for good: one that was deleted and can be brought back is not.
@@ -318,7 +335,7 @@ impl Intake {
         let body = notes(name.as_ref().map_or("", TableName::as_str), rejects)?;
         let rejected = self.deps.catalog.table_ensure(of.workspace, &REJECTED_TABLE.parse()?).await?;
         let place = Place { table: rejected.id, ..*of };
-        let (decoded, _) = self.decode_onto_lineage(&place, guard, &Bytes::from(body), &Decoding::of_notes(arrival)).await?;
+        let (decoded, _) = self.decode_onto_lineage(&place, guard, &Lines::of(body), &Decoding::of_notes(arrival)).await?;
         part.gather(&place, guard, arrival, decoded.batch);
         Ok(())
     }

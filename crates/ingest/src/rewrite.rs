@@ -4,7 +4,7 @@
 //! account is another, the place change. As with compaction nothing is removed but by the one commit that makes the new block
 //! live. Stopping half-way leaves a block announced and not live, which the sweep takes.
 
-use strongroom_catalog::{CatalogError, FunctionRow, RewriteCommit};
+use strongroom_catalog::{CatalogError, CollectionRuleRow, FunctionRow, RewriteCommit};
 use strongroom_envelope::{CellPlace, open_cell, seal_cell};
 use strongroom_keys::Purpose;
 use strongroom_model::{AccountId, Epoch, ObjectId, Position, PrincipalId, TableId, WorkspaceId};
@@ -31,26 +31,57 @@ impl Intake {
             let new = self.deps.keys.guard(to, of, PrincipalId::NIL, Purpose::Ingest).await?;
             self.schemas.carry(of, table, &old, &new).await?;
         }
-        self.carry_functions(from, to, workspace).await
+        self.carry_functions(from, to, workspace).await?;
+        self.carry_rules(from, to, workspace).await
+    }
+
+    /// Seals the data collection rules of `from` anew in `to`. One that is changed or deleted meanwhile is left alone.
+    async fn carry_rules(&self, from: Epoch, to: Epoch, workspace: Option<WorkspaceId>) -> Result<(), IngestError> {
+        for row in self.deps.catalog.collection_rules_under(from.aek).await? {
+            if workspace.is_some_and(|only| only != row.workspace) {
+                continue;
+            }
+            let (cell_id, cell) = self.carry_cell(from, to, row.workspace, row.cell_id, &row.cell).await?;
+            let old = row.cell_id;
+            let carried = CollectionRuleRow { aek: to.aek, cell_id, cell, ..row };
+            match self.deps.catalog.collection_rule_put(&carried, Some(old)).await {
+                Ok(()) | Err(CatalogError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// A cell of a workspace's, sealed anew: its new row and its bytes.
+    async fn carry_cell(
+        &self,
+        from: Epoch,
+        to: Epoch,
+        workspace: WorkspaceId,
+        row: ObjectId,
+        cell: &[u8],
+    ) -> Result<(ObjectId, Vec<u8>), IngestError> {
+        let world = &self.deps.world;
+        let old = self.deps.keys.guard(from, workspace, PrincipalId::NIL, Purpose::Maintain).await?;
+        let new = self.deps.keys.guard(to, workspace, PrincipalId::NIL, Purpose::Ingest).await?;
+        let place = |epoch, row| CellPlace { epoch, workspace, table: TableId::NIL, row };
+        let plain = open_cell(&old, world.clock.boot(), &place(from, row), cell)?;
+        let (ms, random) = world.id_seed();
+        let id = ObjectId::mint(ms, random);
+        let cell = seal_cell(&new, world.clock.boot(), &*world.rng, &place(to, id), &plain)?;
+        Ok((id, cell))
     }
 
     /// Seals the stored functions of `from` anew in `to`. One that is changed or deleted meanwhile is left alone.
     async fn carry_functions(&self, from: Epoch, to: Epoch, workspace: Option<WorkspaceId>) -> Result<(), IngestError> {
-        let world = &self.deps.world;
         for row in self.deps.catalog.functions_under(from.aek).await? {
-            let of = row.workspace;
-            if workspace.is_some_and(|only| only != of) {
+            if workspace.is_some_and(|only| only != row.workspace) {
                 continue;
             }
-            let old = self.deps.keys.guard(from, of, PrincipalId::NIL, Purpose::Maintain).await?;
-            let new = self.deps.keys.guard(to, of, PrincipalId::NIL, Purpose::Ingest).await?;
-            let place = |epoch, row| CellPlace { epoch, workspace: of, table: TableId::NIL, row };
-            let plain = open_cell(&old, world.clock.boot(), &place(from, row.row), &row.cell)?;
-            let (ms, random) = world.id_seed();
-            let id = ObjectId::mint(ms, random);
-            let cell = seal_cell(&new, world.clock.boot(), &*world.rng, &place(to, id), &plain)?;
+            let (id, cell) = self.carry_cell(from, to, row.workspace, row.row, &row.cell).await?;
+            let old = row.row;
             let carried = FunctionRow { aek: to.aek, row: id, cell, ..row };
-            match self.deps.catalog.function_put(&carried, Some(row.row)).await {
+            match self.deps.catalog.function_put(&carried, Some(old)).await {
                 Ok(()) | Err(CatalogError::Conflict { .. }) => {}
                 Err(error) => return Err(error.into()),
             }

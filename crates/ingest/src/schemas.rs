@@ -22,6 +22,21 @@ pub(crate) struct Versioned {
     pub(crate) schema: TableSchema,
 }
 
+impl Versioned {
+    /// The same with columns that it does not have yet, as far as there is room, and those; `None` if it has all of them.
+    pub(crate) fn with(&self, wanted: &[Column], columns_max: usize) -> Option<(Self, Vec<Column>)> {
+        let own = self.schema.columns.iter().filter(|column| column.name != OVERFLOW_COLUMN).count();
+        let missing = wanted.iter().filter(|column| column.name != OVERFLOW_COLUMN && self.schema.column(&column.name).is_none());
+        let missing: Vec<Column> = missing.take(columns_max.saturating_sub(own)).cloned().collect();
+        if missing.is_empty() {
+            return None;
+        }
+        let mut schema = self.schema.clone();
+        schema.columns.extend(missing.iter().cloned());
+        Some((Self { version: self.version, schema }, missing))
+    }
+}
+
 /// What became of a batch's wish for columns.
 #[derive(Debug)]
 pub(crate) enum Evolved {
@@ -123,8 +138,9 @@ impl Schemas {
             (decoded.schema.clone(), decoded.added.clone())
         } else {
             match merge(&latest.schema, &decoded.batch.schema(), self.columns_max) {
-                Some(merged) => merged,
-                None => return Ok(Evolved::Redecode),
+                // Columns may be needed that no row of the batch has a value for.
+                Some((merged, added)) if decoded.added.iter().all(|column| merged.column(&column.name).is_some()) => (merged, added),
+                _ => return Ok(Evolved::Redecode),
             }
         };
         if latest.version > 0 && next == latest.schema {

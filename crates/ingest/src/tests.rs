@@ -125,6 +125,7 @@ impl Up {
             time_field: None,
             batch_id: None,
             on_error: OnError::Refuse,
+            through: None,
         }
     }
 

@@ -149,4 +149,10 @@ pub trait Neighbours: fmt::Debug + Send + Sync {
     /// # Errors
     /// What the catalog says.
     async fn find(&self, name: &str) -> Result<Option<WorkspaceId>, QueryError>;
+
+    /// Workspaces, as [`find`](Self::find) knows them, whose tables are asked along with those of the one asked: a table's name means
+    /// the rows of all tables of that name.
+    fn beside(&self) -> &[String] {
+        &[]
+    }
 }

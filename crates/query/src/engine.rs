@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use datafusion::execution::SessionState;
 use datafusion::execution::cache::cache_manager::FileMetadataCache;
 use parking_lot::Mutex;
 use strongroom_buffer::Buffer;
@@ -201,6 +202,33 @@ impl Engine {
         context
     }
 
+    pub(crate) fn check_length(&self, text: &str) -> Result<(), QueryError> {
+        if text.len() <= self.config.text_max_bytes {
+            return Ok(());
+        }
+        let why = format!("the query is {} bytes long, at most {} are allowed", text.len(), self.config.text_max_bytes);
+        Err(QueryError::new(ErrorKind::TooLarge, "QueryTooLong", why))
+    }
+
+    pub(crate) fn threads(&self) -> &Handle {
+        &self.threads
+    }
+
+    /// What work for a workspace holds that is no question.
+    pub(crate) async fn context_of(&self, workspace: WorkspaceId, principal: PrincipalId) -> Result<Arc<QueryContext>, QueryError> {
+        let pass = self.pass(workspace).await?;
+        Ok(self.context(workspace, principal, pass, None, false))
+    }
+
+    pub(crate) fn session(&self, context: &Arc<QueryContext>, text: &str) -> Result<SessionState, QueryError> {
+        self.session_over(&self.shared(context), text)
+    }
+
+    fn session_over(&self, shared: &Shared, text: &str) -> Result<SessionState, QueryError> {
+        let spill = SpillFiles::new(self.deps.world.clone(), self.deps.spill_dir.clone(), Arc::clone(&self.quota));
+        self.sessions.session(Arc::clone(&shared.blk), spill).map_err(|error| engine_error(error, text))
+    }
+
     /// Answers one question. Errors of planning come from here, errors of running from the stream.
     ///
     /// # Errors
@@ -208,13 +236,7 @@ impl Engine {
     pub async fn run(&self, request: QueryRequest) -> Result<Answer, QueryError> {
         let started = self.deps.world.clock.boot();
         let QueryRequest { workspace, principal, text, language, timespan, limits, explain, parameters, neighbours } = request;
-        if text.len() > self.config.text_max_bytes {
-            return Err(QueryError::new(
-                ErrorKind::TooLarge,
-                "QueryTooLong",
-                format!("the query is {} bytes long, at most {} are allowed", text.len(), self.config.text_max_bytes),
-            ));
-        }
+        self.check_length(&text)?;
         let (parsed, explain) = match language {
             Language::Kql => (None, explain),
             Language::Sql if !parameters.is_empty() => {
@@ -231,8 +253,7 @@ impl Engine {
         let place = self.place().await?;
         let context = self.context(workspace, principal, pass, timespan, explain);
         let shared = self.shared(&context);
-        let spill = SpillFiles::new(self.deps.world.clone(), self.deps.spill_dir.clone(), Arc::clone(&self.quota));
-        let state = self.sessions.session(Arc::clone(&shared.blk), spill).map_err(|error| engine_error(error, &text))?;
+        let state = self.session_over(&shared, &text)?;
         let time =
             limits.time.unwrap_or(Duration::from_millis(self.config.time_max_ms)).min(Duration::from_millis(self.config.time_cap_ms));
         let job = Job {

@@ -41,6 +41,7 @@ mod stored;
 mod table;
 mod terms;
 mod thin;
+mod transform;
 
 #[cfg(test)]
 mod rig;
@@ -53,3 +54,4 @@ pub use engine::{Engine, QueryDeps};
 pub use error::{Place, QueryError};
 pub use saved::{LANGUAGE_VERSION, SavedAs, SavedSearch, SearchTag};
 pub use stored::{FunctionInfo, StoredFunction};
+pub use transform::Shaped;

@@ -60,7 +60,7 @@ impl Pins {
     }
 
     /// The tables of another workspace, for the same query.
-    fn beside(&self, workspace: WorkspaceId) -> Self {
+    fn of_neighbour(&self, workspace: WorkspaceId) -> Self {
         Self {
             catalog: self.catalog.clone(),
             buffer: Arc::clone(&self.buffer),
@@ -180,6 +180,10 @@ impl TableResolver for Pins {
         let home = self.catalog.workspace(workspace).await.map_err(|error| catalog_error(&error))?;
         let Some(home) = home else { return Ok(None) };
         self.shared.context.admit(self.stored.pass(home.account).await?);
-        Ok(Some(Box::new(self.beside(workspace))))
+        Ok(Some(Box::new(self.of_neighbour(workspace))))
+    }
+
+    fn beside(&self) -> Vec<String> {
+        self.neighbours.as_ref().map_or_else(Vec::new, |neighbours| neighbours.beside().to_vec())
     }
 }

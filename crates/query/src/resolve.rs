@@ -32,6 +32,8 @@ pub(crate) struct BoundContext {
     pub functions: HashMap<String, Callable>,
     /// Tables of other workspaces, by the workspace as the text names it. One that is missing may not be asked, or is not there.
     pub foreign: HashMap<String, BoundContext>,
+    /// Of those, the workspaces whose tables are asked along with this one's.
+    pub beside: Vec<String>,
     /// Values for the text's declared parameters.
     pub parameters: serde_json::Map<String, serde_json::Value>,
 }
@@ -51,6 +53,11 @@ pub(crate) trait TableResolver: Send + Sync {
 
     /// The tables of another workspace: `None` if there is none of that name that may be asked.
     async fn neighbour(&self, name: &str) -> Result<Option<Box<dyn TableResolver>>, QueryError>;
+
+    /// Workspaces whose tables are asked along with this one's.
+    fn beside(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// What a language makes of a text.

@@ -127,6 +127,7 @@ impl Rig {
             time_field: None,
             batch_id: None,
             on_error: OnError::Refuse,
+            through: None,
         };
         self.intake.ingest(request).await.unwrap();
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow_schema::{DataType, SchemaRef};
+use arrow_schema::{DataType, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::SessionState;
@@ -70,7 +70,7 @@ pub(crate) async fn start(threads: &Handle, job: Job) -> Result<Answer, QueryErr
 }
 
 /// Names and KQL types of an answer.
-fn columns(schema: &SchemaRef) -> Vec<Column> {
+pub(crate) fn columns(schema: &Schema) -> Vec<Column> {
     schema
         .fields()
         .iter()
@@ -143,10 +143,10 @@ async fn plan(job: &mut Job) -> Result<(LogicalPlan, Option<Render>), QueryError
 }
 
 /// Looks at the data before the text has columns: of the same snapshot, in the same memory and time, under the same guards.
-struct Ahead<'j> {
-    context: &'j Arc<QueryContext>,
-    state: &'j SessionState,
-    text: &'j str,
+pub(crate) struct Ahead<'j> {
+    pub(crate) context: &'j Arc<QueryContext>,
+    pub(crate) state: &'j SessionState,
+    pub(crate) text: &'j str,
 }
 
 #[async_trait]

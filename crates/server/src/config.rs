@@ -20,6 +20,7 @@ use strongroom_keyvault::{IssuerConfig, VaultConfig};
 use strongroom_query::QueryConfig;
 use strongroom_store::CacheConfig;
 
+use crate::doors::DoorsConfig;
 use crate::notices::NoticesConfig;
 use crate::tls::TlsConfig;
 
@@ -83,6 +84,8 @@ pub struct Config {
     pub tls: TlsConfig,
     /// Tenants, subscriptions, regions, and how services log in.
     pub directory: DirectoryConfig,
+    /// Azure's doors for rows and questions.
+    pub doors: DoorsConfig,
     /// Write-ahead log and memtables.
     pub buffer: BufferConfig,
     /// The write path.
@@ -274,6 +277,7 @@ impl Default for Config {
             gateway: GatewayConfig::default(),
             tls: TlsConfig::default(),
             directory: DirectoryConfig::default(),
+            doors: DoorsConfig::default(),
             buffer: BufferConfig::default(),
             ingest: IngestConfig::default(),
             query: QueryConfig::default(),

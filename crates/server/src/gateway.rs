@@ -6,6 +6,7 @@
 mod arm;
 mod audit;
 mod auth;
+pub(crate) mod azure;
 mod body;
 mod clusters;
 mod egress;
@@ -64,7 +65,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/workspaces/{workspace}/recover", post(shred::recover))
         .route("/v1/deleted-workspaces", get(shred::deleted))
         .route("/v1/workspaces/{workspace}/tables", get(resources::tables))
-        .route("/v1/workspaces/{workspace}/metadata", get(metadata::show))
+        .route("/v1/workspaces/{workspace}/metadata", get(metadata::show).post(metadata::azure))
         .route("/v1/workspaces/{workspace}/tables/{table}", patch(resources::update_table))
         .route("/v1/workspaces/{workspace}/tables/{table}/shred", post(shred::rows))
         .route("/v1/workspaces/{workspace}/functions", get(functions::list))
@@ -108,6 +109,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/{tenant}/discovery/keys", get(login::keys))
         .route("/common/discovery/instance", get(login::instance))
         .merge(arm::routes())
+        .merge(azure::routes())
         .fallback(any(no_route))
         .method_not_allowed_fallback(no_method)
         .layer(DefaultBodyLimit::max(SMALL_BODY))

@@ -9,9 +9,11 @@
 //! ```
 
 pub mod admin;
+mod collecting;
 mod config;
 mod crash;
 mod dispose;
+mod doors;
 mod embedded;
 mod error;
 pub mod gateway;
@@ -40,6 +42,7 @@ pub use config::{
     Config, ConfigError, EmbeddedConfig, GatewayConfig, KeysConfig, ServeOptions, admin_token_path, load as load_config, mmk_path,
     vault_dir,
 };
+pub use doors::{DoorsConfig, Refusal as RefusalWhileRevoked};
 use embedded::Embedded;
 pub use error::ServeError;
 pub use notices::NoticesConfig;

@@ -44,6 +44,21 @@ pub(crate) fn since(text: &str, now: i64) -> Result<i64, String> {
     Ok(i64::try_from(at.div_euclid(1_000_000)).unwrap_or(i64::MIN))
 }
 
+/// Reads `[d.]hh:mm:ss[.fffffff]`, as Kusto's clients say how long a question may take.
+pub(crate) fn clock(text: &str) -> Option<std::time::Duration> {
+    let (days, time) = match text.trim().split_once(':')?.0.split_once('.') {
+        Some((days, _)) => (days.parse::<u64>().ok()?, text.trim().split_once('.')?.1),
+        None => (0, text.trim()),
+    };
+    let mut parts = time.split(':');
+    let (hours, minutes) = (parts.next()?.parse::<u64>().ok()?, parts.next()?.parse::<u64>().ok()?);
+    let seconds = parts.next()?.parse::<f64>().ok().filter(|seconds| (0.0..60.0).contains(seconds))?;
+    if parts.next().is_some() || hours > 23 || minutes > 59 || days > 3_650 {
+        return None;
+    }
+    Some(std::time::Duration::from_secs(days * 86_400 + hours * 3_600 + minutes * 60) + std::time::Duration::from_secs_f64(seconds))
+}
+
 fn instant(text: &str) -> Result<i128, String> {
     let text = text.trim();
     let seconds_and_nanos = |at: DateTime<Utc>| i128::from(at.timestamp()) * NS + i128::from(at.timestamp_subsec_nanos());
@@ -116,6 +131,13 @@ mod tests {
         assert_eq!((range.start, range.end), (1_704_067_200_000_000_000, 1_704_164_645_678_900_999));
         assert_eq!(parse("2024-01-01/P1DT2H", NOW).unwrap().end, 1_704_067_200_000_000_000 + 26 * 3_600_000_000_000 - 1);
         assert_eq!(parse("PT1H/2024-01-01T01:00:00Z", NOW).unwrap().start, 1_704_067_200_000_000_000);
+    }
+
+    #[test]
+    fn times_as_kusto_spells_them() {
+        let seconds = |text| clock(text).map(|time| time.as_secs_f64());
+        assert_eq!([seconds("0:04:00"), seconds("00:00:30.5"), seconds("1.02:00:00")], [Some(240.0), Some(30.5), Some(93_600.0)]);
+        assert!(["", "5", "1:2", "x:00:00", "24:00:00", "0:0:99", "1:2:3:4"].into_iter().all(|text| clock(text).is_none()));
     }
 
     #[test]

@@ -11,9 +11,10 @@ use std::time::Duration;
 use strongroom_buffer::{Buffer, SealedLog};
 use strongroom_catalog::Catalog;
 use strongroom_control::audit::{Audit, Carrier};
+use strongroom_control::collection::Collection;
 use strongroom_control::watch::{Desk, Watch};
 use strongroom_control::{
-    Clusters, Lockbox, Principals, Retention, Roles, ShredDeps, Shredder, Tables, UserIdentities, Vaults, WorkspacePages, Workspaces,
+    Clusters, Lockbox, Principals, Retention, Roles, SharedKeys, ShredDeps, Shredder, Tables, UserIdentities, Vaults, WorkspacePages, Workspaces,
 };
 use strongroom_envelope::Mmk;
 use strongroom_ingest::{IngestDeps, Intake};
@@ -22,9 +23,11 @@ use strongroom_query::{Engine, QueryDeps};
 use strongroom_store::{BlockStore, HotCache, LocalObjects};
 use strongroom_world::World;
 
+use crate::collecting::Collecting;
 use crate::config::{Config, admin_token_path, mmk_path};
 use crate::dispose::Disposal;
 use crate::identity::Identity;
+use crate::gateway::azure::{Late, Meter};
 use crate::lock_steps::{Rooms, key_watch};
 use crate::notices::carrier;
 use crate::openings::Openings;
@@ -56,6 +59,10 @@ pub(crate) struct Site {
     pub(crate) pages: WorkspacePages,
     pub(crate) tables: Tables,
     pub(crate) identity: Identity,
+    pub(crate) shared_keys: SharedKeys,
+    pub(crate) collection: Arc<Collection>,
+    pub(crate) meter: Meter,
+    pub(crate) late: Late,
     stopping: AtomicBool,
     _lock: lock::DirLock,
 }
@@ -198,6 +205,9 @@ impl Site {
         let shredder = Shredder::new(shred, &config.control);
         let vaults = Arc::new(Vaults::new(world.clone(), catalog.clone(), Arc::clone(keys.mmk())));
         let (pages, tables) = (WorkspacePages::new(world.clone(), catalog.clone()), Tables::new(world.clone(), catalog.clone()));
+        let shared_keys = SharedKeys::new(world.clone(), catalog.clone(), Arc::clone(keys.mmk()));
+        let collection = Arc::new(Collection::new(world.clone(), catalog.clone(), Arc::clone(&keys)));
+        intake.shaped_by(Arc::new(Collecting { rules: Arc::clone(&collection), engine: Arc::clone(&engine) }));
         let site = Self {
             config,
             world,
@@ -222,6 +232,10 @@ impl Site {
             pages,
             tables,
             identity,
+            shared_keys,
+            collection,
+            meter: Meter::default(),
+            late: Late::default(),
             stopping: AtomicBool::new(false),
             _lock: lock,
         };

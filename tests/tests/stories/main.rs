@@ -7,6 +7,7 @@ mod audit;
 mod azure_control;
 mod azure_vault;
 mod azure_identity;
+mod azure_data;
 mod bad_input;
 mod canary;
 mod compose;

@@ -51,6 +51,12 @@ impl Place {
         Self::read(path, PROVIDER, "clusters")
     }
 
+    /// Reads the path of a workspace; case of the fixed parts does not count.
+    #[must_use]
+    pub fn read_workspace_path(path: &str) -> Option<Self> {
+        Self::read(path, PROVIDER, "workspaces")
+    }
+
     /// Reads the path of a resource of that kind of that provider.
     pub(crate) fn read(path: &str, of: &str, wanted: &str) -> Option<Self> {
         let parts: Vec<&str> = path.trim_matches('/').split('/').collect();

@@ -274,7 +274,7 @@ const fn real_unsigned(n: u64) -> f64 {
 }
 
 /// 8-4-4-4-12 hexadecimal digits.
-fn is_guid(text: &str) -> bool {
+pub(super) fn is_guid(text: &str) -> bool {
     text.len() == 36
         && text.bytes().enumerate().all(|(at, byte)| match at {
             8 | 13 | 18 | 23 => byte == b'-',

@@ -16,6 +16,9 @@
 //! | object, array | `dynamic`: compact JSON text |
 //! | null | nothing: no column, no value |
 //!
+//! In a body whose names end in what their values are ([`Format::Suffixed`]) the ending decides for a new column, if the value can lie
+//! there: `_t` datetime, `_g` guid, `_d` real.
+//!
 //! A value that its column cannot hold goes to a typed sibling (`name_s`, `name_d`, `name_b`, `name_dyn`), so a row is
 //! never lost. A `dynamic` column takes everything. After 500 columns (`columns_max`), what has no column, and what finds
 //! its sibling's cell taken, goes under its own name into the one `dynamic` column [`OVERFLOW_COLUMN`]. Of a key that
@@ -108,7 +111,7 @@ pub fn decode(body: &[u8], schema: &TableSchema, options: &DecodeOptions<'_>) ->
     while let Some(piece) = pieces.next() {
         let piece = piece?;
         let outcome = match options.format {
-            Format::Json => reader.record(piece.bytes, &mut rows),
+            Format::Json | Format::Suffixed => reader.record(piece.bytes, &mut rows),
             Format::Lines => line(piece.bytes, options.limits, &mut rows),
         };
         if rows.is_too_sparse() {
@@ -120,7 +123,7 @@ pub fn decode(body: &[u8], schema: &TableSchema, options: &DecodeOptions<'_>) ->
         };
         // One object printed over many lines is one record all the same.
         if std::mem::take(&mut first)
-            && options.format == Format::Json
+            && options.format != Format::Lines
             && let Some(whole) = pieces.whole_if_longer(&piece)
             && reader.record(whole, &mut rows).is_ok()
         {
@@ -148,7 +151,7 @@ pub fn decode(body: &[u8], schema: &TableSchema, options: &DecodeOptions<'_>) ->
 /// If a rule is broken.
 pub fn fuzz_decode(data: &[u8]) {
     let limits = RequestLimits { columns_max: 8, ..RequestLimits::default() };
-    for format in [Format::Json, Format::Lines] {
+    for format in [Format::Json, Format::Lines, Format::Suffixed] {
         for on_error in [OnError::Refuse, OnError::Skip] {
             let options = DecodeOptions { format, time_field: Some("t"), arrival: 1_700_000_000_000_000_000, on_error, limits: &limits };
             let Ok(first) = decode(data, &TableSchema::new(), &options) else { continue };

@@ -9,9 +9,9 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use simd_json::Node;
 use strongroom_model::{Column, ColumnType, TIME_COLUMN, TableSchema};
 
-use super::column::{ColumnBuilder, Offer, SUFFIXES, Value};
+use super::column::{ColumnBuilder, Offer, SUFFIXES, Value, is_guid};
 use super::{DecodeOptions, Decoded, Fault, RAW_COLUMN, Reject, clean, json, time};
-use crate::{BadReason, IngestError};
+use crate::{BadReason, Format, IngestError};
 
 /// The `dynamic` column that holds what has no column of its own, as one object per row.
 pub const OVERFLOW_COLUMN: &str = "_Overflow";
@@ -302,7 +302,7 @@ impl<'s> Rows<'s> {
         let mut slot = key;
         loop {
             let column = match self.slots[slot as usize].column {
-                NONE if self.columns.len() < self.options.limits.columns_max => self.give_column(slot, value.natural()),
+                NONE if self.columns.len() < self.options.limits.columns_max => self.give_column(slot, self.kind_of_new(slot, value)),
                 NONE => break,
                 column => column,
             };
@@ -326,6 +326,20 @@ impl<'s> Rows<'s> {
             }
         }
         self.spill(key, value);
+    }
+
+    /// The type of a column made for a value.
+    fn kind_of_new(&self, slot: u32, value: Value<'_>) -> ColumnType {
+        let natural = value.natural();
+        if self.options.format != Format::Suffixed {
+            return natural;
+        }
+        match (self.slots[slot as usize].name.rsplit_once('_').map(|(_, ending)| ending), value) {
+            (Some("d"), Value::Long(_)) => ColumnType::Real,
+            (Some("t"), Value::Text(text)) if time::parse_iso8601(text).is_some() => ColumnType::DateTime,
+            (Some("g"), Value::Text(text)) if is_guid(text) => ColumnType::Guid,
+            _ => natural,
+        }
     }
 
     /// The slot of a sibling, made if there is room and its name is not too long.

@@ -41,8 +41,10 @@ impl<'a> Split<'a> {
     pub(super) fn new(body: &'a [u8], format: Format) -> Self {
         let start = skip_space(body, 0);
         match format {
-            Format::Json if body.get(start) == Some(&b'[') => Self { body, at: start + 1, line: 0, kind: Kind::Array { begun: false } },
-            Format::Json => Self { body, at: 0, line: 0, kind: Kind::Lines { trim: true } },
+            Format::Json | Format::Suffixed if body.get(start) == Some(&b'[') => {
+                Self { body, at: start + 1, line: 0, kind: Kind::Array { begun: false } }
+            }
+            Format::Json | Format::Suffixed => Self { body, at: 0, line: 0, kind: Kind::Lines { trim: true } },
             Format::Lines => Self { body, at: 0, line: 0, kind: Kind::Lines { trim: false } },
         }
     }

@@ -86,9 +86,10 @@ impl Binder<'_> {
     }
 
     pub(super) fn is_tabular_name(&self, name: &str) -> bool {
-        match self.env.get(name) {
-            Some(binding) => matches!(binding, Binding::Rows(_)),
-            None => self.context.tables.contains_key(name),
+        if let Some(binding) = self.env.get(name) {
+            return matches!(binding, Binding::Rows(_));
         }
+        let mut there = self.context.beside.iter().filter_map(|workspace| self.context.foreign.get(workspace));
+        self.context.tables.contains_key(name) || there.any(|there| there.tables.contains_key(name))
     }
 }

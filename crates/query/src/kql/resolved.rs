@@ -17,6 +17,8 @@ use crate::stored::Callable;
 const FUNCTIONS_MAX: usize = 100;
 /// Most other workspaces one text may name.
 const WORKSPACES_MAX: usize = 10;
+/// Most workspaces that may be asked along with the one asked (Azure's limit, less that one).
+const BESIDE_MAX: usize = 99;
 
 /// Fetches everything a text may mean.
 ///
@@ -45,6 +47,7 @@ pub(super) async fn context(query: &Query, resolver: &dyn TableResolver) -> Resu
         }
     };
     context.functions = found;
+    context.beside = resolver.beside();
     context.foreign = foreign(&wanted, resolver).await?;
     Ok(context)
 }
@@ -77,11 +80,20 @@ async fn foreign(wanted: &Wanted, resolver: &dyn TableResolver) -> Result<HashMa
     if by_workspace.len() > WORKSPACES_MAX {
         return Err(QueryError::invalid("TooComplex", format!("the query names more than {WORKSPACES_MAX} other workspaces")));
     }
+    let beside = resolver.beside();
+    if beside.len() > BESIDE_MAX {
+        return Err(QueryError::invalid("TooComplex", format!("at most {} workspaces may be asked together", BESIDE_MAX + 1)));
+    }
+    for workspace in &beside {
+        by_workspace.entry(workspace).or_default();
+    }
     let mut found = HashMap::new();
-    for (workspace, tables) in by_workspace {
-        if let Some(neighbour) = resolver.neighbour(workspace).await? {
-            found.insert(workspace.to_owned(), neighbour.resolve(&tables).await?);
+    for (workspace, mut tables) in by_workspace {
+        let Some(neighbour) = resolver.neighbour(workspace).await? else { continue };
+        if beside.iter().any(|name| name == workspace) {
+            tables.extend(table_names(wanted, &*neighbour).await?);
         }
+        found.insert(workspace.to_owned(), neighbour.resolve(&tables).await?);
     }
     Ok(found)
 }

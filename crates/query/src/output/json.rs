@@ -1,13 +1,15 @@
 //! The Log Analytics answer: `{"tables":[{"name":"PrimaryResult","columns":[..],"rows":[[..],..]}],..}`.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures::StreamExt;
 use serde_json::json as value;
-use strongroom_model::ColumnType;
+use strongroom_model::{Column, ColumnType};
 
 use super::cell::{cell, quote, write_json};
 use crate::answer::Partial;
-use crate::{Answer, QueryError};
+use crate::{Answer, QueryError, QueryStats, Render};
 
 /// What to put beside the rows of a JSON answer, and how long it may be.
 #[derive(Clone, Copy, Debug)]
@@ -26,22 +28,44 @@ impl Default for JsonOptions {
     }
 }
 
-/// The whole answer in the Log Analytics shape, complete before it is returned.
+/// The rows of an answer, complete, as JSON arrays; and what is known once they are.
+#[derive(Debug)]
+pub struct Rows {
+    /// Names and KQL types.
+    pub columns: Vec<Column>,
+    /// `[[..],[..]]`.
+    pub rows: Vec<u8>,
+    /// Why there are no more, if the answer was cut.
+    pub cut: Option<Partial>,
+    /// What it cost.
+    pub stats: Arc<QueryStats>,
+    /// How the text asked to be shown.
+    pub render: Option<Render>,
+}
+
+/// All rows of an answer, no more than `bytes_max` bytes of them; `embed` puts `dynamic` values in as they are, else as strings.
 ///
 /// # Errors
 /// Whatever ended the query.
-pub async fn json(answer: Answer, options: JsonOptions) -> Result<Bytes, QueryError> {
-    let Answer { columns, mut batches, stats, render, .. } = answer;
+pub async fn rows(answer: Answer, embed: bool, bytes_max: usize) -> Result<Rows, QueryError> {
     let mut out = Vec::with_capacity(4_096);
-    out.extend_from_slice(br#"{"tables":[{"name":"PrimaryResult","columns":["#);
-    for (i, column) in columns.iter().enumerate() {
-        out.extend_from_slice(if i == 0 { br#"{"name":"# } else { br#",{"name":"# });
-        quote(&column.name, &mut out);
-        out.extend_from_slice(br#","type":"#);
-        quote(column.kind.as_str(), &mut out);
-        out.push(b'}');
-    }
-    out.extend_from_slice(br#"],"rows":["#);
+    let (columns, cut, stats, render) = append_rows(answer, embed, bytes_max, &mut out, |_, _| {}).await?;
+    Ok(Rows { columns, rows: out, cut, stats, render })
+}
+
+type Known = (Vec<Column>, Option<Partial>, Arc<QueryStats>, Option<Render>);
+
+/// Appends `[[..],[..]]`, after what `head` writes for the columns.
+async fn append_rows(
+    answer: Answer,
+    embed: bool,
+    bytes_max: usize,
+    out: &mut Vec<u8>,
+    head: impl FnOnce(&[Column], &mut Vec<u8>),
+) -> Result<Known, QueryError> {
+    let Answer { columns, mut batches, stats, render, .. } = answer;
+    head(&columns, out);
+    out.push(b'[');
     let dynamic: Vec<bool> = columns.iter().map(|column| column.kind == ColumnType::Dynamic).collect();
     let (start, mut first, mut cut) = (out.len(), true, None);
     'rows: while let Some(batch) = batches.next().await {
@@ -53,14 +77,13 @@ pub async fn json(answer: Answer, options: JsonOptions) -> Result<Bytes, QueryEr
                 if i > 0 {
                     out.push(b',');
                 }
-                write_json(&cell(column.as_ref(), row, dynamic[i]), false, &mut out);
+                write_json(&cell(column.as_ref(), row, dynamic[i]), embed, out);
             }
             out.push(b']');
-            if out.len() - start > options.bytes_max {
+            if out.len() - start > bytes_max {
                 out.truncate(before);
                 let message = format!(
-                    "The results of this query exceed the set limit of {} bytes (E_QUERY_RESULT_SET_TOO_LARGE, 0x80DA0003).",
-                    options.bytes_max
+                    "The results of this query exceed the set limit of {bytes_max} bytes (E_QUERY_RESULT_SET_TOO_LARGE, 0x80DA0003)."
                 );
                 cut = Some(Partial { code: "-2133196797", message });
                 break 'rows;
@@ -70,7 +93,19 @@ pub async fn json(answer: Answer, options: JsonOptions) -> Result<Bytes, QueryEr
     }
     // Dropped early, the stream cancels what still runs.
     drop(batches);
-    out.extend_from_slice(b"]}]");
+    out.push(b']');
+    let cut = cut.or_else(|| stats.partial());
+    Ok((columns, cut, stats, render))
+}
+
+/// The whole answer in the Log Analytics shape, complete before it is returned.
+///
+/// # Errors
+/// Whatever ended the query.
+pub async fn json(answer: Answer, options: JsonOptions) -> Result<Bytes, QueryError> {
+    let mut out = Vec::with_capacity(4_096);
+    let (_, cut, stats, render) = append_rows(answer, false, options.bytes_max, &mut out, head).await?;
+    out.extend_from_slice(b"}]");
     let mut part = |name: &str, value: &serde_json::Value| {
         out.extend_from_slice(format!(",\"{name}\":{value}").as_bytes());
     };
@@ -80,11 +115,24 @@ pub async fn json(answer: Answer, options: JsonOptions) -> Result<Bytes, QueryEr
     if options.render {
         part("render", &render.map_or_else(|| value!({"visualization": null}), |render| value!(render)));
     }
-    if let Some(why) = cut.or_else(|| stats.partial()) {
+    if let Some(why) = cut {
         part("error", &partial(&why));
     }
     out.push(b'}');
     Ok(Bytes::from(out))
+}
+
+/// Everything up to the rows.
+fn head(columns: &[Column], out: &mut Vec<u8>) {
+    out.extend_from_slice(br#"{"tables":[{"name":"PrimaryResult","columns":["#);
+    for (i, column) in columns.iter().enumerate() {
+        out.extend_from_slice(if i == 0 { br#"{"name":"# } else { br#",{"name":"# });
+        quote(&column.name, out);
+        out.extend_from_slice(br#","type":"#);
+        quote(column.kind.as_str(), out);
+        out.push(b'}');
+    }
+    out.extend_from_slice(br#"],"rows":"#);
 }
 
 fn partial(why: &Partial) -> serde_json::Value {

@@ -8,6 +8,7 @@ mod csv;
 mod ipc;
 mod json;
 mod ndjson;
+mod shaped;
 
 use std::pin::Pin;
 
@@ -18,7 +19,8 @@ use strongroom_model::ErrorKind;
 use crate::{Answer, QueryError};
 
 pub use cell::{format_datetime, format_timespan};
-pub use json::{JsonOptions, json};
+pub use json::{JsonOptions, Rows, json, rows};
+pub(crate) use shaped::shaped_lines;
 
 /// An encoded answer as it comes. An error in it must break the connection: what was sent is not the whole answer.
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, QueryError>> + Send>>;

@@ -150,6 +150,7 @@ async fn another_workspace_is_asked_by_name_and_one_that_is_absent_looks_like_on
         time_field: None,
         batch_id: None,
         on_error: OnError::Refuse,
+        through: None,
     };
     rig.intake.ingest(request).await.unwrap();
     let told = |text: &'static str, neighbours: Option<Arc<dyn Neighbours>>| {
@@ -184,6 +185,65 @@ async fn another_workspace_is_asked_by_name_and_one_that_is_absent_looks_like_on
     }
 }
 
+/// Asks along with another workspace.
+#[derive(Debug)]
+struct Along(WorkspaceId, Vec<String>);
+
+#[async_trait]
+impl Neighbours for Along {
+    async fn find(&self, name: &str) -> Result<Option<WorkspaceId>, QueryError> {
+        Ok((name == self.1[0]).then_some(self.0))
+    }
+
+    fn beside(&self) -> &[String] {
+        &self.1
+    }
+}
+
+#[tokio::test]
+async fn a_tables_name_means_the_tables_of_all_workspaces_that_are_asked_together() {
+    let rig = Rig::new().await;
+    rig.send_many("App", 5, 5, 0).await;
+    let (ms, random) = rig.deps.world.id_seed();
+    let other = WorkspaceId::mint(ms, random);
+    let home = rig.deps.catalog.workspace(rig.workspace).await.unwrap().unwrap();
+    rig.deps.catalog.workspace_insert(&WorkspaceRow { id: other, name: "annex".parse().unwrap(), ..home }).await.unwrap();
+    for (table, body) in [("App", "{\"n\":100,\"extra\":\"x\"}"), ("Only", "{\"n\":7}")] {
+        let request = IngestRequest {
+            workspace: other,
+            principal: NIL,
+            table: table.parse().unwrap(),
+            body: body.into(),
+            encoding: Encoding::Identity,
+            format: Format::Json,
+            time_field: None,
+            batch_id: None,
+            on_error: OnError::Refuse,
+            through: None,
+        };
+        rig.intake.ingest(request).await.unwrap();
+    }
+    for flushed in [false, true] {
+        for (text, expected) in [
+            ("App | summarize count(), max(n)", json!([[6, 100]])),
+            ("App | where extra == 'x' | project n", json!([[100]])),
+            ("Only | project n", json!([[7]])),
+            ("let Mine = App; Mine | count", json!([[6]])),
+            ("App | where n in (Only | project n) | count", json!([[0]])),
+            ("union * | count", json!([[7]])),
+            ("search 'x' | count", json!([[1]])),
+        ] {
+            let neighbours: Option<Arc<dyn Neighbours>> = Some(Arc::new(Along(other, vec!["annex".to_owned()])));
+            let answer = rig.told(QueryRequest { neighbours, ..rig.request(text, Language::Kql) }).await;
+            let answer = answer.unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(json!(answer.rows()), expected, "{text}, flushed: {flushed}");
+        }
+        rig.flush().await;
+        rig.intake.flush(other, None).await.unwrap();
+    }
+    assert_eq!(json!(rig.kql("App | count").await.rows()), json!([[5]]), "who asks one workspace gets one");
+}
+
 #[tokio::test]
 async fn rows_of_another_workspace_do_not_leave_once_its_key_is_gone() {
     let rig = Rig::new().await;
@@ -207,6 +267,7 @@ async fn rows_of_another_workspace_do_not_leave_once_its_key_is_gone() {
         time_field: None,
         batch_id: None,
         on_error: OnError::Refuse,
+        through: None,
     };
     rig.intake.ingest(request).await.unwrap();
     let ask = || {

@@ -11,4 +11,5 @@ mod limits;
 mod older;
 mod refusals;
 mod scale;
+mod shaping;
 mod terms;

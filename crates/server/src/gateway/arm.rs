@@ -7,6 +7,7 @@
 mod about;
 mod authorization;
 mod clusters;
+mod collection;
 mod identities;
 mod json;
 mod links;
@@ -16,6 +17,7 @@ mod purge;
 mod searches;
 mod tables;
 mod places;
+mod shared_keys;
 mod vaults;
 mod version;
 mod workspaces;
@@ -45,6 +47,7 @@ pub(super) use version::ApiVersion;
 
 const INSIGHTS: &str = "Microsoft.OperationalInsights";
 const KEY_VAULT: &str = "Microsoft.KeyVault";
+const MONITOR: &str = "Microsoft.Insights";
 const MANAGED_IDENTITY: &str = "Microsoft.ManagedIdentity";
 const ASYNC_OPERATION: HeaderName = HeaderName::from_static("azure-asyncoperation");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
@@ -90,6 +93,8 @@ pub(super) fn routes() -> Router<App> {
         .route("/subscriptions/{subscription}/resourceGroups/{group}/validateMoveResources", post(moves::refuse))
         .merge(places::routes())
         .merge(authorization::routes())
+        .merge(collection::routes())
+        .merge(shared_keys::routes())
         .layer(middleware::from_fn(request_ids))
 }
 
@@ -120,6 +125,11 @@ const WORDS: &[&str] = &[
     INSIGHTS,
     KEY_VAULT,
     MANAGED_IDENTITY,
+    MONITOR,
+    "sharedKeys",
+    "regenerateSharedKey",
+    "dataCollectionEndpoints",
+    "dataCollectionRules",
     "clusters",
     "workspaces",
     "linkedServices",

@@ -15,6 +15,21 @@ pub(crate) fn guarded(egress: Egress, bytes: impl Stream<Item = Result<Bytes, Qu
     Body::from_stream(pieces(egress, bytes))
 }
 
+/// Whole bytes that break off once any of several gates is shut.
+pub(crate) fn guarded_by_all(gates: Vec<Egress>, bytes: Bytes) -> Body {
+    let gates = std::sync::Arc::new(gates);
+    let pieces = futures::stream::iter(cut(bytes)).map(Ok::<_, QueryError>);
+    Body::from_stream(pieces.and_then(move |piece| {
+        let gates = std::sync::Arc::clone(&gates);
+        async move {
+            for gate in gates.iter() {
+                gate.pass().await?;
+            }
+            Ok(piece)
+        }
+    }))
+}
+
 /// The bytes in small pieces, each past the gate; the gate's own error once it is shut.
 pub(crate) fn pieces(
     egress: Egress,

@@ -23,6 +23,7 @@ struct Inner {
     target: Option<String>,
     details: Vec<Value>,
     place: Option<Value>,
+    retry_after_s: Option<u64>,
 }
 
 /// The status of a kind: the only place where it is decided.
@@ -47,7 +48,15 @@ pub const fn status(kind: ErrorKind) -> StatusCode {
 impl ApiError {
     /// An error of `kind` with its stable `code` and a sentence for the caller.
     pub fn new(kind: ErrorKind, code: &'static str, message: impl fmt::Display) -> Self {
-        Self(Box::new(Inner { kind, code, message: message.to_string(), target: None, details: Vec::new(), place: None }))
+        Self(Box::new(Inner {
+            kind,
+            code,
+            message: message.to_string(),
+            target: None,
+            details: Vec::new(),
+            place: None,
+            retry_after_s: None,
+        }))
     }
     /// What it is about: a field, a table, a header.
     #[must_use]
@@ -67,6 +76,12 @@ impl ApiError {
         self.0.place = Some(inner);
         self
     }
+    /// How long to wait before the next try, of an error that is worth one.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.0.retry_after_s = Some(u64::from(seconds.max(1)));
+        self
+    }
     /// The kind, which decides the status.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -77,11 +92,14 @@ impl ApiError {
     pub fn code(&self) -> &'static str {
         self.0.code
     }
-}
-
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        let this = *self.0;
+    /// The sentence.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+    /// The status and the envelope, for answers that hold several.
+    pub(crate) fn status_and_body(&self) -> (StatusCode, Value) {
+        let this = &*self.0;
         // Refusals that only HTTP knows.
         let status = match this.code {
             "MethodNotAllowed" => StatusCode::METHOD_NOT_ALLOWED,
@@ -89,23 +107,33 @@ impl IntoResponse for ApiError {
             "PreconditionFailed" => StatusCode::PRECONDITION_FAILED,
             _ => status(this.kind),
         };
+        let mut error = json!({"code": this.code, "message": this.message});
+        if let Some(target) = &this.target {
+            error["target"] = target.as_str().into();
+        }
+        if !this.details.is_empty() {
+            error["details"] = this.details.clone().into();
+        }
+        if let Some(inner) = &this.place {
+            error["innererror"] = inner.clone();
+        }
+        (status, json!({"error": error}))
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, body) = self.status_and_body();
+        let this = *self.0;
         metrics::counter!("server_errors_total", "code" => this.code).increment(1);
         if status.is_server_error() && !this.kind.is_transient() {
             tracing::error!(code = this.code, "a request failed");
         }
-        let mut error = json!({"code": this.code, "message": this.message});
-        if let Some(target) = this.target {
-            error["target"] = target.into();
-        }
-        if !this.details.is_empty() {
-            error["details"] = this.details.into();
-        }
-        if let Some(inner) = this.place {
-            error["innererror"] = inner;
-        }
-        let mut response = (status, Json(json!({"error": error}))).into_response();
-        if this.kind.is_transient() {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        let mut response = (status, Json(body)).into_response();
+        // What took too long takes as long again: clients try it once more only if they are not asked to.
+        if this.kind.is_transient() && this.kind != ErrorKind::TimedOut {
+            let seconds = this.retry_after_s.unwrap_or(RETRY_AFTER_SECONDS);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -65,6 +65,7 @@ pub(crate) async fn ingest(
             None => text(&headers, "x-time-field")?,
         },
         batch_id: batch_id(&headers)?,
+        through: None,
         on_error: match parameters.on_error.as_deref() {
             None | Some("refuse") => OnError::Refuse,
             Some("skip") => OnError::Skip,

@@ -8,14 +8,15 @@ use std::sync::LazyLock;
 use axum::Json;
 use axum::extract::{Path, State};
 use serde_json::{Value, json};
-use strongroom_control::action;
+use strongroom_control::{Place, action};
+use strongroom_model::TIME_COLUMN;
 use strongroom_query::FunctionInfo;
 use strongroom_query::reference::{self, Entry, Status};
 
-use super::App;
 use super::auth::Who;
 use super::error::ApiError;
 use super::query::query_error;
+use super::{App, control_error};
 
 /// The language's part, which never changes while the server runs.
 static LANGUAGE: LazyLock<(Value, Value)> = LazyLock::new(|| {
@@ -42,6 +43,44 @@ fn page(entry: &Entry) -> Option<Value> {
         Status::NotYet(_) => return None,
     }
     Some(page)
+}
+
+/// `POST /v1/workspaces/{workspace}/metadata`: the same in the shape that Azure's clients read. What is not here is an empty list.
+pub(crate) async fn azure(State(app): State<App>, who: Who, Path(workspace): Path<String>) -> Result<Json<Value>, ApiError> {
+    let workspace = who.questions(&app, &workspace).await?;
+    let row = app.site.catalog.workspace(workspace).await.map_err(|error| control_error(&error.into()))?;
+    let tables = app.site.engine.tables(workspace, who.0.principal).await.map_err(|error| query_error(&error))?;
+    let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
+    let told: Vec<Value> = tables
+        .iter()
+        .map(|table| {
+            let columns: Vec<Value> =
+                table.columns.iter().map(|column| json!({"name": column.name, "type": column.kind.as_str()})).collect();
+            json!({"id": table.name, "name": table.name, "timespanColumn": TIME_COLUMN, "labels": [], "columns": columns,
+                   "related": {"workspaces": [workspace]}})
+        })
+        .collect();
+    let mut functions = Vec::new();
+    if who.workspace(&app, &workspace.to_string(), action::FUNCTIONS_READ).await.is_ok() {
+        let stored = app.site.engine.functions(workspace, who.0.principal).await.map_err(|error| query_error(&error))?;
+        functions.extend(stored.iter().map(|FunctionInfo { function, .. }| {
+            json!({"id": function.name, "name": function.name, "parameters": function.parameters, "displayName": function.name,
+                   "description": function.description, "body": function.body, "related": {"workspaces": [workspace]}})
+        }));
+    }
+    let workspaces: Vec<Value> = row
+        .iter()
+        .map(|row| {
+            json!({"id": row.id, "name": row.name, "region": row.region, "resourceId": Place::of_workspace(row).workspace_path(),
+                   "related": {"tables": names}})
+        })
+        .collect();
+    let resources: Vec<Value> = row.iter().map(|row| json!({"resourceId": Place::of_workspace(row).workspace_path()})).collect();
+    Ok(Json(json!({
+        "tables": told, "functions": functions, "workspaces": workspaces,
+        "categories": [], "resourceTypes": [], "resources": [], "queries": [], "solutions": [], "applications": [],
+        "permissions": [{"workspaces": resources}],
+    })))
 }
 
 /// `GET /v1/workspaces/{workspace}/metadata`

@@ -8,21 +8,23 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use futures::StreamExt;
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use parking_lot::Mutex;
 use serde::Deserialize;
-use serde_json::{Map, Value};
-use strongroom_control::Caller;
+use serde_json::{Map, Value, json};
 use strongroom_control::audit::AskedQuery;
+use strongroom_control::{Caller, ControlError, Place, action};
 use strongroom_model::{ErrorKind, TimeRange, WorkspaceId};
 use strongroom_query::output::{self, JsonOptions};
-use strongroom_query::{Egress, Language, Limits, Neighbours, QueryError, QueryRequest};
+use strongroom_query::{Answer, Egress, Language, Limits, Neighbours, QueryError, QueryRequest};
 
 use super::auth::Who;
+use super::azure::Late;
 use super::error::ApiError;
-use super::{App, SMALL_BODY, body, egress};
+use super::{App, SMALL_BODY, body, control_error, egress};
 use crate::timespan;
 
 /// The body of a query; Azure's clients send nulls explicitly.
@@ -47,13 +49,15 @@ pub(crate) struct Question {
 struct Others {
     app: App,
     caller: Caller,
+    /// Those asked along, by their ids.
+    beside: Vec<String>,
     asked: Mutex<Vec<WorkspaceId>>,
 }
 
 #[async_trait]
 impl Neighbours for Others {
     async fn find(&self, name: &str) -> Result<Option<WorkspaceId>, QueryError> {
-        match super::auth::questions(&self.app, &self.caller, name).await {
+        match workspace_named(&self.app, &self.caller, name).await {
             Ok(workspace) => {
                 self.asked.lock().push(workspace);
                 Ok(Some(workspace))
@@ -63,6 +67,23 @@ impl Neighbours for Others {
             Err(error) => Err(QueryError::new(error.kind(), error.code(), error.to_string())),
         }
     }
+
+    fn beside(&self) -> &[String] {
+        &self.beside
+    }
+}
+
+/// The workspace that a name, an id or a resource id means to a caller who may ask questions there.
+pub(super) async fn workspace_named(app: &App, caller: &Caller, name: &str) -> Result<WorkspaceId, ControlError> {
+    let Some(place) = Place::read_workspace_path(name) else { return super::auth::questions(app, caller, name).await };
+    let row = app.site.workspaces.at(caller, &place, action::WORKSPACES_READ).await;
+    let id = match row {
+        Ok(row) => row.id,
+        // Who may not look at workspaces may ask one all the same; which it is, the next step says.
+        Err(ControlError::Forbidden { .. }) => app.site.workspaces.at(caller, &place, action::QUERY).await?.id,
+        Err(error) => return Err(error),
+    };
+    super::auth::questions(app, caller, &id.to_string()).await
 }
 
 /// What an answer looks like on the wire.
@@ -74,16 +95,66 @@ enum Shape {
     Arrow,
 }
 
+/// The parameters of a question in a URL.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct QuestionInUrl {
+    query: String,
+    #[serde(default)]
+    language: Option<Language>,
+    #[serde(default)]
+    timespan: Option<String>,
+    #[serde(default)]
+    explain: Option<bool>,
+    /// Names, with commas between them.
+    #[serde(default)]
+    workspaces: Option<String>,
+}
+
+impl Question {
+    /// # Errors
+    /// 400 for parameters that are none of a question's.
+    pub(super) fn of_url(question: Result<Query<QuestionInUrl>, axum::extract::rejection::QueryRejection>) -> Result<Self, ApiError> {
+        let Query(QuestionInUrl { query, language, timespan, explain, workspaces }) = question.map_err(|_| {
+            let text = "the parameters are query, language, timespan, workspaces and explain";
+            ApiError::new(ErrorKind::Invalid, "BadArgumentError", text)
+        })?;
+        let names = |text: String| text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        Ok(Self { query, language, timespan, explain, workspaces: workspaces.map(names), parameters: None })
+    }
+
+    /// # Errors
+    /// 400 for a body that is none of a question's.
+    pub(super) fn of_body(bytes: &[u8]) -> Result<Self, ApiError> {
+        let wrong =
+            |why: &str| ApiError::new(ErrorKind::Invalid, "BadArgumentError", format!("the body is not {{\"query\": \"…\"}}: {why}"));
+        // Serde would take an array of the fields in their order, too.
+        if matches!(bytes.trim_ascii_start().first(), Some(first) if *first != b'{') {
+            return Err(wrong("it must be a JSON object"));
+        }
+        serde_json::from_slice(bytes).map_err(|error| wrong(&plain(&error)))
+    }
+
+    /// What is asked.
+    pub(super) fn text(&self) -> &str {
+        &self.query
+    }
+
+    /// A question in KQL.
+    pub(super) fn kql(query: String, parameters: Map<String, Value>) -> Self {
+        Self { query, language: None, timespan: None, explain: None, workspaces: None, parameters: Some(parameters) }
+    }
+}
+
 pub(crate) async fn by_parameters(
     State(app): State<App>,
     who: Who,
     Path(workspace): Path<String>,
-    question: Result<Query<Question>, axum::extract::rejection::QueryRejection>,
+    question: Result<Query<QuestionInUrl>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let Query(question) = question
-        .map_err(|_| ApiError::new(ErrorKind::Invalid, "BadArgumentError", "the parameters are query, language, timespan and explain"))?;
-    answer(&app, &who, &workspace, question, None, &headers).await
+    let workspace = who.questions(&app, &workspace).await?;
+    answer(&app, &who, workspace, Question::of_url(question)?, None, &headers).await
 }
 
 pub(crate) async fn by_body(
@@ -95,19 +166,15 @@ pub(crate) async fn by_body(
     body: Body,
 ) -> Result<Response, ApiError> {
     let bytes = body::read(body, SMALL_BODY, &app.site.config.gateway).await?;
-    let wrong = |why: &str| ApiError::new(ErrorKind::Invalid, "BadArgumentError", format!("the body is not {{\"query\": \"…\"}}: {why}"));
-    // Serde would take an array of the fields in their order, too.
-    if matches!(bytes.trim_ascii_start().first(), Some(first) if *first != b'{') {
-        return Err(wrong("it must be a JSON object"));
-    }
-    let question: Question = serde_json::from_slice(&bytes).map_err(|error| wrong(&plain(&error)))?;
-    answer(&app, &who, &workspace, question, parameters.timespan, &headers).await
+    let question = Question::of_body(&bytes)?;
+    let workspace = who.questions(&app, &workspace).await?;
+    answer(&app, &who, workspace, question, parameters.timespan, &headers).await
 }
 
 /// A timespan may stand in the URL and in the body: both hold.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct UrlTimespan {
-    timespan: Option<String>,
+    pub(super) timespan: Option<String>,
 }
 
 /// Where a JSON document is wrong, without quoting it.
@@ -118,29 +185,35 @@ fn plain(error: &serde_json::Error) -> String {
     }
 }
 
-async fn answer(
-    app: &App,
-    who: &Who,
-    workspace: &str,
-    question: Question,
-    url_timespan: Option<String>,
-    headers: &HeaderMap,
-) -> Result<Response, ApiError> {
-    let shape = accepted(headers)?;
-    let workspace = who.questions(app, workspace).await?;
-    if question.workspaces.is_some_and(|others| !others.is_empty()) {
-        return Err(ApiError::new(ErrorKind::Invalid, "BadArgumentError", "queries over several workspaces are not taken here yet")
-            .target("workspaces"));
+/// A question on its way: whose tables, what about, and how it is to be answered.
+pub(super) struct Asking<'a> {
+    pub(super) workspace: WorkspaceId,
+    pub(super) question: Question,
+    /// The timespan in the URL.
+    pub(super) url_timespan: Option<String>,
+    pub(super) prefer: &'a Preferences,
+    /// What the client calls the request, if it does.
+    pub(super) request: Option<&'a [u8]>,
+}
+
+/// Asks. Also the workspaces that were asked beside the first.
+pub(super) async fn ask(app: &App, who: &Who, asking: Asking<'_>) -> Result<(Answer, Vec<WorkspaceId>), ApiError> {
+    let Asking { workspace, question, url_timespan, prefer, request } = asking;
+    let (world, doors) = (&app.site.world, &app.site.config.doors);
+    let late = Late::name(request, &question.query);
+    if late.is_some_and(|name| app.site.late.knows(name, world.clock.boot(), Duration::from_millis(doors.timed_out_query_ms))) {
+        let text = "the query took too long a moment ago and is not run again; narrow the time range or ask for less";
+        return Err(ApiError::new(ErrorKind::TimedOut, "QueryTimeout", text));
     }
-    let prefer = Preferences::read(headers)?;
-    let now = app.site.world.clock.wall().0;
+    let now = world.clock.wall().0;
     let mut span: Option<TimeRange> = None;
     for text in [question.timespan.as_deref(), url_timespan.as_deref()].into_iter().flatten() {
         let parsed = timespan::parse(text, now)
             .map_err(|message| ApiError::new(ErrorKind::Invalid, "BadArgumentError", message).target("timespan"))?;
         span = Some(span.map_or(parsed, |before| before.intersect(&parsed).unwrap_or(TimeRange { start: 1, end: 0 })));
     }
-    let others = Arc::new(Others { app: app.clone(), caller: who.0.clone(), asked: Mutex::default() });
+    let beside = beside(app, who, workspace, question.workspaces.unwrap_or_default()).await?;
+    let others = Arc::new(Others { app: app.clone(), caller: who.0.clone(), beside, asked: Mutex::default() });
     let request = QueryRequest {
         workspace,
         principal: who.0.principal,
@@ -152,23 +225,105 @@ async fn answer(
         parameters: question.parameters.unwrap_or_default(),
         neighbours: Some(Arc::clone(&others) as Arc<dyn Neighbours>),
     };
-    let asked = app.site.audit.wants_queries().then(|| (request.text.clone(), request.language, std::time::Instant::now()));
+    let told = app.site.audit.wants_queries().then(|| (request.text.clone(), request.language, std::time::Instant::now()));
     let answer = app.site.engine.run(request).await;
-    if let Some((text, language, begun)) = asked {
+    let mut asked = std::mem::take(&mut *others.asked.lock());
+    asked.retain(|other| *other != workspace);
+    asked.sort_unstable();
+    asked.dedup();
+    if let Some((text, language, begun)) = told {
         // In the records of every workspace that was asked.
-        let asked = std::mem::take(&mut *others.asked.lock());
-        for other in std::iter::once(workspace).chain(asked.into_iter().filter(|other| *other != workspace)) {
+        for other in std::iter::once(workspace).chain(asked.iter().copied()) {
             write_down(app, who, other, (text.clone(), language), begun, answer.as_ref());
         }
     }
-    let answer = answer.map_err(|error| query_error(&error))?;
+    match answer {
+        Ok(answer) => Ok((answer, asked)),
+        Err(error) => Err(failed(app, late, &error)),
+    }
+}
+
+/// A question's error in Azure's envelope. One that took too long is remembered.
+pub(super) fn failed(app: &App, late: Option<u64>, error: &QueryError) -> ApiError {
+    if let Some(name) = late.filter(|_| error.kind() == ErrorKind::TimedOut) {
+        app.site.late.remember(name, app.site.world.clock.boot());
+    }
+    let Some(inner) = error.innererror() else { return query_error(error) };
+    let told = ApiError::new(error.kind(), "BadArgumentError", "The request had some invalid properties").inner(inner);
+    error.details().into_iter().fold(told, ApiError::detail)
+}
+
+/// The ids of the workspaces that are asked along with the first, each once.
+async fn beside(app: &App, who: &Who, first: WorkspaceId, names: Vec<String>) -> Result<Vec<String>, ApiError> {
+    let mut found: Vec<WorkspaceId> = Vec::new();
+    for name in names {
+        let id = workspace_named(app, &who.0, name.trim()).await.map_err(|error| match error.kind() {
+            // What is absent and what is not the caller's to ask look alike.
+            ErrorKind::NotFound | ErrorKind::Forbidden => {
+                let text = format!("there is no workspace {name} that you may ask");
+                ApiError::new(ErrorKind::Invalid, "FailedToResolveResource", text).target("workspaces")
+            }
+            _ => control_error(&error),
+        })?;
+        if id != first && !found.contains(&id) {
+            found.push(id);
+        }
+    }
+    Ok(found.iter().map(ToString::to_string).collect())
+}
+
+/// A whole answer as JSON, with what was asked to stand beside it.
+pub(super) async fn whole(
+    app: &App,
+    answer: Answer,
+    workspaces: &[WorkspaceId],
+    prefer: &Preferences,
+    late: Option<u64>,
+) -> Result<Bytes, ApiError> {
+    let options = JsonOptions { statistics: prefer.statistics, render: prefer.render, ..JsonOptions::default() };
+    let whole = output::json(answer, options).await.map_err(|error| failed(app, late, &error))?;
+    if !prefer.sources {
+        return Ok(whole);
+    }
+    let mut sources = Vec::with_capacity(workspaces.len());
+    for id in workspaces {
+        if let Some(row) = app.site.catalog.workspace(*id).await.map_err(|error| control_error(&error.into()))? {
+            sources.push(json!({"resourceId": Place::of_workspace(&row).workspace_path(), "region": row.region}));
+        }
+    }
+    let mut out = Vec::with_capacity(whole.len() + 256);
+    out.extend_from_slice(whole.strip_suffix(b"}").unwrap_or(&whole));
+    out.extend_from_slice(b",\"dataSources\":");
+    out.extend_from_slice(Value::from(sources).to_string().as_bytes());
+    out.push(b'}');
+    Ok(out.into())
+}
+
+/// What the client calls its request.
+pub(super) fn request_id(headers: &HeaderMap) -> Option<&[u8]> {
+    headers.get("x-ms-client-request-id").map(HeaderValue::as_bytes)
+}
+
+pub(super) async fn answer(
+    app: &App,
+    who: &Who,
+    workspace: WorkspaceId,
+    question: Question,
+    url_timespan: Option<String>,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
+    let shape = accepted(headers)?;
+    let prefer = Preferences::read(headers)?;
+    let request = request_id(headers);
+    let late = Late::name(request, &question.query);
+    let (answer, others) = ask(app, who, Asking { workspace, question, url_timespan, prefer: &prefer, request }).await?;
     let egress = answer.egress.clone();
     // A complete answer says how long it is: one that breaks off is seen to, and simple clients need not join chunks.
     let mut length = None;
     let (media_type, body) = match shape {
         Shape::Json => {
-            let options = JsonOptions { statistics: prefer.statistics, render: prefer.render, ..JsonOptions::default() };
-            let whole = output::json(answer, options).await.map_err(|error| query_error(&error))?;
+            let workspaces: Vec<WorkspaceId> = std::iter::once(workspace).chain(others).collect();
+            let whole = whole(app, answer, &workspaces, &prefer, late).await?;
             length = Some(HeaderValue::from(whole.len()));
             ("application/json", egress::guarded(egress, futures::stream::once(async { Ok(whole) })))
         }
@@ -192,7 +347,7 @@ fn write_down(
     workspace: WorkspaceId,
     (text, language): (String, Language),
     begun: std::time::Instant,
-    answer: Result<&strongroom_query::Answer, &QueryError>,
+    answer: Result<&Answer, &QueryError>,
 ) {
     let stats = answer.as_ref().ok().map(|answer| &answer.stats);
     let asked = AskedQuery {
@@ -294,17 +449,25 @@ fn accepted(headers: &HeaderMap) -> Result<Shape, ApiError> {
 
 /// `Prefer: wait=600,include-statistics=true,include-render=true`; what is not known there is ignored (RFC 7240 §2).
 #[derive(Debug, Default)]
-struct Preferences {
-    wait: Option<Duration>,
+pub(super) struct Preferences {
+    pub(super) wait: Option<Duration>,
     statistics: bool,
     render: bool,
+    sources: bool,
 }
 
 impl Preferences {
     fn read(headers: &HeaderMap) -> Result<Self, ApiError> {
+        let values = headers.get_all("prefer").iter();
+        Self::of(values.map(|value| value.to_str().unwrap_or_default()))
+    }
+
+    /// # Errors
+    /// 400 for a `wait` that is no number of seconds.
+    pub(super) fn of<'v>(values: impl Iterator<Item = &'v str>) -> Result<Self, ApiError> {
         let mut found = Self::default();
-        for value in headers.get_all("prefer") {
-            for one in value.to_str().unwrap_or_default().split([',', ';']) {
+        for value in values {
+            for one in value.split([',', ';']) {
                 let (name, value) = one.trim().split_once('=').unwrap_or((one.trim(), ""));
                 match name.to_ascii_lowercase().as_str() {
                     "wait" => {
@@ -315,6 +478,7 @@ impl Preferences {
                     }
                     "include-statistics" => found.statistics = value.eq_ignore_ascii_case("true"),
                     "include-render" => found.render = value.eq_ignore_ascii_case("true"),
+                    "include-datasources" => found.sources = value.eq_ignore_ascii_case("true"),
                     _ => {}
                 }
             }

@@ -175,6 +175,7 @@ impl House {
             time_field: None,
             batch_id: None,
             on_error: OnError::Refuse,
+            through: None,
         };
         self.intake.ingest(request).await.unwrap();
     }

@@ -87,8 +87,8 @@ impl Binder<'_> {
             }
             None => {}
         }
-        if let Some(provider) = self.context.tables.get(name) {
-            return Ok(scan(name, provider, span));
+        if let Some(rel) = self.workspace_table(name, span) {
+            return Ok(rel);
         }
         if let Some(function) = self.function(name) {
             return self.call_rows(&function, &Name { text: name.to_owned(), span });
@@ -99,6 +99,24 @@ impl Binder<'_> {
             Some(near) => problem.hint(format!("did you mean `{near}`?")),
             None => problem,
         })
+    }
+
+    /// The table of that name; where several workspaces are asked, the rows of all their tables of that name.
+    fn workspace_table(&self, name: &str, span: Span) -> Option<Rel> {
+        let mut legs: Vec<(String, Rel)> = Vec::new();
+        if let Some(provider) = self.context.tables.get(name) {
+            legs.push((name.to_owned(), scan(name, provider, span)));
+        }
+        for workspace in &self.context.beside {
+            if let Some(provider) = self.context.foreign.get(workspace).and_then(|there| there.tables.get(name)) {
+                legs.push((name.to_owned(), scan_of(workspace, name, provider, span)));
+            }
+        }
+        if legs.len() < 2 {
+            return legs.pop().map(|(_, rel)| rel);
+        }
+        let rel = Self::united(legs, strongroom_kql::ast::UnionKind::Outer, None, span);
+        Some(Rel { name: Some(name.to_owned()), ..rel })
     }
 
     /// A call without arguments that gives rows.
@@ -118,10 +136,7 @@ impl Binder<'_> {
             return Err(Problem::new(span, "UnknownWorkspace", format!("there is no workspace `{workspace}` that you may ask")));
         };
         if let Some(provider) = there.tables.get(table) {
-            let rel = scan(table, provider, span);
-            // DataFusion compares plans by their tables' names: a table of this workspace may have the same.
-            let name = format!("workspace({workspace:?}).{table}");
-            return Ok(Rel { node: RelNode::Table { name, provider: Arc::clone(provider) }, ..rel });
+            return Ok(scan_of(workspace, table, provider, span));
         }
         let problem = Problem::new(span, "UnknownTable", format!("there is no table `{table}` in workspace `{workspace}`"));
         Err(match strongroom_kql::closest(table, there.names.iter().map(String::as_str)) {
@@ -139,16 +154,26 @@ impl Binder<'_> {
     /// The tables and rows a pattern stands for, with their names.
     pub(super) fn matching_tables(&mut self, text: &str, span: Span) -> Outcome<Vec<(String, Rel)>> {
         let pattern = tables::pattern(text, span);
-        let mut names: Vec<&String> = self.context.tables.keys().filter(|name| pattern.matches(name)).collect();
+        let there = self.context.beside.iter().filter_map(|workspace| self.context.foreign.get(workspace));
+        let known = self.context.tables.keys().chain(there.flat_map(|there| there.tables.keys()));
+        let mut names: Vec<&String> = known.filter(|name| pattern.matches(name)).collect();
         names.sort_unstable();
+        names.dedup();
         let mut legs: Vec<(String, Rel)> =
-            names.into_iter().map(|name| (name.clone(), scan(name, &self.context.tables[name], span))).collect();
+            names.into_iter().filter_map(|name| Some((name.clone(), self.workspace_table(name, span)?))).collect();
         legs.extend(self.views(|name| pattern.matches(name), span)?);
         if legs.is_empty() {
             return Err(Problem::new(span, "UnknownTable", format!("no table's name matches `{text}`")));
         }
         Ok(legs)
     }
+}
+
+/// A table of another workspace.
+fn scan_of(workspace: &str, table: &str, provider: &Arc<dyn TableProvider>, span: Span) -> Rel {
+    // DataFusion compares plans by their tables' names: a table of this workspace may have the same.
+    let name = format!("workspace({workspace:?}).{table}");
+    Rel { node: RelNode::Table { name, provider: Arc::clone(provider) }, ..scan(table, provider, span) }
 }
 
 /// A table of the workspace. Columns of types KQL has no name for are not shown.

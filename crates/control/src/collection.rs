@@ -1,0 +1,655 @@
+//! Data collection endpoints and rules: how rows that senders post to one address find their tables, typed and shaped.
+//!
+//! A rule belongs to one workspace, the one that its rows go to, and what it says of columns is a cell under that workspace's key:
+//! while the key is away nobody is told it, and no row goes through it. What its texts mean is not known here; who puts a rule checks
+//! them first ([`RuleBody`]).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use strongroom_catalog::{Catalog, CatalogError, CollectionEndpointRow, CollectionRuleRow};
+use strongroom_envelope::{CellPlace, open_cell, seal_cell};
+use strongroom_keys::{KeyRing, Purpose};
+use strongroom_model::{Column, ColumnType, Epoch, ErrorKind, ObjectId, PrincipalId, TableId, TableName, WorkspaceId};
+use strongroom_world::World;
+
+use crate::{ControlError, Place};
+
+/// Rules and endpoints that there may be.
+const COUNT_MAX: usize = 10_000;
+/// Bytes of a rule, as JSON.
+const RULE_MAX: usize = 256 << 10;
+/// Characters of a name.
+const NAME_MAX: usize = 64;
+/// Characters of a column's name (Azure's limit).
+const COLUMN_NAME_MAX: usize = 45;
+/// Columns of a stream.
+const COLUMNS_MAX: usize = 500;
+/// Streams, destinations and flows of a rule (Azure's limits).
+const STREAMS_MAX: usize = 20;
+const DESTINATIONS_MAX: usize = 10;
+const FLOWS_MAX: usize = 10;
+
+/// Names of columns that Azure keeps for itself; case does not count.
+pub const RESERVED_COLUMNS: [&str; 7] = ["_ResourceId", "id", "_SubscriptionId", "TenantId", "Type", "UniqueId", "Title"];
+
+/// What a stream's name begins with that senders declare, and one whose columns Azure knows.
+const CUSTOM: &str = "Custom-";
+const BUILT_IN: &str = "Microsoft-";
+
+/// What is wrong with a rule, and where in it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{target}: {message}")]
+pub struct Misread {
+    /// The member, as a path.
+    pub target: String,
+    /// A sentence.
+    pub message: String,
+}
+
+fn misread(target: impl Into<String>, message: impl Into<String>) -> Misread {
+    Misread { target: target.into(), message: message.into() }
+}
+
+/// One way of rows: from streams, through a text, into a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleFlow {
+    /// The streams.
+    pub streams: Vec<String>,
+    /// KQL over `source`.
+    pub text: Option<String>,
+    /// The table.
+    pub table: TableName,
+}
+
+/// What a rule says, read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleBody {
+    /// As it was given.
+    pub properties: Map<String, Value>,
+    /// The path of the workspace that its rows go to.
+    pub workspace: String,
+    /// The columns of each stream that is declared.
+    pub declared: BTreeMap<String, Vec<Column>>,
+    /// The ways.
+    pub flows: Vec<RuleFlow>,
+}
+
+impl RuleBody {
+    /// Reads a rule's `properties`; members that are not about rows sent here are kept and passed over.
+    ///
+    /// # Errors
+    /// [`Misread`], the first thing that is wrong.
+    pub fn read(properties: Map<String, Value>) -> Result<Self, Misread> {
+        if serde_json::to_vec(&properties).map_or(usize::MAX, |json| json.len()) > RULE_MAX {
+            return Err(misread("properties", format!("a rule has at most {RULE_MAX} bytes")));
+        }
+        let declared = declarations(&properties)?;
+        let destinations = destinations(&properties)?;
+        let flows = flows(&properties, &declared, &destinations)?;
+        let workspace = workspace_of(&destinations)?;
+        Ok(Self { properties, workspace, declared, flows })
+    }
+
+    /// Its streams and the tables of each: what is kept in clear.
+    fn streams(&self) -> BTreeMap<&str, Vec<&str>> {
+        let mut streams: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for flow in &self.flows {
+            for stream in &flow.streams {
+                let tables = streams.entry(stream).or_default();
+                if !tables.contains(&flow.table.as_str()) {
+                    tables.push(flow.table.as_str());
+                }
+            }
+        }
+        streams
+    }
+
+    /// The columns of a stream, if it is declared, and the text on its way to a table. `None`: there is no such way.
+    #[must_use]
+    pub fn way(&self, stream: &str, table: &TableName) -> Option<(Option<&[Column]>, Option<&str>)> {
+        let flow = self.flows.iter().find(|flow| flow.table == *table && flow.streams.iter().any(|name| name == stream))?;
+        Some((self.declared.get(stream).map(Vec::as_slice), flow.text.as_deref()))
+    }
+}
+
+fn object<'v>(value: Option<&'v Value>, target: &str) -> Result<Option<&'v Map<String, Value>>, Misread> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Object(object)) => Ok(Some(object)),
+        Some(_) => Err(misread(target, "an object is expected")),
+    }
+}
+
+fn list<'v>(value: Option<&'v Value>, target: &str) -> Result<&'v [Value], Misread> {
+    match value {
+        None | Some(Value::Null) => Ok(&[]),
+        Some(Value::Array(items)) => Ok(items),
+        Some(_) => Err(misread(target, "an array is expected")),
+    }
+}
+
+fn text<'v>(value: Option<&'v Value>, target: &str) -> Result<Option<&'v str>, Misread> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(misread(target, "a text is expected")),
+    }
+}
+
+fn declarations(properties: &Map<String, Value>) -> Result<BTreeMap<String, Vec<Column>>, Misread> {
+    const AT: &str = "properties.streamDeclarations";
+    let mut declared = BTreeMap::new();
+    let Some(streams) = object(properties.get("streamDeclarations"), AT)? else { return Ok(declared) };
+    if streams.len() > STREAMS_MAX {
+        return Err(misread(AT, format!("a rule declares at most {STREAMS_MAX} streams")));
+    }
+    for (name, stream) in streams {
+        let at = format!("{AT}.{name}");
+        if !name.starts_with(CUSTOM) || name.len() <= CUSTOM.len() || name.len() > 128 || !name.bytes().all(in_stream_name) {
+            return Err(misread(at, "a declared stream is named Custom-…, in letters, digits, hyphens and underscores"));
+        }
+        let stream = object(Some(stream), &at)?.ok_or_else(|| misread(&at, "an object is expected"))?;
+        let listed = list(stream.get("columns"), &format!("{at}.columns"))?;
+        if listed.is_empty() || listed.len() > COLUMNS_MAX {
+            return Err(misread(format!("{at}.columns"), format!("1 to {COLUMNS_MAX} columns are allowed")));
+        }
+        let mut columns: Vec<Column> = Vec::with_capacity(listed.len());
+        for (index, column) in listed.iter().enumerate() {
+            let at = format!("{at}.columns[{index}]");
+            let column = object(Some(column), &at)?.ok_or_else(|| misread(&at, "an object is expected"))?;
+            let name = text(column.get("name"), &at)?.unwrap_or_default();
+            if !is_column_name(name) {
+                let rule = "a column's name has at most 45 letters, digits and underscores and begins with a letter or an underscore";
+                return Err(misread(format!("{at}.name"), rule));
+            }
+            if columns.iter().any(|known| known.name.eq_ignore_ascii_case(name)) {
+                return Err(misread(format!("{at}.name"), "there is a column of that name already"));
+            }
+            let kind = text(column.get("type"), &at)?.and_then(column_type);
+            let kind = kind.ok_or_else(|| {
+                misread(format!("{at}.type"), "the types are string, int, long, real, boolean, datetime, guid and dynamic")
+            })?;
+            columns.push(Column { name: name.to_owned(), kind });
+        }
+        declared.insert(name.clone(), columns);
+    }
+    Ok(declared)
+}
+
+const fn in_stream_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
+}
+
+/// Whether a column of a rule may have that name.
+#[must_use]
+pub fn is_column_name(name: &str) -> bool {
+    let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    first && name.len() <= COLUMN_NAME_MAX && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+fn column_type(text: &str) -> Option<ColumnType> {
+    Some(match text.to_ascii_lowercase().as_str() {
+        "string" => ColumnType::String,
+        "int" => ColumnType::Int,
+        "long" => ColumnType::Long,
+        "real" => ColumnType::Real,
+        "boolean" | "bool" => ColumnType::Bool,
+        "datetime" => ColumnType::DateTime,
+        "guid" => ColumnType::Guid,
+        "dynamic" => ColumnType::Dynamic,
+        _ => return None,
+    })
+}
+
+/// Names of destinations and the workspaces' paths.
+fn destinations(properties: &Map<String, Value>) -> Result<BTreeMap<String, String>, Misread> {
+    const AT: &str = "properties.destinations";
+    let mut found = BTreeMap::new();
+    let Some(all) = object(properties.get("destinations"), AT)? else { return Ok(found) };
+    for kind in all.keys().filter(|kind| *kind != "logAnalytics") {
+        if !list(all.get(kind), &format!("{AT}.{kind}"))?.is_empty() {
+            return Err(misread(format!("{AT}.{kind}"), "rows go to workspaces here: destinations.logAnalytics"));
+        }
+    }
+    let listed = list(all.get("logAnalytics"), &format!("{AT}.logAnalytics"))?;
+    if listed.len() > DESTINATIONS_MAX {
+        return Err(misread(AT, format!("a rule has at most {DESTINATIONS_MAX} destinations")));
+    }
+    for (index, destination) in listed.iter().enumerate() {
+        let at = format!("{AT}.logAnalytics[{index}]");
+        let destination = object(Some(destination), &at)?.ok_or_else(|| misread(&at, "an object is expected"))?;
+        let name = text(destination.get("name"), &at)?.filter(|name| !name.is_empty());
+        let name = name.ok_or_else(|| misread(format!("{at}.name"), "a destination has a name"))?;
+        let path = text(destination.get("workspaceResourceId"), &at)?.filter(|path| Place::read_workspace_path(path).is_some());
+        let path = path.ok_or_else(|| misread(format!("{at}.workspaceResourceId"), "the resource id of a workspace is expected"))?;
+        if found.insert(name.to_owned(), path.to_owned()).is_some() {
+            return Err(misread(format!("{at}.name"), "there is a destination of that name already"));
+        }
+    }
+    Ok(found)
+}
+
+fn workspace_of(destinations: &BTreeMap<String, String>) -> Result<String, Misread> {
+    const AT: &str = "properties.destinations.logAnalytics";
+    let mut paths = destinations.values();
+    let first = paths.next().ok_or_else(|| misread(AT, "a rule needs a workspace to send rows to"))?;
+    if paths.any(|path| !path.trim_matches('/').eq_ignore_ascii_case(first.trim_matches('/'))) {
+        return Err(misread(AT, "a rule sends rows to one workspace, whose key it is kept under: make a rule for each"));
+    }
+    Ok(first.clone())
+}
+
+fn flows(
+    properties: &Map<String, Value>,
+    declared: &BTreeMap<String, Vec<Column>>,
+    destinations: &BTreeMap<String, String>,
+) -> Result<Vec<RuleFlow>, Misread> {
+    const AT: &str = "properties.dataFlows";
+    let listed = list(properties.get("dataFlows"), AT)?;
+    if listed.is_empty() || listed.len() > FLOWS_MAX {
+        return Err(misread(AT, format!("1 to {FLOWS_MAX} flows are allowed")));
+    }
+    let mut flows = Vec::with_capacity(listed.len());
+    for (index, flow) in listed.iter().enumerate() {
+        let at = format!("{AT}[{index}]");
+        let flow = object(Some(flow), &at)?.ok_or_else(|| misread(&at, "an object is expected"))?;
+        let mut streams = Vec::new();
+        for stream in list(flow.get("streams"), &format!("{at}.streams"))? {
+            let name = text(Some(stream), &format!("{at}.streams"))?.unwrap_or_default();
+            if !declared.contains_key(name) && !name.starts_with(BUILT_IN) {
+                return Err(misread(format!("{at}.streams"), format!("the stream {name} is not declared")));
+            }
+            streams.push(name.to_owned());
+        }
+        if streams.is_empty() {
+            return Err(misread(format!("{at}.streams"), "a flow has a stream"));
+        }
+        for destination in list(flow.get("destinations"), &format!("{at}.destinations"))? {
+            let name = text(Some(destination), &format!("{at}.destinations"))?.unwrap_or_default();
+            if !destinations.contains_key(name) {
+                return Err(misread(format!("{at}.destinations"), format!("there is no destination {name}")));
+            }
+        }
+        let shaped = text(flow.get("transformKql"), &format!("{at}.transformKql"))?.map(str::to_owned);
+        if let Some(stream) = streams.iter().find(|stream| stream.starts_with(BUILT_IN))
+            && shaped.as_deref().is_some_and(|text| !matches!(text.trim(), "" | "source"))
+        {
+            let why = format!("the columns of {stream} are not declared, so no text can shape it; send it to a Custom- stream");
+            return Err(misread(format!("{at}.transformKql"), why));
+        }
+        let output = match text(flow.get("outputStream"), &format!("{at}.outputStream"))? {
+            Some(output) => output,
+            None if streams.len() == 1 => &streams[0],
+            None => return Err(misread(format!("{at}.outputStream"), "a flow of several streams names its output")),
+        };
+        let name = output.strip_prefix(CUSTOM).or_else(|| output.strip_prefix(BUILT_IN)).unwrap_or_default();
+        let table: TableName = name
+            .parse()
+            .map_err(|error| misread(format!("{at}.outputStream"), format!("it is Custom- or Microsoft- and a table's name: {error}")))?;
+        flows.push(RuleFlow { streams, text: shaped, table });
+    }
+    Ok(flows)
+}
+
+/// What is told of an endpoint or a rule beside its properties.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CollectionAsk {
+    /// The region.
+    pub region: String,
+    /// Its kind, if it has one.
+    pub kind: Option<String>,
+    /// The tags, as a whole.
+    pub tags: Map<String, Value>,
+}
+
+/// Why a rule or an endpoint was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectionError {
+    /// It says something that cannot be.
+    #[error(transparent)]
+    Misread(#[from] Misread),
+    /// The control plane refused.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+}
+
+impl From<CatalogError> for CollectionError {
+    fn from(error: CatalogError) -> Self {
+        Self::Control(error.into())
+    }
+}
+
+/// The data collection endpoints and rules of a catalog.
+#[derive(Debug)]
+pub struct Collection {
+    world: World,
+    catalog: Catalog,
+    keys: Arc<KeyRing>,
+}
+
+impl Collection {
+    /// Those of a catalog.
+    #[must_use]
+    pub fn new(world: World, catalog: Catalog, keys: Arc<KeyRing>) -> Self {
+        Self { world, catalog, keys }
+    }
+
+    /// Makes an endpoint, or writes one anew. Whether it is new.
+    ///
+    /// # Errors
+    /// [`CollectionError::Misread`] for a bad name or region; [`ControlError::TooMany`].
+    pub async fn put_endpoint(
+        &self,
+        place: &Place,
+        ask: CollectionAsk,
+        properties: &Map<String, Value>,
+    ) -> Result<(CollectionEndpointRow, bool), CollectionError> {
+        check(place, &ask)?;
+        let there = self.catalog.collection_endpoint(&place.subscription, &place.resource_group, &place.name).await?;
+        if there.is_none() && self.catalog.collection_endpoints().await?.len() >= COUNT_MAX {
+            return Err(ControlError::TooMany { what: "data collection endpoints", max: COUNT_MAX }.into());
+        }
+        let now_ms = self.world.clock.wall().unix_ms();
+        let row = CollectionEndpointRow {
+            id: there.as_ref().map_or_else(|| self.mint(), |row| row.id),
+            name: there.as_ref().map_or_else(|| place.name.clone(), |row| row.name.clone()),
+            subscription: place.subscription.clone(),
+            resource_group: place.resource_group.clone(),
+            region: there.as_ref().map_or_else(|| region(&ask.region), |row| row.region.clone()),
+            kind: ask.kind,
+            tags: Value::Object(ask.tags).to_string(),
+            properties: serde_json::to_string(properties).unwrap_or_default(),
+            created_ms: there.as_ref().map_or(now_ms, |row| row.created_ms),
+            changed_ms: now_ms,
+        };
+        self.catalog.collection_endpoint_put(&row).await?;
+        Ok((row, there.is_none()))
+    }
+
+    /// One endpoint.
+    ///
+    /// # Errors
+    /// [`ControlError::NotFound`].
+    pub async fn endpoint(&self, place: &Place) -> Result<CollectionEndpointRow, ControlError> {
+        let row = self.catalog.collection_endpoint(&place.subscription, &place.resource_group, &place.name).await?;
+        row.ok_or_else(|| ControlError::NotFound { what: "data collection endpoint", name: place.name.clone() })
+    }
+
+    /// The endpoints of a subscription, or of one of its resource groups.
+    ///
+    /// # Errors
+    /// What the catalog says.
+    pub async fn endpoints(&self, subscription: &str, group: Option<&str>) -> Result<Vec<CollectionEndpointRow>, ControlError> {
+        let mut rows = self.catalog.collection_endpoints().await?;
+        rows.retain(|row| is_in(&row.subscription, &row.resource_group, subscription, group));
+        Ok(rows)
+    }
+
+    /// Takes an endpoint away; whether it was there.
+    ///
+    /// # Errors
+    /// What the catalog says.
+    pub async fn delete_endpoint(&self, place: &Place) -> Result<bool, ControlError> {
+        let row = self.catalog.collection_endpoint(&place.subscription, &place.resource_group, &place.name).await?;
+        let Some(row) = row else { return Ok(false) };
+        Ok(self.catalog.collection_endpoint_delete(row.id).await?)
+    }
+
+    /// Makes a rule whose rows go to `workspace`, or writes one anew. Whether it is new. Its texts were checked before.
+    ///
+    /// # Errors
+    /// [`CollectionError::Misread`] for a bad name or region; [`ControlError::TooMany`]; [`ControlError::Conflict`] if it was changed
+    /// meanwhile; [`ControlError::Keys`] while the workspace's key is away.
+    pub async fn put_rule(
+        &self,
+        place: &Place,
+        ask: CollectionAsk,
+        body: &RuleBody,
+        workspace: WorkspaceId,
+    ) -> Result<(CollectionRuleRow, bool), CollectionError> {
+        check(place, &ask)?;
+        let there = self.catalog.collection_rule(&place.subscription, &place.resource_group, &place.name).await?;
+        if there.is_none() && self.catalog.collection_rules().await?.len() >= COUNT_MAX {
+            return Err(ControlError::TooMany { what: "data collection rules", max: COUNT_MAX }.into());
+        }
+        let plain = serde_json::to_vec(&body.properties).unwrap_or_default();
+        let (epoch, cell_id, cell) = self.seal(workspace, &plain).await?;
+        let now_ms = self.world.clock.wall().unix_ms();
+        let row = CollectionRuleRow {
+            id: there.as_ref().map_or_else(|| self.mint(), |row| row.id),
+            name: there.as_ref().map_or_else(|| place.name.clone(), |row| row.name.clone()),
+            subscription: place.subscription.clone(),
+            resource_group: place.resource_group.clone(),
+            region: there.as_ref().map_or_else(|| region(&ask.region), |row| row.region.clone()),
+            kind: ask.kind,
+            tags: Value::Object(ask.tags).to_string(),
+            workspace,
+            streams: serde_json::to_string(&body.streams()).unwrap_or_default(),
+            aek: epoch.aek,
+            cell_id,
+            cell,
+            created_ms: there.as_ref().map_or(now_ms, |row| row.created_ms),
+            changed_ms: now_ms,
+        };
+        let put = self.catalog.collection_rule_put(&row, there.as_ref().map(|row| row.cell_id)).await;
+        put.map_err(|error| match error.kind() {
+            ErrorKind::Conflict => ControlError::Conflict { why: "the data collection rule was changed meanwhile" },
+            _ => error.into(),
+        })?;
+        tracing::info!(rule = %row.id, %workspace, "data collection rule written");
+        Ok((row, there.is_none()))
+    }
+
+    /// Writes a rule's tags anew.
+    ///
+    /// # Errors
+    /// [`ControlError::Conflict`] if it was changed meanwhile.
+    pub async fn tag_rule(&self, row: CollectionRuleRow, tags: Map<String, Value>) -> Result<CollectionRuleRow, ControlError> {
+        let row = CollectionRuleRow { tags: Value::Object(tags).to_string(), changed_ms: self.world.clock.wall().unix_ms(), ..row };
+        self.catalog.collection_rule_put(&row, Some(row.cell_id)).await.map_err(|error| match error.kind() {
+            ErrorKind::Conflict => ControlError::Conflict { why: "the data collection rule was changed meanwhile" },
+            _ => error.into(),
+        })?;
+        Ok(row)
+    }
+
+    /// One rule, sealed.
+    ///
+    /// # Errors
+    /// [`ControlError::NotFound`].
+    pub async fn rule(&self, place: &Place) -> Result<CollectionRuleRow, ControlError> {
+        let row = self.catalog.collection_rule(&place.subscription, &place.resource_group, &place.name).await?;
+        row.ok_or_else(|| ControlError::NotFound { what: "data collection rule", name: place.name.clone() })
+    }
+
+    /// The rule of that id, sealed.
+    ///
+    /// # Errors
+    /// What the catalog says.
+    pub async fn rule_by_id(&self, id: ObjectId) -> Result<Option<CollectionRuleRow>, ControlError> {
+        Ok(self.catalog.collection_rule_by_id(id).await?)
+    }
+
+    /// The rules of a subscription, or of one of its resource groups, sealed.
+    ///
+    /// # Errors
+    /// What the catalog says.
+    pub async fn rules(&self, subscription: &str, group: Option<&str>) -> Result<Vec<CollectionRuleRow>, ControlError> {
+        let mut rows = self.catalog.collection_rules().await?;
+        rows.retain(|row| is_in(&row.subscription, &row.resource_group, subscription, group));
+        Ok(rows)
+    }
+
+    /// Takes a rule away; whether it was there.
+    ///
+    /// # Errors
+    /// What the catalog says.
+    pub async fn delete_rule(&self, row: &CollectionRuleRow) -> Result<bool, ControlError> {
+        Ok(self.catalog.collection_rule_delete(row.id).await?)
+    }
+
+    /// What a rule says.
+    ///
+    /// # Errors
+    /// [`ControlError::Keys`] while the key that it is under is away; [`ControlError::Damaged`].
+    pub async fn open(&self, row: &CollectionRuleRow) -> Result<RuleBody, ControlError> {
+        let damaged = || ControlError::Damaged { what: "the data collection rule" };
+        let aek = self.catalog.aek(row.aek).await?.ok_or_else(damaged)?;
+        let epoch = Epoch { account: aek.account, aek: row.aek };
+        let guard = self.keys.guard(epoch, row.workspace, PrincipalId::NIL, Purpose::Ingest).await?;
+        let place = CellPlace { epoch, workspace: row.workspace, table: TableId::NIL, row: row.cell_id };
+        let plain = open_cell(&guard, self.world.clock.boot(), &place, &row.cell).map_err(|error| match error {
+            strongroom_envelope::OpenError::Guard(guard) => ControlError::Keys(guard.into()),
+            _ => damaged(),
+        })?;
+        RuleBody::read(serde_json::from_slice(&plain).map_err(|_| damaged())?).map_err(|_| damaged())
+    }
+
+    async fn seal(&self, workspace: WorkspaceId, plain: &[u8]) -> Result<(Epoch, ObjectId, Vec<u8>), ControlError> {
+        let home = self.catalog.workspace(workspace).await?;
+        let home = home.ok_or_else(|| ControlError::NotFound { what: "workspace", name: workspace.to_string() })?;
+        self.keys.pass(home.account).await?;
+        let epoch = self.keys.write_epoch(home.account).await?;
+        let guard = self.keys.guard(epoch, workspace, PrincipalId::NIL, Purpose::Ingest).await?;
+        let row = self.mint();
+        let place = CellPlace { epoch, workspace, table: TableId::NIL, row };
+        let cell = seal_cell(&guard, self.world.clock.boot(), self.world.rng.as_ref(), &place, plain).map_err(|error| match error {
+            strongroom_envelope::SealError::Guard(guard) => ControlError::Keys(guard.into()),
+            _ => ControlError::Damaged { what: "the workspace's keys" },
+        })?;
+        Ok((epoch, row, cell))
+    }
+
+    fn mint(&self) -> ObjectId {
+        let (ms, random) = self.world.id_seed();
+        ObjectId::mint(ms, random)
+    }
+}
+
+/// The tables of a rule's stream, as they stand in clear; `None` if it has no such stream. Case does not count.
+#[must_use]
+pub fn tables_of(row: &CollectionRuleRow, stream: &str) -> Option<(String, Vec<TableName>)> {
+    let streams: BTreeMap<String, Vec<TableName>> = serde_json::from_str(&row.streams).ok()?;
+    streams.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(stream))
+}
+
+fn is_in(own: &str, own_group: &str, subscription: &str, group: Option<&str>) -> bool {
+    own.eq_ignore_ascii_case(subscription) && group.is_none_or(|group| own_group.eq_ignore_ascii_case(group))
+}
+
+fn region(text: &str) -> String {
+    text.chars().filter(|c| *c != ' ').collect::<String>().to_ascii_lowercase()
+}
+
+fn check(place: &Place, ask: &CollectionAsk) -> Result<(), Misread> {
+    let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if place.name.is_empty() || place.name.len() > NAME_MAX || !place.name.chars().all(named) {
+        return Err(misread("name", format!("1 to {NAME_MAX} letters, digits, hyphens, underscores and full stops are allowed")));
+    }
+    if ask.region.is_empty() || ask.region.len() > 128 || ask.region.chars().any(char::is_control) {
+        return Err(misread("location", "a region is expected"));
+    }
+    if ask.kind.as_ref().is_some_and(|kind| kind.len() > 64) || serde_json::to_vec(&ask.tags).map_or(0, |tags| tags.len()) > 16 << 10 {
+        return Err(misread("tags", "kind or tags are too long"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const WORKSPACE: &str = "/subscriptions/s/resourceGroups/g/providers/Microsoft.OperationalInsights/workspaces/w";
+
+    fn rule() -> Value {
+        json!({
+            "streamDeclarations": {"Custom-In": {"columns": [{"name": "TimeGenerated", "type": "datetime"}, {"name": "a", "type": "dateTime"}]}},
+            "destinations": {"logAnalytics": [{"workspaceResourceId": WORKSPACE, "name": "la"}]},
+            "dataFlows": [{"streams": ["Custom-In"], "destinations": ["la"], "transformKql": "source", "outputStream": "Custom-My_CL"}],
+            "description": "kept",
+        })
+    }
+
+    fn read(change: impl FnOnce(&mut Value)) -> Result<RuleBody, Misread> {
+        let mut rule = rule();
+        change(&mut rule);
+        let Value::Object(properties) = rule else { panic!("an object") };
+        RuleBody::read(properties)
+    }
+
+    #[test]
+    fn a_rule_as_the_clients_send_it_is_read() {
+        let body = read(|_| {}).unwrap();
+        assert_eq!(body.workspace, WORKSPACE);
+        assert_eq!(body.properties["description"], "kept");
+        let table: TableName = "My_CL".parse().unwrap();
+        let (columns, text) = body.way("Custom-In", &table).unwrap();
+        assert_eq!((columns.unwrap().len(), text), (2, Some("source")));
+        assert!(body.way("Custom-Out", &table).is_none());
+        assert_eq!(serde_json::to_value(body.streams()).unwrap(), json!({"Custom-In": ["My_CL"]}));
+        // Without an output the stream names the table.
+        let same = read(|rule| drop(rule["dataFlows"][0].as_object_mut().unwrap().remove("outputStream"))).unwrap();
+        assert_eq!(same.flows[0].table.as_str(), "In");
+        let built_in = read(|rule| rule["dataFlows"][0]["streams"] = json!(["Microsoft-Syslog"])).unwrap();
+        assert_eq!(built_in.way("Microsoft-Syslog", &table), Some((None, Some("source"))));
+    }
+
+    #[test]
+    fn what_cannot_be_is_named_with_its_place() {
+        type Change = fn(&mut Value);
+        let cases: [(Change, &str); 14] = [
+            (|rule| rule["streamDeclarations"] = json!([]), "properties.streamDeclarations"),
+            (|rule| rule["streamDeclarations"] = json!({"In": {"columns": []}}), "properties.streamDeclarations.In"),
+            (|rule| rule["streamDeclarations"]["Custom-In"]["columns"] = json!([]), "properties.streamDeclarations.Custom-In.columns"),
+            (
+                |rule| rule["streamDeclarations"]["Custom-In"]["columns"][0]["name"] = json!("1a"),
+                "properties.streamDeclarations.Custom-In.columns[0].name",
+            ),
+            (
+                |rule| rule["streamDeclarations"]["Custom-In"]["columns"][0]["name"] = json!("a".repeat(46)),
+                "properties.streamDeclarations.Custom-In.columns[0].name",
+            ),
+            (
+                |rule| rule["streamDeclarations"]["Custom-In"]["columns"][1]["name"] = json!("timegenerated"),
+                "properties.streamDeclarations.Custom-In.columns[1].name",
+            ),
+            (
+                |rule| rule["streamDeclarations"]["Custom-In"]["columns"][1]["type"] = json!("text"),
+                "properties.streamDeclarations.Custom-In.columns[1].type",
+            ),
+            (|rule| rule["destinations"]["eventHubs"] = json!([{"name": "x"}]), "properties.destinations.eventHubs"),
+            (
+                |rule| rule["destinations"]["logAnalytics"][0]["workspaceResourceId"] = json!("w"),
+                "properties.destinations.logAnalytics[0].workspaceResourceId",
+            ),
+            (
+                |rule| rule["destinations"]["logAnalytics"][1] = json!({"name": "b", "workspaceResourceId": format!("{WORKSPACE}2")}),
+                "properties.destinations.logAnalytics",
+            ),
+            (|rule| rule["dataFlows"] = json!([]), "properties.dataFlows"),
+            (|rule| rule["dataFlows"][0]["streams"] = json!(["Custom-Out"]), "properties.dataFlows[0].streams"),
+            (|rule| rule["dataFlows"][0]["destinations"] = json!(["lb"]), "properties.dataFlows[0].destinations"),
+            (|rule| rule["dataFlows"][0]["outputStream"] = json!("My_CL"), "properties.dataFlows[0].outputStream"),
+        ];
+        for (change, target) in cases {
+            let grown = |rule: &mut Value| {
+                if let Some(list) = rule["destinations"]["logAnalytics"].as_array_mut()
+                    && target == "properties.destinations.logAnalytics"
+                {
+                    list.push(Value::Null);
+                }
+                change(rule);
+            };
+            assert_eq!(read(grown).unwrap_err().target, target);
+        }
+        let shaped = read(|rule| {
+            rule["dataFlows"][0]["streams"] = json!(["Microsoft-Syslog"]);
+            rule["dataFlows"][0]["transformKql"] = json!("source | take 1");
+        });
+        assert_eq!(shaped.unwrap_err().target, "properties.dataFlows[0].transformKql");
+    }
+}

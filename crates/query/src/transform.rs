@@ -1,0 +1,204 @@
+//! Rows shaped before they are stored: a KQL text over one batch, whose rows it knows as `source`.
+//!
+//! The same language and the same engine as questions have, over nothing else: no table of a workspace, no stored function, no other
+//! workspace can be named. What comes out is lines of JSON for the write path, and the columns they need.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow_schema::SchemaRef;
+use async_trait::async_trait;
+use bytes::Bytes;
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::MemTable;
+use datafusion::execution::SessionState;
+use datafusion::physical_plan::execute_stream;
+use futures::StreamExt;
+use strongroom_model::{Column, ColumnType, ErrorKind, PrincipalId, TableSchema, WorkspaceId};
+
+use crate::context::QueryContext;
+use crate::engine::Engine;
+use crate::error::engine_error;
+use crate::resolve::{BoundContext, Planned, TableResolver};
+use crate::run::{Ahead, columns};
+use crate::sandbox::{self, Trust};
+use crate::stored::Callable;
+use crate::{QueryError, kql, output};
+
+/// What the rows are called.
+const SOURCE: &str = "source";
+/// How long one batch may take.
+const TIME_MAX: Duration = Duration::from_secs(20);
+/// Rows that one batch may become, for each that it has.
+const GROWTH_MAX: usize = 20;
+
+/// Rows as they are to be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shaped {
+    /// One JSON object a line.
+    pub lines: Bytes,
+    /// Their columns, of the types that tables have.
+    pub columns: Vec<Column>,
+}
+
+/// The batch, and nothing else.
+struct OneTable {
+    table: Arc<dyn TableProvider>,
+    now: i64,
+}
+
+#[async_trait]
+impl TableResolver for OneTable {
+    async fn names(&self) -> Result<Vec<String>, QueryError> {
+        Ok(vec![SOURCE.to_owned()])
+    }
+
+    async fn resolve(&self, names: &[String]) -> Result<BoundContext, QueryError> {
+        let mut tables: HashMap<String, Arc<dyn TableProvider>> = HashMap::new();
+        if names.iter().any(|name| name == SOURCE) {
+            tables.insert(SOURCE.to_owned(), Arc::clone(&self.table));
+        }
+        Ok(BoundContext { tables, names: vec![SOURCE.to_owned()], now: self.now, ..BoundContext::default() })
+    }
+
+    async fn functions(&self, _names: &[String]) -> Result<HashMap<String, Callable>, QueryError> {
+        Ok(HashMap::new())
+    }
+
+    async fn neighbour(&self, _name: &str) -> Result<Option<Box<dyn TableResolver>>, QueryError> {
+        Ok(None)
+    }
+}
+
+/// A text, the rows it is about, and where it runs.
+struct Shaping {
+    context: Arc<QueryContext>,
+    state: SessionState,
+    text: String,
+    resolver: OneTable,
+    rows_max: usize,
+}
+
+impl Shaping {
+    async fn plan(&self) -> Result<Planned, QueryError> {
+        let ahead = Ahead { context: &self.context, state: &self.state, text: &self.text };
+        let planned = kql::plan(&ahead, &self.text, &self.resolver, serde_json::Map::new()).await?;
+        sandbox::check(&planned.plan, Trust::Binder)?;
+        Ok(planned)
+    }
+
+    async fn run(self) -> Result<Shaped, QueryError> {
+        let failed = |error| engine_error(error, &self.text);
+        let planned = self.plan().await?;
+        let logical = self.state.optimize(&planned.plan).map_err(failed)?;
+        let physical = self.state.query_planner().create_physical_plan(&logical, &self.state).await.map_err(failed)?;
+        let columns = columns(&physical.schema());
+        let mut stream = execute_stream(physical, self.state.task_ctx()).map_err(failed)?;
+        let (mut lines, mut rows) = (Vec::new(), 0);
+        while let Some(batch) = stream.next().await {
+            let batch = batch.map_err(failed)?;
+            rows += batch.num_rows();
+            if rows > self.rows_max {
+                return Err(QueryError::new(ErrorKind::TooLarge, "TooManyRows", "the transformation makes too many rows of one batch"));
+            }
+            output::shaped_lines(&batch, &columns, &mut lines);
+        }
+        // Rows of a workspace whose key went meanwhile are not handed on.
+        self.context.hold().await?;
+        Ok(Shaped { lines: lines.into(), columns: stored(columns) })
+    }
+}
+
+/// The types that the write path makes columns of.
+fn stored(mut columns: Vec<Column>) -> Vec<Column> {
+    for column in &mut columns {
+        column.kind = match column.kind {
+            ColumnType::Int => ColumnType::Long,
+            ColumnType::Decimal => ColumnType::Real,
+            ColumnType::TimeSpan => ColumnType::String,
+            other => other,
+        };
+    }
+    columns
+}
+
+impl Engine {
+    /// Shapes a batch of a stream (columns in engine form): by a text over `source`, or as it is. `now` is what the text knows as
+    /// `now()`, nanoseconds since 1970.
+    ///
+    /// # Errors
+    /// [`QueryError`], as questions have them; none of them names rows to anybody but their sender.
+    pub async fn shape(&self, workspace: WorkspaceId, batch: RecordBatch, text: Option<&str>, now: i64) -> Result<Shaped, QueryError> {
+        let Some(text) = text.filter(|text| !says_nothing(text)) else {
+            let columns = columns(&batch.schema());
+            let encoded = self.threads().spawn(async move {
+                let mut lines = Vec::with_capacity(batch.get_array_memory_size());
+                output::shaped_lines(&batch, &columns, &mut lines);
+                Shaped { lines: lines.into(), columns: stored(columns) }
+            });
+            return encoded.await.map_err(|_| QueryError::internal("a batch could not be written"));
+        };
+        let rows_max = batch.num_rows().saturating_mul(GROWTH_MAX).max(1_000);
+        let schema = batch.schema();
+        let shaping = self.shaping(workspace, schema, vec![batch], text, now, rows_max).await?;
+        let context = Arc::clone(&shaping.context);
+        // Given up, by whoever waits or by the clock, it ends at its next step.
+        let off = context.cancel.clone().drop_guard();
+        let running = self.threads().spawn(async move {
+            let context = Arc::clone(&shaping.context);
+            tokio::select! {
+                biased;
+                () = context.cancel.cancelled() => {
+                    Err(context.take_fault().unwrap_or_else(|| QueryError::new(ErrorKind::Unavailable, "QueryCancelled", "it was cancelled")))
+                }
+                () = context.world.clock.sleep(TIME_MAX) => Err(QueryError::new(
+                    ErrorKind::Unavailable,
+                    "TransformTimeout",
+                    format!("the transformation took longer than {} s", TIME_MAX.as_secs()),
+                )),
+                done = shaping.run() => done,
+            }
+        });
+        let done = running.await.map_err(|_| QueryError::internal("the transformation stopped unexpectedly"))?;
+        drop(off);
+        // The first failure is the true one.
+        done.map_err(|error| context.take_fault().unwrap_or(error))
+    }
+
+    /// The columns that a text over `source` gives, without rows to look at.
+    ///
+    /// # Errors
+    /// `SyntaxError`, `SemanticError`, with the place in the text.
+    pub async fn shape_columns(&self, workspace: WorkspaceId, source: &[Column], text: &str) -> Result<Vec<Column>, QueryError> {
+        if says_nothing(text) {
+            return Ok(source.to_vec());
+        }
+        let schema = TableSchema { columns: source.to_vec() }.query_schema();
+        let shaping = self.shaping(workspace, schema, Vec::new(), text, 0, 0).await?;
+        let planned = shaping.plan().await?;
+        Ok(columns(planned.plan.schema().inner()))
+    }
+
+    async fn shaping(
+        &self,
+        workspace: WorkspaceId,
+        schema: SchemaRef,
+        batches: Vec<RecordBatch>,
+        text: &str,
+        now: i64,
+        rows_max: usize,
+    ) -> Result<Shaping, QueryError> {
+        self.check_length(text)?;
+        let table = MemTable::try_new(schema, vec![batches]).map_err(|error| engine_error(error, text))?;
+        let context = self.context_of(workspace, PrincipalId::NIL).await?;
+        let state = self.session(&context, text)?;
+        Ok(Shaping { context, state, text: text.to_owned(), resolver: OneTable { table: Arc::new(table), now }, rows_max })
+    }
+}
+
+/// The text that hands every row on as it is.
+fn says_nothing(text: &str) -> bool {
+    matches!(text.trim(), "" | SOURCE)
+}

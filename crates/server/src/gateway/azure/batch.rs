@@ -1,0 +1,134 @@
+//! Many questions in one request: `POST /v1/$batch`. Each is answered by itself, in a status and a body of its own.
+
+use std::collections::HashSet;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::StreamExt;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use strongroom_model::ErrorKind;
+use strongroom_query::Egress;
+
+use super::super::auth::Who;
+use super::super::error::ApiError;
+use super::super::query::{Asking, Preferences, Question, ask, failed, whole};
+use super::super::{App, SMALL_BODY, body, egress};
+use super::resource::of_resource;
+
+#[derive(Debug, Deserialize)]
+struct Batch {
+    requests: Vec<Item>,
+}
+
+/// One question. Members that say nothing here are passed over.
+#[derive(Debug, Deserialize)]
+struct Item {
+    id: String,
+    #[serde(default)]
+    workspace: Option<String>,
+    #[serde(default)]
+    path: Option<String>,
+    #[serde(default)]
+    method: Option<String>,
+    #[serde(default)]
+    headers: Option<serde_json::Map<String, Value>>,
+    #[serde(default)]
+    body: Option<Box<RawValue>>,
+}
+
+/// What was asked for by one item, and until when it may leave.
+struct Answered {
+    id: String,
+    status: StatusCode,
+    body: Bytes,
+    egress: Option<Egress>,
+}
+
+fn invalid(why: &str) -> ApiError {
+    let inner = json!({"code": "QueryValidationError", "message": why});
+    ApiError::new(ErrorKind::Invalid, "BadArgumentError", "The request had some invalid properties").inner(inner)
+}
+
+pub(super) async fn batch(State(app): State<App>, who: Who, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
+    let bytes = body::read(body, SMALL_BODY, &app.site.config.gateway).await?;
+    let batch: Batch = serde_json::from_slice(&bytes).map_err(|error| {
+        invalid(&format!("Failed parsing the batch: it is {{\"requests\": [..]}}; see line {} column {}", error.line(), error.column()))
+    })?;
+    let doors = &app.site.config.doors;
+    let mut ids = HashSet::new();
+    if batch.requests.is_empty() || batch.requests.len() > doors.batch_questions_max {
+        return Err(invalid(&format!("A batch has 1 to {} requests", doors.batch_questions_max)));
+    }
+    if batch.requests.iter().any(|item| item.id.is_empty() || !ids.insert(item.id.as_str())) {
+        return Err(invalid("Each request of a batch has an id of its own"));
+    }
+    let request = super::super::query::request_id(&headers);
+    let answers = futures::stream::iter(batch.requests).map(|item| {
+        let (app, who) = (&app, &who);
+        async move {
+            let id = item.id.clone();
+            match one(app, who, item, request).await {
+                Ok((body, egress)) => Answered { id, status: StatusCode::OK, body, egress: Some(egress) },
+                Err(error) => {
+                    let (status, body) = error.status_and_body();
+                    Answered { id, status, body: body.to_string().into(), egress: None }
+                }
+            }
+        }
+    });
+    let answers: Vec<Answered> = answers.buffer_unordered(doors.batch_concurrent_max.max(1)).collect().await;
+    Ok(joined(answers))
+}
+
+async fn one(app: &App, who: &Who, item: Item, request: Option<&[u8]>) -> Result<(Bytes, Egress), ApiError> {
+    if item.path.as_deref().is_some_and(|path| !path.trim_matches('/').eq_ignore_ascii_case("query")) {
+        return Err(ApiError::new(ErrorKind::NotFound, "PathNotFoundError", "The requested path does not exist"));
+    }
+    if item.method.as_deref().is_none_or(|method| !method.eq_ignore_ascii_case("POST")) {
+        return Err(invalid("A request of a batch is a POST with a body"));
+    }
+    let name = item.workspace.as_deref().unwrap_or_default();
+    let question = Question::of_body(item.body.as_deref().map_or("", RawValue::get).as_bytes())?;
+    let workspace = of_resource(app, who, name).await?;
+    let headers = item.headers.unwrap_or_default();
+    let prefer = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("prefer")).filter_map(|(_, value)| value.as_str());
+    let prefer = Preferences::of(prefer)?;
+    // One id names the whole batch: each of its questions is told by its text.
+    let (late, asking) =
+        (super::Late::name(request, question.text()), Asking { workspace, question, url_timespan: None, prefer: &prefer, request });
+    let (answer, others) = ask(app, who, asking).await?;
+    let egress = answer.egress.clone();
+    let workspaces: Vec<_> = std::iter::once(workspace).chain(others).collect();
+    let body = whole(app, answer, &workspaces, &prefer, late).await?;
+    // It may have waited for others of its batch; it is asked once more when it leaves.
+    egress.pass().await.map_err(|error| failed(app, None, &error))?;
+    Ok((body, egress))
+}
+
+/// `{"responses":[..]}`, guarded by every answer in it.
+fn joined(answers: Vec<Answered>) -> Response {
+    let mut whole = Vec::with_capacity(answers.iter().map(|answer| answer.body.len() + 128).sum());
+    whole.extend_from_slice(b"{\"responses\":[");
+    let mut gates = Vec::new();
+    for (at, Answered { id, status, body, egress }) in answers.into_iter().enumerate() {
+        if at > 0 {
+            whole.push(b',');
+        }
+        let head = format!("{{\"id\":{},\"status\":{},\"headers\":{{}},\"body\":", Value::from(id), status.as_u16());
+        whole.extend_from_slice(head.as_bytes());
+        whole.extend_from_slice(&body);
+        whole.push(b'}');
+        gates.extend(egress);
+    }
+    whole.extend_from_slice(b"]}");
+    let length = whole.len();
+    let mut response = egress::guarded_by_all(gates, whole.into()).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    response
+}
