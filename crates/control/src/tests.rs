@@ -11,8 +11,8 @@ mod identity;
 mod links;
 mod lockbox;
 mod rewriting;
-mod tables;
 mod shared_keys;
+mod tables;
 mod vaults;
 
 use std::path::PathBuf;

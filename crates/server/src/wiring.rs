@@ -14,7 +14,8 @@ use strongroom_control::audit::{Audit, Carrier};
 use strongroom_control::collection::Collection;
 use strongroom_control::watch::{Desk, Watch};
 use strongroom_control::{
-    Clusters, Lockbox, Principals, Retention, Roles, SharedKeys, ShredDeps, Shredder, Tables, UserIdentities, Vaults, WorkspacePages, Workspaces,
+    Clusters, Lockbox, Principals, Retention, Roles, SharedKeys, ShredDeps, Shredder, Tables, UserIdentities, Vaults, WorkspacePages,
+    Workspaces,
 };
 use strongroom_envelope::Mmk;
 use strongroom_ingest::{IngestDeps, Intake};
@@ -26,8 +27,8 @@ use strongroom_world::World;
 use crate::collecting::Collecting;
 use crate::config::{Config, admin_token_path, mmk_path};
 use crate::dispose::Disposal;
-use crate::identity::Identity;
 use crate::gateway::azure::{Late, Meter};
+use crate::identity::Identity;
 use crate::lock_steps::{Rooms, key_watch};
 use crate::notices::carrier;
 use crate::openings::Openings;

@@ -5,9 +5,9 @@
 mod access;
 mod audit;
 mod azure_control;
-mod azure_vault;
-mod azure_identity;
 mod azure_data;
+mod azure_identity;
+mod azure_vault;
 mod bad_input;
 mod canary;
 mod compose;
