@@ -141,7 +141,7 @@ impl Doors {
 
     async fn token(&self, role: &str, at: &str) -> String {
         let at = ScopePath::read(at).unwrap();
-        self.app.site.principals.create_at(format!("{role} at {at}"), role, &at, None).await.unwrap().token
+        self.app.site.principals.create_at(role.to_owned(), role, &at, None).await.unwrap().token
     }
 
     async fn role(&self, name: &str, actions: &[&str]) {
