@@ -1,9 +1,12 @@
 //! The key vault and Azure's own clients, unmodified.
 
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
 use reqwest::Method;
 use serde_json::{Value, json};
 use strongroom_tests::lock::VaultSite;
-use strongroom_tests::{Site, azure};
+use strongroom_tests::{Site, Start, azure};
 
 use crate::lock::brisk;
 
@@ -50,4 +53,107 @@ fn the_key_vault_sdk_works_as_it_comes() {
     let refused = site.set_key(&cluster, &vault, "sdk-curve", "").unwrap_err();
     assert_eq!(refused["error"]["code"], "KeyValidationFailed", "{refused}");
     assert_eq!(site.key_status(&cluster)["state"], "Active");
+}
+
+/// `az` with a configuration of its own: it keeps tokens there.
+struct Az {
+    config: PathBuf,
+    ca: PathBuf,
+}
+
+impl Az {
+    fn run(&self, line: &str) -> Output {
+        let mut command = Command::new(azure::az());
+        command.args(line.split(' ')).env("AZURE_CONFIG_DIR", &self.config).env("REQUESTS_CA_BUNDLE", &self.ca);
+        command.env("AZURE_CORE_COLLECT_TELEMETRY", "false").env("AZURE_CORE_OUTPUT", "json");
+        azure::bounded(command)
+    }
+
+    /// What it prints, if that is anything.
+    fn told(&self, line: &str) -> Value {
+        let output = self.run(line);
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "az {line}\n{out}\n{err}");
+        serde_json::from_str(&out).unwrap_or_default()
+    }
+
+    fn refused(&self, line: &str, why: &str) {
+        let output = self.run(line);
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && err.contains(why), "az {line}: {err}");
+    }
+}
+
+/// The command line, logged in at the log server's gateway, which the vault trusts by configuration.
+#[test]
+fn the_command_line_manages_keys_as_whom_the_gateway_says() {
+    let site = Site::start_with(Start { environment: vec![("STRONGROOM_TLS__ENABLED".to_owned(), "true".to_owned())], ..Start::default() });
+    let made = site.cli(&["principal", "create", "ops", "--role", "Reader", "--output", "json"]);
+    let made: Value = serde_json::from_slice(&made.stdout).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let (client, tenant, secret) = (text(&made["clientId"]), text(&made["tenantId"]), text(&made["credential"]["secret"]));
+    let (gateway, ca) = (site.base(), site.ca());
+    let issuer = format!("{gateway}/{tenant}/v2.0");
+    let arguments = [
+        ("--issuer", issuer.as_str()),
+        ("--issuer-alias", &format!("{gateway}/adfs")),
+        ("--issuer-keys", &format!("{gateway}/{tenant}/discovery/v2.0/keys")),
+        ("--issuer-ca", ca.to_str().unwrap()),
+        ("--issuer-authority", &format!("{gateway}/{tenant}")),
+    ];
+    let vault = VaultSite::serving(arguments.into_iter().flat_map(|(name, value)| [name.to_owned(), value.to_owned()]).collect());
+    vault.call(Method::PATCH, "/vault", Some(json!({"enableSoftDelete": true, "enablePurgeProtection": true})));
+
+    let both = site.root().join("both.pem");
+    let pems = [std::fs::read(&ca).unwrap(), std::fs::read(vault.dir().join("ca.pem")).unwrap()];
+    std::fs::write(&both, pems.concat()).unwrap();
+    let az = Az { config: site.root().join("az"), ca: both };
+    let port = vault.base().rsplit(':').next().unwrap();
+    az.told(&format!("cloud register -n Self --endpoint-resource-manager {gateway} --suffix-keyvault-dns .0.0.1:{port}"));
+    az.told("cloud set -n Self");
+    az.told(&format!("login --service-principal -u {client} -p {secret} --tenant {tenant}"));
+
+    // Logged in is not let in: the vault says what somebody may do, and it has not been told of anybody.
+    let create = "keyvault key create --vault-name 127 --name az-kek --kty RSA --size 2048";
+    az.refused(create, "ForbiddenByRbac");
+    let body = json!({"name": "ops", "issuer": issuer});
+    vault.call(Method::PUT, &format!("/vault/identities/{}", made["id"].as_str().unwrap()), Some(body));
+    vault.call(Method::PUT, "/vault/grants", Some(json!({"principal": "ops", "role": "Key Vault Crypto Officer"})));
+
+    let first = az.told(create);
+    let kid = text(&first["key"]["kid"]);
+    assert!(kid.starts_with(&format!("{}/keys/az-kek/", vault.base())), "{first}");
+    assert_eq!(first["attributes"]["recoveryLevel"], "Recoverable");
+    let second = az.told("keyvault key rotate --vault-name 127 --name az-kek");
+    assert_ne!(second["key"]["kid"], kid.as_str());
+    let off = az.told(&format!("keyvault key set-attributes --id {kid} --enabled false --expires 2035-01-01T00:00:00Z --tags team=shop"));
+    assert_eq!((&off["attributes"]["enabled"], &off["tags"]["team"]), (&json!(false), &json!("shop")), "{off}");
+    assert_eq!(off["attributes"]["expires"], "2035-01-01T00:00:00+00:00", "{off}");
+    let shown = az.told(&format!("keyvault key show --id {}/keys/az-kek", vault.base()));
+    assert_eq!((&shown["key"]["kid"], &shown["attributes"]["enabled"]), (&second["key"]["kid"], &json!(true)));
+    let listed = az.told("keyvault key list-versions --vault-name 127 --name az-kek");
+    assert_eq!(listed.as_array().unwrap().len(), 2, "{listed}");
+    let policy = site.root().join("policy.json");
+    let rules = json!({"lifetimeActions": [{"trigger": {"timeAfterCreate": "P90D"}, "action": {"type": "Rotate"}}], "attributes": {"expiryTime": "P180D"}});
+    std::fs::write(&policy, rules.to_string()).unwrap();
+    let set = az.told(&format!("keyvault key rotation-policy update --vault-name 127 --name az-kek --value {}", policy.display()));
+    assert_eq!(set["expiresIn"], "P180D", "{set}");
+    let closed =
+        az.told("keyvault key encrypt --vault-name 127 --name az-kek --algorithm RSA-OAEP-256 --value secret --data-type plaintext");
+    let value = text(&closed["result"]);
+    let version = text(&second["key"]["kid"]).rsplit('/').next().unwrap().to_owned();
+    let decrypt =
+        format!("keyvault key decrypt --vault-name 127 --name az-kek --version {version} --algorithm RSA-OAEP-256 --value {value}");
+    assert_eq!(az.told(&format!("{decrypt} --data-type plaintext"))["result"], "secret");
+
+    az.told("keyvault key delete --vault-name 127 --name az-kek");
+    az.refused("keyvault key show --vault-name 127 --name az-kek", "KeyNotFound");
+    az.refused("keyvault key purge --vault-name 127 --name az-kek", "ForbiddenByPolicy");
+    az.told("keyvault key recover --vault-name 127 --name az-kek");
+    let listed = az.told("keyvault key list --vault-name 127");
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["name"]), (1, &json!("az-kek")), "{listed}");
+
+    // What is granted no more is gone with the next call, whatever token there is.
+    vault.revoke("ops");
+    az.refused("keyvault key list --vault-name 127", "ForbiddenByRbac");
 }
