@@ -36,7 +36,7 @@ pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/dataCollectionRules/{rule}/streams/{stream}", post(ingestion::ingest))
         .route("/api/logs", post(collector::collect))
-        .route("/v1/subscriptions/{*resource}", get(resource::by_parameters).post(resource::by_body))
+        .route("/v1/subscriptions/{subscription}/{*resource}", get(resource::by_parameters).post(resource::by_body))
         .route("/v1/$batch", post(batch::batch))
         .route("/v1/rest/query", post(kusto::query_v1))
         .route("/v2/rest/query", post(kusto::query_v2))

@@ -16,25 +16,25 @@ use super::super::{App, SMALL_BODY, body, control_error};
 pub(in super::super) async fn by_parameters(
     State(app): State<App>,
     who: Who,
-    Path(resource): Path<String>,
+    Path((subscription, resource)): Path<(String, String)>,
     question: Result<Query<QuestionInUrl>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let workspace = workspace(&app, &who, &resource).await?;
+    let workspace = workspace(&app, &who, &format!("{subscription}/{resource}")).await?;
     answer(&app, &who, workspace, Question::of_url(question)?, None, &headers).await
 }
 
 pub(in super::super) async fn by_body(
     State(app): State<App>,
     who: Who,
-    Path(resource): Path<String>,
+    Path((subscription, resource)): Path<(String, String)>,
     Query(parameters): Query<UrlTimespan>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let bytes = body::read(body, SMALL_BODY, &app.site.config.gateway).await?;
     let question = Question::of_body(&bytes)?;
-    let workspace = workspace(&app, &who, &resource).await?;
+    let workspace = workspace(&app, &who, &format!("{subscription}/{resource}")).await?;
     answer(&app, &who, workspace, question, parameters.timespan, &headers).await
 }
 
