@@ -226,16 +226,16 @@ async fn explain_tells_which_blocks_and_slices_the_filters_left() {
     rig.send("App", lines(20_000, 1_000)).await;
     rig.flush().await;
     let of = async |text: &str| fates(&rig.explain(text).await);
-    let both = ["read: one layer, 1 of 1 slices", "read: one layer, 3 of 3 slices"];
+    let both = ["read: one layer, 1 of 1 slices", "read: one layer, 5 of 5 slices"];
     assert_eq!(of("select n from App where has(m, 'request')").await, both);
     assert_eq!(
         of("select n from App where has(m, '1700')").await,
-        ["pruned by terms: one layer, 0 of 1 slices", "read: one layer, 1 of 3 slices"]
+        ["pruned by terms: one layer, 0 of 1 slices", "read: one layer, 1 of 5 slices"]
     );
     let id = id(20_500);
     assert_eq!(
         of(&format!("select n from App where id = '{id}'")).await,
-        ["pruned by terms: one layer, 0 of 3 slices", "read: one layer, 1 of 1 slices"]
+        ["pruned by terms: one layer, 0 of 5 slices", "read: one layer, 1 of 1 slices"]
     );
     assert_eq!(rig.sql(&format!("select n from App where id = '{id}'")).await.rows()[0][0], 20_500);
     assert_eq!(of("select n from App where has(m, 'nowhere')").await.iter().filter(|fate| fate.starts_with("pruned")).count(), 2);

@@ -37,10 +37,10 @@ pub(crate) async fn ingest(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
+    let workspace = who.table(&app, &workspace, &table, action::INGEST).await?;
     let Query(parameters) = parameters.map_err(|_| {
         ApiError::new(ErrorKind::Invalid, "BadParameter", "the ingest door takes the parameters on_error, format and time_field")
     })?;
-    let workspace = who.table(&app, &workspace, &table, action::INGEST).await?;
     let table: TableName = table.parse().map_err(|error| ApiError::new(ErrorKind::Invalid, "InvalidTableName", error).target("table"))?;
     let encoding = encoding(&headers)?;
     let refused = |error: IngestError, table: &TableName| {

@@ -15,6 +15,8 @@ use super::json;
 const KEPT_MAX: usize = 256;
 /// Most bytes one compiled pattern may take.
 const SIZE_MAX_BYTES: usize = 4 << 20;
+/// Deepest nesting of a pattern: each level is a call deep while it is compiled, and a stack ends (`b+++…` nests with each plus).
+const NEST_MAX: u32 = 32;
 
 static KEPT: LazyLock<Mutex<HashMap<String, Option<Regex>>>> = LazyLock::new(Mutex::default);
 
@@ -23,7 +25,7 @@ pub(super) fn compile(pattern: &str) -> Option<Regex> {
     if let Some(kept) = KEPT.lock().get(pattern) {
         return kept.clone();
     }
-    let compiled = RegexBuilder::new(pattern).size_limit(SIZE_MAX_BYTES).build().ok();
+    let compiled = RegexBuilder::new(pattern).size_limit(SIZE_MAX_BYTES).nest_limit(NEST_MAX).build().ok();
     let mut kept = KEPT.lock();
     if kept.len() >= KEPT_MAX {
         kept.clear();
@@ -45,7 +47,7 @@ pub(in crate::functions) fn pattern_at<'a>(function: &str, constant: impl Fn(usi
 
 /// Why a text is no pattern; `None` if it is one.
 pub(in crate::functions) fn fault(pattern: &str) -> Option<String> {
-    let error = RegexBuilder::new(pattern).size_limit(SIZE_MAX_BYTES).build().err()?;
+    let error = RegexBuilder::new(pattern).size_limit(SIZE_MAX_BYTES).nest_limit(NEST_MAX).build().err()?;
     let told = match error {
         regex::Error::CompiledTooBig(_) => "it compiles to too much".to_owned(),
         // The last line says what, those before it draw where.
