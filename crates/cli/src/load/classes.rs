@@ -139,7 +139,7 @@ impl Desk {
     /// A cluster of that name with the vault's key, and the workspace of that name linked to it.
     async fn put_under_a_key(&self, name: &str, double: bool) -> Result<(), Failure> {
         if find(&self.client, &["v1", "clusters", name]).await?.is_none() {
-            let new = json!({"location": self.region, "identity": {"type": "SystemAssigned"}, "sku": {"name": "CapacityReservation"},
+            let new = json!({"location": self.region, "identity": {"type": "SystemAssigned"}, "sku": {"name": "CapacityReservation", "capacity": 100},
                 "properties": {"isDoubleEncryptionEnabled": double}});
             self.arm.run(self.arm.call(Method::PUT, &["clusters", name]).json(&new), &format!("cluster {name}"), false).await?;
         }
