@@ -102,8 +102,15 @@ pub(crate) struct Asked {
     limit: Option<usize>,
 }
 
-pub(crate) async fn read(State(app): State<App>, who: Who, Query(asked): Query<Asked>) -> Result<Json<Value>, ApiError> {
+pub(crate) async fn read(
+    State(app): State<App>,
+    who: Who,
+    asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<Value>, ApiError> {
     who.allow(&app, action::AUDIT_READ)?;
+    let Query(asked) = asked.map_err(|_| {
+        ApiError::new(ErrorKind::Invalid, "BadParameter", "the audit chain takes the parameters cluster, workspace, event, since and limit")
+    })?;
     let cluster = match &asked.cluster {
         Some(name) => Some(app.site.clusters.named(name).await.map_err(|error| control_error(&error))?.id),
         None => None,
