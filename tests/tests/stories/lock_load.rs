@@ -81,7 +81,12 @@ fn quantile(sorted: &[Duration], per_cent: usize) -> Duration {
 #[expect(clippy::too_many_lines, reason = "one story, told in order")]
 fn revoked_under_load_within_a_minute_and_back_with_every_acked_row() {
     let samples = std::env::var("STRONGROOM_TEST_REVOCATIONS").map_or(SAMPLES, |n| n.parse().expect("a number"));
-    let (site, vault) = (Site::start_with(brisk()), VaultSite::start());
+    let mut start = brisk();
+    // One of each kind, and some: more than a subscription has unless the operator says so.
+    for limit in ["STRONGROOM_AZURE__CLUSTERS_ACTIVE_MAX", "STRONGROOM_AZURE__CLUSTERS_RESERVED_MAX"] {
+        start.environment.push((limit.to_owned(), "20".to_owned()));
+    }
+    let (site, vault) = (Site::start_with(start), VaultSite::start());
     site.know_vault("customers", &vault);
     let clusters: Vec<(Cluster, String, String)> = (0..samples)
         .map(|n| {
