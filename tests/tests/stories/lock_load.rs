@@ -84,7 +84,7 @@ fn revoked_under_load_within_a_minute_and_back_with_every_acked_row() {
     let mut start = brisk();
     // One of each kind, and some: more than a subscription has unless the operator says so.
     for limit in ["STRONGROOM_AZURE__CLUSTERS_ACTIVE_MAX", "STRONGROOM_AZURE__CLUSTERS_RESERVED_MAX"] {
-        start.environment.push((limit.to_owned(), "20".to_owned()));
+        start.environment.push((limit.to_owned(), "1000".to_owned()));
     }
     let (site, vault) = (Site::start_with(start), VaultSite::start());
     site.know_vault("customers", &vault);
