@@ -178,8 +178,7 @@ impl Principal {
 }
 
 fn guid() -> String {
-    let random: [u8; 16] = rand::random();
-    let hex: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex::encode(rand::random::<[u8; 16]>());
     // RFC 9562 §5.4: version 4, variant 10.
     format!("{}-{}-4{}-a{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..])
 }
