@@ -291,7 +291,7 @@ async fn each_row_of_the_permission_table_needs_each_of_its_actions() {
     let linked = "/linkedServices/cluster";
     let absent_link = StatusCode::NO_CONTENT;
     // What is asked, the actions it takes, and how it is answered with all of them.
-    let rows: [(&str, Method, String, Value, &[&str], StatusCode); 8] = [
+    let rows: [PermissionRow<'_>; 8] = [
         (
             "Z1",
             Method::PUT,
@@ -438,3 +438,6 @@ async fn a_right_on_a_table_is_one_on_that_table_alone() {
         assert_eq!(doors.router.clone().oneshot(request).await.unwrap().status(), status, "{table}");
     }
 }
+
+/// A row's id; what is asked with which body; the actions it takes; how it is answered with all of them.
+type PermissionRow<'a> = (&'a str, Method, String, Value, &'a [&'a str], StatusCode);

@@ -241,7 +241,6 @@ async fn rules_are_kept_checked_and_shown() {
     let row = door.app.site.catalog.collection_rules().await.unwrap().remove(0);
     assert!(!row.cell.windows(4).any(|part| part == b"line") && !row.streams.contains("line"), "{}", row.streams);
 
-    type Change = fn(&mut Value);
     let cases: [(Change, &str, &str); 6] = [
         (|flow| flow["transformKql"] = json!("source\n| wher code > 0"), "InvalidTransformQuery", "wher"),
         (|flow| flow["transformKql"] = json!("source | extend x = nothing"), "InvalidTransformQuery", "nothing"),
@@ -465,3 +464,6 @@ async fn kusto_clients_are_answered_in_both_versions() {
     let metadata = door.send(Method::GET, "/v1/rest/auth/metadata", &[], "").await.body;
     assert_eq!(metadata["AzureAD"]["LoginEndpoint"], "http://logs.example:7700");
 }
+
+/// What is made wrong in a rule's flow.
+type Change = fn(&mut Value);
