@@ -37,13 +37,13 @@ fn below_target(variable: &str, path: &str) -> PathBuf {
     found
 }
 
-/// Runs a script of `tests/azure` with the SDKs; what it prints comes back.
+/// Runs a script of `tests/clients` with the SDKs; what it prints comes back.
 ///
 /// # Panics
 /// If it fails: with all that it printed.
 #[expect(clippy::must_use_candidate, reason = "that it did not fail is often all there is to know")]
 pub fn script(name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("azure").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(name);
     let mut command = Command::new(python());
     command.arg(path).args(arguments).envs(environment.iter().copied());
     let output = bounded(command);
