@@ -10,7 +10,7 @@ use arrow::array::RecordBatch;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use strongroom_buffer::{Buffer, BufferConfig, SealedConfig, SealedLog};
-use strongroom_catalog::{BlockRow, Catalog, TableRow, WorkspaceRow};
+use strongroom_catalog::{BlockRow, Catalog, TableRow, WorkspaceRow, WriterEpoch};
 use strongroom_envelope::{Header, KeyGuard, Mmk, ObjectKind, open};
 use strongroom_ingest::{IngestConfig, IngestDeps, Intake};
 use strongroom_keys::{KeyRing, Purpose};
@@ -55,6 +55,8 @@ pub struct House {
     pub blocks: Arc<BlockStore>,
     pub(crate) intake: Arc<Intake>,
     pub(crate) engine: Arc<Engine>,
+    pub(crate) deps: QueryDeps,
+    pub(crate) writer: WriterEpoch,
     workspace: WorkspaceId,
     mmk: Arc<Mmk>,
     dir: PathBuf,
@@ -136,10 +138,11 @@ impl House {
             keys: Arc::clone(&keys),
             buffer: Arc::clone(&buffer),
             blocks: Arc::clone(&blocks),
+            texts: Arc::new(strongroom_query::texts::NoTexts),
             spill_dir: dir.join("spill"),
         };
-        let engine = Engine::open(deps, QueryConfig::default()).await.expect("an engine");
-        Self { world, catalog, keys, buffer, blocks, intake, engine, workspace, mmk, dir: dir.to_owned(), runtime }
+        let engine = Engine::open(deps.clone(), QueryConfig::default()).await.expect("an engine");
+        Self { world, catalog, keys, buffer, blocks, intake, engine, deps, writer, workspace, mmk, dir: dir.to_owned(), runtime }
     }
 
     /// The runtime that everything here runs on.

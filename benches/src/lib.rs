@@ -13,6 +13,7 @@ pub mod bill;
 pub mod clock;
 pub mod data;
 pub mod estate;
+pub mod fleet;
 pub mod house;
 pub mod plain;
 pub mod tax;

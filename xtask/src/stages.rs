@@ -17,6 +17,7 @@ const PYTHON_PACKAGES: &[&str] = &[
     "azure-mgmt-loganalytics==14.0.0",
     "azure-monitor-ingestion==1.1.0",
     "azure-monitor-query==2.0.0",
+    "schemathesis==4.32.5",
 ];
 /// In an environment of its own: it pins older versions of what the above need.
 const AZURE_CLI: &[&str] = &["azure-cli==2.91.0"];

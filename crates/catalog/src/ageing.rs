@@ -6,7 +6,7 @@ use crate::blocks::{bury, next_seq};
 use crate::columns::Columns;
 use crate::db::{commit, refused};
 use crate::snapshot::{block, block_row, blocks};
-use crate::{BlockRow, BlockState, Catalog, CatalogError};
+use crate::{BlockRow, BlockState, Catalog, CatalogError, groups};
 
 /// Blocks turned in one transaction: keeps the writer free for flushes (some 30 ms).
 const CHUNK: usize = 1_000;
@@ -109,7 +109,7 @@ impl Catalog {
     }
 
     /// Turns every live block of a table whose whole window ended at or before `window_end_before_secs` (seconds since 1970),
-    /// and whose oldest row arrived before it too, into a tombstone; answers them. (Old logs sent today are kept as long
+    /// and whose oldest row arrived before it too, into a tombstone, with the group of filters that names it; answers the blocks. (Old logs sent today are kept as long
     /// as today's.) In steps: an error may leave some turned.
     ///
     /// # Errors
@@ -161,6 +161,7 @@ impl Catalog {
         }
         let seq = next_seq(&mut tx, EXPIRE).await?;
         for row in &mut old {
+            groups::end_of(&mut tx, row, now_ms, EXPIRE).await?;
             bury(&mut tx, row, now_ms, seq).await?;
             turned(row, now_ms, seq);
         }

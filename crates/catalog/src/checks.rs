@@ -67,6 +67,18 @@ const DEEP: &[Rule] = &[
         "a window knows its last change",
         "SELECT count(*) FROM (SELECT table_id, window_start, max(max(added_seq, coalesce(removed_seq, 0))) AS seq, count(*) AS blocks FROM blocks WHERE added_seq IS NOT NULL GROUP BY 1, 2) b FULL JOIN window_changes w USING (table_id, window_start) WHERE b.blocks IS NOT w.blocks OR b.seq > w.seq OR w.seq IS NULL",
     ),
+    (
+        "a group names live blocks of its table, day and epoch",
+        "SELECT count(*) FROM filter_group_blocks f LEFT JOIN filter_groups g ON g.id = f.group_id AND g.state = 1 LEFT JOIN blocks b ON b.id = f.block AND b.state = 1 AND b.table_id = g.table_id AND b.aek = g.aek AND b.window_start >= g.day AND b.window_start < g.day + 86400 WHERE b.id IS NULL",
+    ),
+    (
+        "a live group names a block",
+        "SELECT count(*) FROM filter_groups WHERE state = 1 AND id NOT IN (SELECT group_id FROM filter_group_blocks)",
+    ),
+    (
+        "days count the blocks that no group names",
+        "SELECT count(*) FROM (SELECT table_id, window_start - ((window_start % 86400) + 86400) % 86400 AS day, aek, count(*) AS alone FROM blocks WHERE state = 1 AND id NOT IN (SELECT block FROM filter_group_blocks) GROUP BY 1, 2, 3) b FULL JOIN table_days d USING (table_id, day, aek) WHERE b.alone IS NOT d.alone",
+    ),
     ("every reference is to something", "SELECT count(*) FROM pragma_foreign_key_check"),
     ("every page is sound", "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check <> 'ok'"),
 ];

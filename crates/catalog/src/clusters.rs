@@ -4,7 +4,7 @@ use sqlx::sqlite::SqliteRow;
 use strongroom_model::{AccountId, AekId, ObjectId, WorkspaceId};
 
 use crate::columns::Columns;
-use crate::db::{commit, refused};
+use crate::db::{Tx, commit, refused};
 use crate::{Catalog, CatalogError, ClusterKeyRow, ClusterRow, HoldingRow, IdentityRow};
 
 const CLUSTER: &str = "a cluster";
@@ -23,7 +23,8 @@ macro_rules! clusters {
     };
 }
 
-pub(crate) const BY_NAME: &str = clusters!("WHERE name = ? AND subscription = ? AND resource_group = ? AND deleted_ms IS NULL");
+pub(crate) const BY_NAME: &str =
+    clusters!("WHERE name = ? AND subscription = ? AND resource_group = ? AND deleted_ms IS NULL AND storage = 0");
 pub(crate) const HELD_BY_ACCOUNT: &str =
     "SELECT account, aek, workspace, blocks, rows, bytes FROM holdings WHERE account = ? ORDER BY aek, workspace";
 pub(crate) const HELD_BY_WORKSPACE: &str = "SELECT account, aek, workspace, blocks, rows, bytes FROM holdings WHERE workspace = ?";
@@ -74,22 +75,7 @@ impl Catalog {
     pub async fn cluster_insert(&self, row: &ClusterRow) -> Result<(), CatalogError> {
         let mut writer = self.writer().await?;
         let mut tx = writer.begin(CLUSTER).await?;
-        let sql =
-            "INSERT INTO clusters (account, state, identity_type, principal, tenant, public_key, identity_cell, user_identity, sku_name, sku_capacity,
-                                         billing, tags, vault_uri, key_name, key_version, key_bits, modified_ms, deleted_ms, sku_ms, id,
-                                         name, subscription, resource_group, region, double_sealed, created_ms)
-                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-        bind_mutable(sqlx::query(sql), row)
-            .bind(&row.id.as_bytes()[..])
-            .bind(row.name.as_str())
-            .bind(row.subscription.as_str())
-            .bind(row.resource_group.as_str())
-            .bind(row.region.as_str())
-            .bind(i64::from(row.double))
-            .bind(row.created_ms)
-            .execute(&mut *tx)
-            .await
-            .map_err(|e| refused(CLUSTER, &e))?;
+        insert_cluster(&mut tx, row, false).await?;
         commit(tx, CLUSTER).await
     }
 
@@ -126,7 +112,7 @@ impl Catalog {
     /// # Errors
     /// What SQLite says.
     pub async fn cluster_list(&self) -> Result<Vec<ClusterRow>, CatalogError> {
-        let rows = sqlx::query(clusters!("WHERE deleted_ms IS NULL ORDER BY id"))
+        let rows = sqlx::query(clusters!("WHERE deleted_ms IS NULL AND storage = 0 ORDER BY id"))
             .fetch_all(&mut *self.reader().await?)
             .await
             .map_err(|e| refused(CLUSTER, &e))?;
@@ -138,7 +124,19 @@ impl Catalog {
     /// # Errors
     /// What SQLite says.
     pub async fn cluster_list_deleted(&self) -> Result<Vec<ClusterRow>, CatalogError> {
-        let rows = sqlx::query(clusters!("WHERE deleted_ms IS NOT NULL ORDER BY id"))
+        let rows = sqlx::query(clusters!("WHERE deleted_ms IS NOT NULL AND storage = 0 ORDER BY id"))
+            .fetch_all(&mut *self.reader().await?)
+            .await
+            .map_err(|e| refused(CLUSTER, &e))?;
+        rows.iter().map(cluster).collect()
+    }
+
+    /// What holds a key of a storage account's own, deleted or not, oldest first.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub async fn key_holders(&self) -> Result<Vec<ClusterRow>, CatalogError> {
+        let rows = sqlx::query(clusters!("WHERE storage = 1 ORDER BY id"))
             .fetch_all(&mut *self.reader().await?)
             .await
             .map_err(|e| refused(CLUSTER, &e))?;
@@ -170,7 +168,7 @@ impl Catalog {
     ///
     /// # Errors
     /// [`CatalogError::NotFound`] if it is not there or deleted already; [`CatalogError::Conflict`] if a workspace is still
-    /// linked to it.
+    /// linked to it, or a storage account under its key.
     pub async fn cluster_delete(&self, id: ObjectId, deleted_ms: i64) -> Result<(), CatalogError> {
         let mut writer = self.writer().await?;
         let mut tx = writer.begin(CLUSTER).await?;
@@ -181,6 +179,14 @@ impl Catalog {
             .map_err(|e| refused(CLUSTER, &e))?;
         if linked > 0 {
             return Err(CatalogError::Conflict { what: CLUSTER, why: "workspaces are linked to it" });
+        }
+        let accounts: i64 = sqlx::query_scalar("SELECT count(*) FROM storage_accounts WHERE holder = ?")
+            .bind(&id.as_bytes()[..])
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(|e| refused(CLUSTER, &e))?;
+        if accounts > 0 {
+            return Err(CatalogError::Conflict { what: CLUSTER, why: "storage accounts are under its key" });
         }
         let done =
             sqlx::query("UPDATE clusters SET state = 'Deleting', deleted_ms = ?, modified_ms = ? WHERE id = ? AND deleted_ms IS NULL")
@@ -276,6 +282,28 @@ impl Catalog {
 }
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
+
+/// Adds a row of clusters: a cluster, or what holds a storage account's own key.
+pub(crate) async fn insert_cluster(tx: &mut Tx<'_>, row: &ClusterRow, storage: bool) -> Result<(), CatalogError> {
+    let sql =
+        "INSERT INTO clusters (account, state, identity_type, principal, tenant, public_key, identity_cell, user_identity, sku_name, sku_capacity,
+                                     billing, tags, vault_uri, key_name, key_version, key_bits, modified_ms, deleted_ms, sku_ms, id,
+                                     name, subscription, resource_group, region, double_sealed, created_ms, storage)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    bind_mutable(sqlx::query(sql), row)
+        .bind(&row.id.as_bytes()[..])
+        .bind(row.name.as_str())
+        .bind(row.subscription.as_str())
+        .bind(row.resource_group.as_str())
+        .bind(row.region.as_str())
+        .bind(i64::from(row.double))
+        .bind(row.created_ms)
+        .bind(i64::from(storage))
+        .execute(&mut **tx)
+        .await
+        .map_err(|e| refused(CLUSTER, &e))?;
+    Ok(())
+}
 
 /// What may change, in the order that both statements name it.
 fn bind_mutable<'q>(query: Query<'q>, row: &'q ClusterRow) -> Query<'q> {

@@ -235,6 +235,34 @@ impl Catalog {
         commit(tx, RULE).await
     }
 
+    /// Puts a rule's content, sealed anew, in the place of `replaces`; what else is known of the rule stays as it is by then. Whether that
+    /// was still there.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub async fn collection_rule_reseal(
+        &self,
+        id: ObjectId,
+        replaces: ObjectId,
+        aek: AekId,
+        cell_id: ObjectId,
+        cell: &[u8],
+    ) -> Result<bool, CatalogError> {
+        let mut writer = self.writer().await?;
+        let mut tx = writer.begin(RULE).await?;
+        let done = sqlx::query("UPDATE collection_rules SET aek = ?1, cell_id = ?2, cell = ?3 WHERE id = ?4 AND cell_id = ?5")
+            .bind(&aek.as_bytes()[..])
+            .bind(&cell_id.as_bytes()[..])
+            .bind(cell)
+            .bind(&id.as_bytes()[..])
+            .bind(&replaces.as_bytes()[..])
+            .execute(&mut *tx)
+            .await
+            .map_err(|e| refused(RULE, &e))?;
+        commit(tx, RULE).await?;
+        Ok(done.rows_affected() == 1)
+    }
+
     /// One rule.
     ///
     /// # Errors

@@ -11,7 +11,9 @@
 //! ```
 
 mod accounts;
+mod action_groups;
 mod ageing;
+mod alerts;
 mod audit;
 mod batches;
 mod blocks;
@@ -20,10 +22,12 @@ mod checks;
 mod clusters;
 mod collection;
 mod columns;
+mod contents;
 mod db;
 mod directory;
+mod documents;
 mod error;
-mod functions;
+mod groups;
 mod identities;
 mod links;
 mod lockbox;
@@ -42,6 +46,7 @@ mod shared_keys;
 mod shred;
 mod snapshot;
 mod standby;
+mod storage;
 mod vaults;
 
 use std::path::Path;
@@ -50,12 +55,16 @@ use std::sync::Arc;
 use strongroom_model::NodeId;
 use strongroom_world::World;
 
+pub use action_groups::ActionGroupRow;
+pub use alerts::{AlertRow, AlertRuleRow, Delivery};
 pub use audit::{AuditCarryRow, AuditErrand, AuditHeadRow, AuditSink};
 pub use collection::{CollectionEndpointRow, CollectionRuleRow};
 use columns::Columns;
+pub use contents::{ContentKind, ContentObjectRow, ContentRow};
 use db::{Db, commit, refused};
+pub use documents::{DocumentKind, DocumentRow};
 pub use error::CatalogError;
-pub use functions::FunctionRow;
+pub use groups::{GROUP_BLOCKS_MIN, GroupCommit, GroupRow, LonelyDay};
 pub use mergeable::WalkFrom;
 pub use pages::{TablePageRow, WorkspacePageRow};
 pub use pinned::{BlocksAt, Shelf, TablePin};
@@ -73,6 +82,7 @@ pub use rows::{
 };
 pub use shared_keys::SharedKeysRow;
 pub use shred::ShredCommit;
+pub use storage::{StorageAccountRow, StorageLinkRow};
 
 /// What exists. Clones share the connections.
 #[derive(Clone, Debug)]

@@ -37,7 +37,7 @@ pub struct RewriteCommit {
 pub struct Leftovers {
     /// Blocks that are part of a table.
     pub live: u64,
-    /// Blocks announced, and objects that wait for their last reader.
+    /// Blocks announced, objects that wait for their last reader, and filters of several blocks.
     pub others: u64,
 }
 
@@ -58,16 +58,19 @@ impl Catalog {
         rows.iter().map(block_row).collect()
     }
 
-    /// How many blocks of an epoch there are, in whatever state.
+    /// How many blocks of an epoch there are, and filters of several of them, in whatever state.
     ///
     /// # Errors
     /// What SQLite says.
     pub async fn leftovers(&self, aek: AekId) -> Result<Leftovers, CatalogError> {
-        let row = sqlx::query("SELECT coalesce(sum(state = 1), 0), coalesce(sum(state <> 1), 0) FROM blocks WHERE aek = ?")
-            .bind(&aek.as_bytes()[..])
-            .fetch_one(&mut *self.reader().await?)
-            .await
-            .map_err(|e| refused(LEFT, &e))?;
+        let row = sqlx::query(
+            "SELECT coalesce(sum(state = 1), 0), coalesce(sum(state <> 1), 0) + (SELECT count(*) FROM filter_groups WHERE aek = ?1)
+             FROM blocks WHERE aek = ?1",
+        )
+        .bind(&aek.as_bytes()[..])
+        .fetch_one(&mut *self.reader().await?)
+        .await
+        .map_err(|e| refused(LEFT, &e))?;
         let mut columns = Columns::of(&row, LEFT);
         Ok(Leftovers { live: columns.number()?, others: columns.number()? })
     }
@@ -124,30 +127,31 @@ impl Catalog {
         commit(tx, REWRITE).await
     }
 
-    /// Ends an epoch that no block, no stored function and no data collection rule names: its record, what waits beside it, and everything that is sealed under
-    /// it. Whether it was there.
+    /// Ends an epoch that no block, no saved content and no data collection rule names: its record, what waits beside it, and everything that is sealed
+    /// under it. Whether it was there.
     ///
     /// # Errors
-    /// [`CatalogError::Conflict`] if it reigns, or if a block, a function or a rule names it.
+    /// [`CatalogError::Conflict`] if it reigns, or if a block, an entry or a rule names it.
     pub async fn aek_end(&self, epoch: Epoch) -> Result<bool, CatalogError> {
         let mut writer = self.writer().await?;
         let mut tx = writer.begin(END).await?;
         let id = &epoch.aek.as_bytes()[..];
-        let held: i64 = sqlx::query_scalar("SELECT count(*) FROM blocks WHERE aek = ?")
-            .bind(id)
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(|e| refused(END, &e))?;
+        let held: i64 =
+            sqlx::query_scalar("SELECT (SELECT count(*) FROM blocks WHERE aek = ?1) + (SELECT count(*) FROM filter_groups WHERE aek = ?1)")
+                .bind(id)
+                .fetch_one(&mut *tx)
+                .await
+                .map_err(|e| refused(END, &e))?;
         if held > 0 {
             return Err(CatalogError::Conflict { what: END, why: "blocks name it" });
         }
-        let functions: i64 = sqlx::query_scalar("SELECT count(*) FROM functions WHERE aek = ?")
+        let entries: i64 = sqlx::query_scalar("SELECT count(*) FROM contents WHERE aek = ?")
             .bind(id)
             .fetch_one(&mut *tx)
             .await
             .map_err(|e| refused(END, &e))?;
-        if functions > 0 {
-            return Err(CatalogError::Conflict { what: END, why: "stored functions name it" });
+        if entries > 0 {
+            return Err(CatalogError::Conflict { what: END, why: "saved content names it" });
         }
         let rules: i64 = sqlx::query_scalar("SELECT count(*) FROM collection_rules WHERE aek = ?")
             .bind(id)

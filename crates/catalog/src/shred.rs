@@ -10,7 +10,7 @@ use crate::blocks::{bury, go_live, next_seq, went_live};
 use crate::columns::Columns;
 use crate::db::{commit, refused};
 use crate::resources::{DELETED, workspace};
-use crate::{BlockRow, BlockState, Catalog, CatalogError, DeletedRow, LiveBlock, WriterEpoch, snapshot};
+use crate::{BlockRow, BlockState, Catalog, CatalogError, DeletedRow, LiveBlock, WriterEpoch, groups, snapshot};
 
 const WORKSPACE: &str = "a deleted workspace";
 const CLUSTER: &str = "a deleted cluster";
@@ -104,26 +104,30 @@ impl Catalog {
             return Err(CatalogError::NotFound { what: WORKSPACE });
         }
         let seq = next_seq(&mut tx, SHRED).await?;
-        let mut counts = [0_u64; 11];
-        for (at, sql) in [
+        let mut counts = Vec::new();
+        for sql in [
             "DELETE FROM workspace_secrets WHERE workspace = ?1 AND ?2 > 0",
             "UPDATE blocks SET state = 2, since_ms = 0, removed_seq = ?2, stats = NULL
              WHERE table_id IN (SELECT id FROM tables WHERE workspace = ?1) AND state <> 2",
             "DELETE FROM schemas WHERE table_id IN (SELECT id FROM tables WHERE workspace = ?1) AND ?2 > 0",
             "DELETE FROM batches WHERE workspace = ?1 AND ?2 > 0",
-            "DELETE FROM functions WHERE workspace = ?1 AND ?2 > 0",
+            "INSERT INTO content_objects (rev, storage, workspace, kind)
+             SELECT rev, storage, workspace, kind FROM contents WHERE workspace = ?1 AND storage IS NOT NULL AND ?2 > 0",
+            "DELETE FROM contents WHERE workspace = ?1 AND ?2 > 0",
+            "DELETE FROM storage_links WHERE workspace = ?1 AND ?2 > 0",
             "DELETE FROM workspace_pages WHERE workspace = ?1 AND ?2 > 0",
             "DELETE FROM table_pages WHERE table_id IN (SELECT id FROM tables WHERE workspace = ?1) AND ?2 > 0",
             "DELETE FROM link_marks WHERE workspace = ?1 AND ?2 > 0",
             "DELETE FROM links_kept WHERE workspace = ?1 AND ?2 > 0",
             "DELETE FROM shared_keys WHERE workspace = ?1 AND ?2 > 0",
             "DELETE FROM collection_rules WHERE workspace = ?1 AND ?2 > 0",
-        ]
-        .into_iter()
-        .enumerate()
-        {
+            "DELETE FROM alerts WHERE rule IN (SELECT id FROM alert_rules WHERE workspace = ?1) AND ?2 > 0",
+            "DELETE FROM alert_rules WHERE workspace = ?1 AND ?2 > 0",
+            "DELETE FROM documents WHERE workspace = ?1 AND ?2 > 0",
+            "UPDATE filter_groups SET state = 2, since_ms = 0 WHERE workspace = ?1 AND (state <> 2 OR since_ms > 0) AND ?2 > 0",
+        ] {
             let done = sqlx::query(sql).bind(&id.as_bytes()[..]).bind(seq).execute(&mut *tx).await.map_err(|e| refused(SHRED, &e))?;
-            counts[at] = done.rows_affected();
+            counts.push(done.rows_affected());
         }
         commit(tx, SHRED).await?;
         Ok((counts[0], counts[1]))
@@ -192,12 +196,14 @@ impl Catalog {
             return Err(CatalogError::Conflict { what: SHRED, why: "workspaces still send rows to the account" });
         }
         let seq = next_seq(&mut tx, SHRED).await?;
-        let mut counts = [0_u64; 13];
-        for (at, sql) in [
+        let mut counts = Vec::new();
+        for sql in [
             "DELETE FROM workspace_secrets WHERE aek IN (SELECT id FROM aeks WHERE account = ?1) AND ?2 > 0",
             "UPDATE blocks SET state = 2, since_ms = 0, removed_seq = ?2, stats = NULL WHERE account = ?1 AND state <> 2",
             "DELETE FROM schemas WHERE aek IN (SELECT id FROM aeks WHERE account = ?1) AND ?2 > 0",
-            "DELETE FROM functions WHERE aek IN (SELECT id FROM aeks WHERE account = ?1) AND ?2 > 0",
+            "INSERT INTO content_objects (rev, storage, workspace, kind) SELECT rev, storage, workspace, kind FROM contents
+             WHERE aek IN (SELECT id FROM aeks WHERE account = ?1) AND storage IS NOT NULL AND ?2 > 0",
+            "DELETE FROM contents WHERE aek IN (SELECT id FROM aeks WHERE account = ?1) AND ?2 > 0",
             "DELETE FROM collection_rules WHERE aek IN (SELECT id FROM aeks WHERE account = ?1) AND ?2 > 0",
             "DELETE FROM flushed WHERE account = ?1 AND ?2 > 0",
             "DELETE FROM segments WHERE account = ?1 AND ?2 > 0",
@@ -207,15 +213,13 @@ impl Catalog {
             "DELETE FROM aeks WHERE account = ?1 AND ?2 > 0",
             "DELETE FROM own_identities WHERE cluster IN (SELECT id FROM clusters WHERE account = ?1) AND ?2 > 0",
             "UPDATE clusters SET principal = NULL, tenant = NULL, public_key = NULL, identity_cell = NULL, user_identity = NULL WHERE account = ?1 AND ?2 > 0",
-        ]
-        .into_iter()
-        .enumerate()
-        {
+            "UPDATE filter_groups SET state = 2, since_ms = 0 WHERE account = ?1 AND (state <> 2 OR since_ms > 0) AND ?2 > 0",
+        ] {
             let done = sqlx::query(sql).bind(&account.as_bytes()[..]).bind(seq).execute(&mut *tx).await.map_err(|e| refused(SHRED, &e))?;
-            counts[at] = done.rows_affected();
+            counts.push(done.rows_affected());
         }
         commit(tx, SHRED).await?;
-        Ok((counts[10], counts[1]))
+        Ok((counts[11], counts[1]))
     }
 
     /// Says that nothing of a deleted cluster is left to shred.
@@ -268,6 +272,7 @@ impl Catalog {
             let Some(row) = row else { return Err(CatalogError::Conflict { what: SHRED, why: "a block is not the table's" }) };
             if row.state == BlockState::Live {
                 // As if long ago: what is not unlinked at once is for the very next sweep.
+                groups::end_of(&mut tx, &row, 0, SHRED).await?;
                 bury(&mut tx, &row, 0, seq).await?;
                 if let Some(next) = next {
                     if next.window != row.window || next.rows >= row.rows {

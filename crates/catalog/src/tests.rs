@@ -5,6 +5,7 @@
 mod blocks;
 mod clusters;
 mod files;
+mod groups;
 mod keys;
 mod pinned;
 mod plans;

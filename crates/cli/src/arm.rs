@@ -78,6 +78,11 @@ impl Arm {
         self.client.request(method, &segments).query(&[API_VERSION])
     }
 
+    /// The path of a resource of any provider in the group.
+    pub(crate) fn path(&self, provider: &str, kind: &str, name: &str) -> String {
+        format!("/subscriptions/{}/resourceGroups/{}/providers/{provider}/{kind}/{name}", self.subscription, self.group)
+    }
+
     /// All resources of one kind, page by page: of the group, or of the whole subscription.
     pub(crate) async fn all(&self, kind: &str, whole_subscription: bool) -> Result<Value, Failure> {
         let mut value = Vec::new();

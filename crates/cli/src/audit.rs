@@ -128,10 +128,7 @@ impl Show {
         let given = [("cluster", self.cluster), ("workspace", self.workspace), ("event", self.event), ("since", self.since)];
         query.extend(given.into_iter().filter_map(|(name, value)| Some((name, value?))));
         let answer = client.json(client.request(Method::GET, &["v1", "audit"]).query(&query)).await?;
-        match self.output {
-            Format::Json => output::print_json(&answer),
-            Format::Table => output::print(&output::objects(&answer, FIELDS)),
-        }
+        output::show(self.output, &answer, FIELDS)
     }
 }
 

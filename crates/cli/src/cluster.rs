@@ -224,7 +224,7 @@ impl Cluster {
                 self::show(&if no_wait { begun } else { get(&arm, &name).await? }, format)
             }
             What::Show { name } => self::show(&get(&arm, &name).await?, format),
-            What::List { all_groups } => list(&arm.all("clusters", all_groups).await?, FIELDS, format),
+            What::List { all_groups } => output::show(format, &arm.all("clusters", all_groups).await?, FIELDS),
             What::Delete { name, force, no_wait } => {
                 let request = arm.call(Method::DELETE, &["clusters", &name]).query(&[("force", force)]);
                 let gone = arm.run(request, &format!("deletion of cluster {name}"), no_wait).await?;
@@ -278,9 +278,9 @@ impl Cluster {
                 });
                 let request = arm.provider(Method::PUT, KEY_VAULT, &["vaults", &name]).json(&body);
                 let answer = arm.client.json(request).await?;
-                list(&json!({"value": [answer]}), VAULT, format)
+                output::show(format, &json!({"value": [answer]}), VAULT)
             }
-            What::ListVaults => list(&arm.client.json(arm.provider(Method::GET, KEY_VAULT, &["vaults"])).await?, VAULT, format),
+            What::ListVaults => output::show(format, &arm.client.json(arm.provider(Method::GET, KEY_VAULT, &["vaults"])).await?, VAULT),
             What::ForgetVault { name } => {
                 arm.client.send(arm.provider(Method::DELETE, KEY_VAULT, &["vaults", &name])).await?;
                 Ok(())
@@ -311,13 +311,6 @@ fn show(cluster: &Value, format: Format) -> Result<(), Failure> {
         output::print(&output::objects(&json!({"value": linked}), LINKED))?;
     }
     Ok(())
-}
-
-fn list(answer: &Value, fields: &[Field], format: Format) -> Result<(), Failure> {
-    match format {
-        Format::Json => output::print_json(answer),
-        Format::Table => output::print(&output::objects(answer, fields)),
-    }
 }
 
 fn print_identity(cluster: &Value, out: Option<&Path>, format: Format) -> Result<(), Failure> {

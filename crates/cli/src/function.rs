@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::Failure;
 use crate::client::{CallError, InWorkspace, Target};
-use crate::output::{self, Field, Format};
+use crate::output::{self, Field, Format, show};
 use crate::query::point;
 
 /// Makes, lists, shows and deletes a workspace's stored functions.
@@ -96,10 +96,7 @@ impl Function {
             Command::List { target, within, output } => {
                 let client = target.client()?;
                 let answer = client.json(client.request(Method::GET, &["v1", "workspaces", &within.workspace, "functions"])).await?;
-                match output {
-                    Format::Json => output::print_json(&answer),
-                    Format::Table => output::print(&output::objects(&answer, FUNCTION)),
-                }
+                show(output, &answer, FUNCTION)
             }
             Command::Show { target, within, name, output } => {
                 let client = target.client()?;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::Failure;
 use crate::arm::{Arm, Where};
 use crate::client::Target;
-use crate::output::{self, Field, Format};
+use crate::output::{self, Field, Format, show};
 
 const PROVIDER: &str = "Microsoft.ManagedIdentity";
 const KIND: &str = "userAssignedIdentities";
@@ -77,9 +77,9 @@ impl Identity {
             }
             What::Show { name } => {
                 let shown = arm.client.json(path(&arm, Method::GET, &name)).await?;
-                print(&json!({"value": [shown]}), self.output)
+                show(self.output, &json!({"value": [shown]}), FIELDS)
             }
-            What::List => print(&arm.client.json(arm.provider(Method::GET, PROVIDER, &[KIND])).await?, self.output),
+            What::List => show(self.output, &arm.client.json(arm.provider(Method::GET, PROVIDER, &[KIND])).await?, FIELDS),
             What::Delete { name } => {
                 arm.client.send(path(&arm, Method::DELETE, &name)).await?;
                 Ok(())
@@ -90,13 +90,6 @@ impl Identity {
 
 fn path(arm: &Arm, method: Method, name: &str) -> reqwest::RequestBuilder {
     arm.provider(method, PROVIDER, &[KIND, name])
-}
-
-fn print(all: &Value, format: Format) -> Result<(), Failure> {
-    match format {
-        Format::Json => output::print_json(all),
-        Format::Table => output::print(&output::objects(all, FIELDS)),
-    }
 }
 
 const FIELDS: &[Field] = &[

@@ -10,8 +10,8 @@ use crate::Failure;
 use crate::audit::Evidence;
 use crate::key_policy::{RotationPolicy, back_up};
 use crate::key_status::{Release, Status};
-use crate::output::{self, Field, Format};
-use crate::vault::{VaultClient, VaultTarget, show};
+use crate::output::{self, Field, Format, show};
+use crate::vault::{VaultClient, VaultTarget};
 
 const REVOKING: &str = "\
 Revoking: strongroom key disable NAME is the recommended way of taking a cluster's data away: within a minute nothing of it
@@ -166,7 +166,7 @@ enum What {
     Delete {
         /// Its name
         name: String,
-        /// Also from a vault without soft delete: the key, and all data under it, is gone for good
+        /// Also from a vault without soft delete: the key, and all data under it, is gone, unless somebody keeps a backup of the key
         #[arg(long)]
         force: bool,
     },
@@ -175,7 +175,8 @@ enum What {
         /// Its name
         name: String,
     },
-    /// Destroys a deleted key: all data under it is gone for good. Purge protection forbids it
+    /// Destroys a deleted key: all data under it is gone, unless somebody keeps a backup of the key and this vault's root key. Purge
+    /// protection forbids it
     Purge {
         /// Its name
         name: String,
@@ -255,8 +256,8 @@ impl Key {
             What::Delete { name, force } => {
                 if !force && vault.manage(Method::GET, &[], None).await?["enableSoftDelete"] == false {
                     return Err(Failure::Usage(format!(
-                        "this vault has no soft delete: {name} and all data under it would be gone for good. To revoke, disable it; to \
-                         be able to recover it, switch on soft delete (vault update --soft-delete); to destroy it, give --force"
+                        "this vault has no soft delete: {name} and all data under it would be gone, but for a backup of the key. To revoke, \
+                         disable it; to be able to recover it, switch on soft delete (vault update --soft-delete); to destroy it, give --force"
                     )));
                 }
                 let answer = vault.keys(Method::DELETE, &["keys", &name], None).await?;
@@ -292,31 +293,58 @@ fn tags(given: &[(String, String)]) -> Value {
     given.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect()
 }
 
-/// Enables or disables one version, or each that is not so yet, the newest first.
+/// Enables or disables one version, or each that is not so yet, the newest first. A version that somebody makes meanwhile is switched,
+/// too: a key that was disabled is disabled in whole.
 async fn switch(vault: &VaultClient, format: Format, name: &str, version: Option<String>, enabled: bool) -> Result<(), Failure> {
-    let which = if let Some(version) = version {
-        vec![version]
-    } else {
+    let body = json!({"attributes": {"enabled": enabled}});
+    let set = async |version: String| {
+        let answer = vault.keys(Method::PATCH, &["keys", name, &version], Some(&body)).await?;
+        Ok(json!({"kid": answer["key"]["kid"]}).merged(&answer))
+    };
+    if let Some(version) = version {
+        return show(format, &json!({"value": [set(version).await?]}), VERSIONS);
+    }
+    let different = async || {
         let all = vault.all(&["keys", name, "versions"]).await?;
         let different = |item: &&Value| item["attributes"]["enabled"] != enabled;
-        all["value"].as_array().into_iter().flatten().rev().filter(different).map(|item| version_of(&item["kid"]).to_owned()).collect()
+        Ok(all["value"].as_array().into_iter().flatten().rev().filter(different).map(|item| version_of(&item["kid"]).to_owned()).collect())
     };
-    let (total, mut done) = (which.len(), Vec::new());
-    for version in which {
-        let body = json!({"attributes": {"enabled": enabled}});
-        match vault.keys(Method::PATCH, &["keys", name, &version], Some(&body)).await {
-            Ok(answer) => done.push(json!({"kid": answer["key"]["kid"]}).merged(&answer)),
-            Err(failure) if done.is_empty() => return Err(failure),
-            Err(failure) => {
-                return Err(failure.after_some(&format!("{} of {} were switched", done.len(), output::count(total as u64, "version"))));
-            }
-        }
-    }
+    let done = all_of(different, set).await?;
     if done.is_empty() {
         let all = vault.all(&["keys", name, "versions"]).await?;
         return show(format, &all, VERSIONS);
     }
     show(format, &json!({"value": done}), VERSIONS)
+}
+
+/// How often it is looked whether something is left.
+const ROUNDS: usize = 10;
+
+/// Does something to each of a list, until the list is empty.
+async fn all_of(
+    mut left: impl AsyncFnMut() -> Result<Vec<String>, Failure>,
+    mut set: impl AsyncFnMut(String) -> Result<Value, Failure>,
+) -> Result<Vec<Value>, Failure> {
+    let mut done = Vec::new();
+    let so_far = |done: &[Value]| format!("{} switched before that", output::count(done.len() as u64, "version"));
+    for _ in 0..ROUNDS {
+        let which = match left().await {
+            Ok(which) => which,
+            Err(failure) if done.is_empty() => return Err(failure),
+            Err(failure) => return Err(failure.after_some(&so_far(&done))),
+        };
+        if which.is_empty() {
+            return Ok(done);
+        }
+        for version in which {
+            match set(version).await {
+                Ok(answer) => done.push(answer),
+                Err(failure) if done.is_empty() => return Err(failure),
+                Err(failure) => return Err(failure.after_some(&so_far(&done))),
+            }
+        }
+    }
+    Err(Failure::Partly(format!("somebody makes new versions all the time; {}", so_far(&done))))
 }
 
 /// Adds the members of another object that are not there yet.
@@ -431,6 +459,25 @@ fn tag(text: &str) -> Result<(String, String), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_version_that_is_made_meanwhile_is_switched_too() {
+        let mut rounds = vec![vec!["b", "a"], vec!["c"], vec![]].into_iter();
+        let listed = async || Ok(rounds.next().unwrap().into_iter().map(str::to_owned).collect());
+        let done = all_of(listed, async |version| Ok(json!(version))).await.unwrap();
+        assert_eq!(done, [json!("b"), json!("a"), json!("c")]);
+        let refused = all_of(async || Ok(vec!["a".to_owned()]), async |_| Ok(Value::Null)).await.unwrap_err();
+        assert_eq!(refused.code(), 5, "somebody makes new ones without end: {refused}");
+        let mut sets = 0;
+        let broken = all_of(
+            async || Ok(vec!["b".to_owned(), "a".to_owned()]),
+            async |_| {
+                sets += 1;
+                if sets == 2 { Err(Failure::Refused("no".to_owned())) } else { Ok(Value::Null) }
+            },
+        );
+        assert!(broken.await.unwrap_err().to_string().contains("1 version switched before that"));
+    }
 
     #[test]
     fn times_are_dates_or_from_now() {

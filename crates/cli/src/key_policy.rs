@@ -10,8 +10,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::Failure;
-use crate::output::{Field, Format};
-use crate::vault::{VaultClient, show};
+use crate::output::{Field, Format, show};
+use crate::vault::VaultClient;
 
 /// Shows a key's rotation policy, or sets it as a whole.
 #[derive(Debug, Args)]

@@ -196,4 +196,31 @@ mod tests {
             assert!(page.contains(part), "{part}:\n{page}");
         }
     }
+
+    /// E10: three kinds of key on the way to a row, those of the provider apart, on the page as in `docs/keys.md`.
+    #[test]
+    fn three_kinds_of_key_lead_to_a_row_and_the_providers_stand_apart() {
+        let status = json!({
+            "cluster": "contoso", "state": "Active", "blockKeys": "one for each block, derived, never stored",
+            "kek": {"vaultUri": "https://v", "keyName": "kek"}, "aeks": [{"id": "a-1"}],
+            "providerKeys": {"root": "wraps", "infrastructure": true, "cache": "one each"},
+        });
+        let page = page(&status);
+        let (of_rows, beside) = page.split_once("provider's keys").expect("the provider's keys have a part of their own");
+        let kinds = |text: &str| -> Vec<String> {
+            let named = text.match_indices('(').filter_map(|(at, _)| text[at + 1..].split_once(')')).map(|(kind, _)| kind.to_owned());
+            named.filter(|kind| kind.len() == 3 && kind.chars().all(char::is_uppercase)).collect()
+        };
+        assert_eq!(kinds(of_rows), ["KEK", "DEK", "AEK"]);
+        assert!(kinds(beside).is_empty(), "{beside}");
+        let beside: Vec<&str> = beside.lines().filter_map(|line| line.split("  ").next()).filter(|name| !name.is_empty()).collect();
+        assert_eq!(beside, ["root", "infrastructure", "cache"]);
+
+        let docs = include_str!("../../../docs/keys.md");
+        let told = docs.split_once("Three kinds of key").and_then(|(_, rest)| rest.split_once("\n## ")).expect("the page tells of keys").0;
+        let (three, others) = told.split_once("Beside them").expect("the provider's keys are told of apart");
+        let bold: Vec<&str> = three.split("**").skip(1).step_by(2).collect();
+        assert_eq!(bold, ["KEK", "AEK", "DEK"]);
+        assert!(["root key (MMK)", "infrastructure key", "hot-cache key"].iter().all(|key| others.contains(key)), "{others}");
+    }
 }

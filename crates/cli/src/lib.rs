@@ -33,9 +33,11 @@ mod output;
 mod principal;
 mod query;
 mod rewriting;
+mod saved_search;
 pub mod scan;
 mod serve;
 mod shred;
+mod storage;
 mod tables;
 mod token;
 mod vault;
@@ -82,6 +84,12 @@ enum Command {
     Kql(kql::Kql),
     /// Makes, lists, shows and deletes a workspace's stored functions
     Function(function::Function),
+    /// Lists, exports and imports a workspace's saved searches and functions
+    SavedSearch(saved_search::SavedSearch),
+    /// Registers, shows and forgets storage accounts
+    Storage(storage::Storage),
+    /// Links a workspace's saved searches, functions and alert texts to a storage account
+    LinkedStorage(storage::LinkedStorage),
     /// Lists the tables of a workspace
     Tables(tables::Tables),
     /// Makes, lists, shows and links workspaces
@@ -161,6 +169,9 @@ fn runtime(command: Command) -> Result<(), Failure> {
             Command::Query(command) => command.run().await,
             Command::Kql(command) => command.run().await,
             Command::Function(command) => command.run().await,
+            Command::SavedSearch(command) => command.run().await,
+            Command::Storage(command) => command.run().await,
+            Command::LinkedStorage(command) => command.run().await,
             Command::Tables(command) => command.run().await,
             Command::Workspace(command) => command.run().await,
             Command::Cluster(command) => command.run().await,

@@ -73,11 +73,7 @@ impl Lockbox {
             What::Reject { id } => client.json(step(id, "reject")).await?,
             What::End { id } => client.json(step(id, "end")).await?,
         };
-        match self.output {
-            Format::Json => output::print_json(&answer),
-            Format::Table if answer["value"].is_array() => output::print(&output::objects(&answer, FIELDS)),
-            Format::Table => output::print(&output::objects(&json!({"value": [answer]}), FIELDS)),
-        }
+        output::show(self.output, &answer, FIELDS)
     }
 }
 

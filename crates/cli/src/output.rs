@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Failure;
 
@@ -42,6 +42,15 @@ pub(crate) fn print_json(value: &Value) -> Result<(), Failure> {
 
 /// One column of a table made from JSON objects: its heading and where its values are.
 pub(crate) struct Field(pub(crate) &'static str, pub(crate) fn(&Value) -> Value);
+
+/// Prints one object or a list of them.
+pub(crate) fn show(format: Format, answer: &Value, fields: &[Field]) -> Result<(), Failure> {
+    match format {
+        Format::Json => print_json(answer),
+        Format::Table if answer["value"].is_array() => print(&objects(answer, fields)),
+        Format::Table => print(&objects(&json!({"value": [answer]}), fields)),
+    }
+}
 
 /// A table of the objects in `value[]`.
 pub(crate) fn objects(answer: &Value, fields: &[Field]) -> String {
@@ -139,8 +148,6 @@ pub(crate) fn sized(bytes: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

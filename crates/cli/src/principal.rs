@@ -1,15 +1,15 @@
 //! `strongroom principal` and `strongroom subscription`: what programs log in as, what they may do where, and what they find there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::Failure;
 use crate::client::{Client, Target};
-use crate::output::{self, Field, Format};
+use crate::output::{self, Field, Format, show};
 use crate::token::duration;
 
 const AUTHORIZATION: &str = "Microsoft.Authorization";
@@ -107,6 +107,8 @@ impl Principal {
         let format = self.output;
         match self.what {
             What::Create { name, role, scope, certificate, ttl } => {
+                // Whatever is wrong with the file is found before there is anything.
+                let asked = asked(certificate.as_deref(), ttl)?;
                 let mut new = json!({"name": name});
                 for (member, value) in [("role", role), ("scope", scope)] {
                     if let Some(value) = value {
@@ -115,7 +117,11 @@ impl Principal {
                 }
                 let made = client.json(client.request(Method::POST, &["v1", "services"]).json(&new)).await?;
                 let id = made["id"].as_str().unwrap_or_default().to_owned();
-                let given = credential(&client, &id, certificate.as_ref(), ttl).await?;
+                let given = credential(&client, &id, &asked).await.map_err(|failure| {
+                    failure.after_some(&format!(
+                        "the service {name} is made ({id}); give it a credential by strongroom principal credential {name}"
+                    ))
+                })?;
                 let mut told = made;
                 told["credential"] = given;
                 match format {
@@ -123,7 +129,7 @@ impl Principal {
                     Format::Table => output::print(&variables(&told)),
                 }
             }
-            What::List => print(&client.json(client.request(Method::GET, &["v1", "services"])).await?, format),
+            What::List => show(format, &client.json(client.request(Method::GET, &["v1", "services"])).await?, FIELDS),
             What::Show { name } => {
                 let shown = client.json(client.request(Method::GET, &["v1", "services", &name])).await?;
                 output::print_json(&shown)
@@ -133,7 +139,7 @@ impl Principal {
                 Ok(())
             }
             What::Credential { name, certificate, ttl } => {
-                let given = credential(&client, &name, certificate.as_ref(), ttl).await?;
+                let given = credential(&client, &name, &asked(certificate.as_deref(), ttl)?).await?;
                 match (format, given["secret"].as_str()) {
                     (Format::Table, Some(secret)) => output::print(secret),
                     (Format::Table, None) => output::print(given["id"].as_str().unwrap_or_default()),
@@ -147,7 +153,9 @@ impl Principal {
             What::Assign { principal, role, scope } => {
                 let id = match client.json(client.request(Method::GET, &["v1", "services", &principal])).await {
                     Ok(found) => found["id"].as_str().unwrap_or_default().to_owned(),
-                    Err(_) => principal,
+                    // No service: the id of whoever else it is.
+                    Err(error) if error.status == Some(StatusCode::NOT_FOUND) => principal,
+                    Err(error) => return Err(error.into()),
                 };
                 let body = json!({"properties": {"roleDefinitionId": role, "principalId": id}});
                 let name = guid();
@@ -164,10 +172,7 @@ impl Principal {
             }
             What::Roles => {
                 let roles = client.json(client.request(Method::GET, &["v1", "roles"])).await?;
-                match format {
-                    Format::Json => output::print_json(&roles),
-                    Format::Table => output::print(&output::objects(&roles, ROLES)),
-                }
+                show(format, &roles, ROLES)
             }
             What::RotateSigningKey => {
                 let keys = client.json(client.request(Method::POST, &["v1", "signing-keys"])).await?;
@@ -189,22 +194,27 @@ fn at(client: &Client, method: Method, scope: &str, id: &str) -> reqwest::Reques
     client.request(method, &steps).query(&[VERSION])
 }
 
-async fn credential(client: &Client, service: &str, certificate: Option<&PathBuf>, ttl: Option<Duration>) -> Result<Value, Failure> {
+/// What is asked of a credential: a certificate, or else a secret; and for how long.
+fn asked(certificate: Option<&Path>, ttl: Option<Duration>) -> Result<Value, Failure> {
     let mut new = json!({});
     if let Some(path) = certificate {
         let pem = std::fs::read_to_string(path).map_err(|error| Failure::Failed(format!("--certificate {}: {error}", path.display())))?;
         // The private key, which such files often hold too, stays here.
         let begin = pem.find("-----BEGIN CERTIFICATE-----");
         let end = pem.find("-----END CERTIFICATE-----").map(|at| at + "-----END CERTIFICATE-----".len());
-        let (Some(begin), Some(end)) = (begin, end) else {
+        let Some(certificate) = begin.zip(end).filter(|(begin, end)| begin < end).and_then(|(begin, end)| pem.get(begin..end)) else {
             return Err(Failure::Usage(format!("--certificate {}: no certificate in PEM", path.display())));
         };
-        new["certificatePem"] = pem.get(begin..end).unwrap_or_default().into();
+        new["certificatePem"] = certificate.into();
     }
     if let Some(ttl) = ttl {
         new["ttlSeconds"] = ttl.as_secs().into();
     }
-    Ok(client.json(client.request(Method::POST, &["v1", "services", service, "credentials"]).json(&new)).await?)
+    Ok(new)
+}
+
+async fn credential(client: &Client, service: &str, asked: &Value) -> Result<Value, Failure> {
+    Ok(client.json(client.request(Method::POST, &["v1", "services", service, "credentials"]).json(asked)).await?)
 }
 
 /// What Azure's clients read from the environment.
@@ -215,13 +225,6 @@ fn variables(made: &Value) -> String {
         lines.push(format!("AZURE_CLIENT_SECRET={secret}"));
     }
     lines.join("\n")
-}
-
-fn print(all: &Value, format: Format) -> Result<(), Failure> {
-    match format {
-        Format::Json => output::print_json(all),
-        Format::Table => output::print(&output::objects(all, FIELDS)),
-    }
 }
 
 const FIELDS: &[Field] = &[
@@ -294,10 +297,7 @@ impl Subscription {
             }
             SubscriptionWhat::List => {
                 let all = client.json(client.request(Method::GET, &["v1", "subscriptions"])).await?;
-                match self.output {
-                    Format::Json => output::print_json(&all),
-                    Format::Table => output::print(&output::objects(&all, SUBSCRIPTIONS)),
-                }
+                show(self.output, &all, SUBSCRIPTIONS)
             }
             SubscriptionWhat::Delete { id } => {
                 client.json(client.request(Method::DELETE, &["v1", "subscriptions", &id])).await?;
@@ -313,6 +313,21 @@ const SUBSCRIPTIONS: &[Field] =
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_is_read_without_the_key_beside_it_and_before_anything_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("both.pem");
+        let certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----";
+        std::fs::write(&path, format!("-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----\n{certificate}\n")).unwrap();
+        assert_eq!(asked(Some(&path), None).unwrap(), json!({"certificatePem": certificate}));
+        assert_eq!(asked(None, Some(Duration::from_secs(5))).unwrap(), json!({"ttlSeconds": 5}));
+        for wrong in ["", "-----END CERTIFICATE----------BEGIN CERTIFICATE-----"] {
+            std::fs::write(&path, wrong).unwrap();
+            assert!(matches!(asked(Some(&path), None), Err(Failure::Usage(_))), "{wrong}");
+        }
+        assert!(asked(Some(&dir.path().join("absent.pem")), None).is_err());
+    }
 
     #[test]
     fn an_assignment_is_named_by_a_random_guid() {

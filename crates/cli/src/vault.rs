@@ -11,7 +11,7 @@ use std::path::PathBuf;
 pub(crate) use target::{VaultClient, VaultTarget, trusting};
 
 use crate::Failure;
-use crate::output::{self, Field, Format};
+use crate::output::{Field, Format, show};
 
 /// The role that lets a cluster use its key.
 const ROLE: &str = "Key Vault Crypto Service Encryption User";
@@ -186,15 +186,6 @@ impl Vault {
             What::Log { after } => (log(&vault, after).await?, LOG),
         };
         show(self.output, &answer, fields)
-    }
-}
-
-/// Prints one object or a list of them.
-pub(crate) fn show(format: Format, answer: &Value, fields: &[Field]) -> Result<(), Failure> {
-    match format {
-        Format::Json => output::print_json(answer),
-        Format::Table if answer["value"].is_array() => output::print(&output::objects(answer, fields)),
-        Format::Table => output::print(&output::objects(&json!({"value": [answer]}), fields)),
     }
 }
 

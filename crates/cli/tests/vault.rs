@@ -90,7 +90,7 @@ fn a_key_is_made_shown_disabled_deleted_and_recovered() {
     let warned = vault.text(&["key", "create", "kek", "--expires", "365d", "--tag", "team=shop"]);
     assert!(warned.contains("vault update --soft-delete --purge-protection"), "{warned}");
     let (code, said) = vault.fails(&["key", "delete", "kek"]);
-    assert!(code == 2 && said.contains("for good"), "{said}");
+    assert!(code == 2 && said.contains("but for a backup"), "{said}");
     let (code, said) = vault.fails(&["vault", "update", "--purge-protection"]);
     assert!(code == 3 && said.contains("soft delete"), "{said}");
     assert_eq!(vault.fails(&["vault", "update"]).0, 2);

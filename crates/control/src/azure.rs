@@ -35,6 +35,26 @@ pub enum AsyncStatus {
     Accepted,
 }
 
+/// What linking a storage account does to the searches that a workspace has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LinkedContent {
+    /// They go there.
+    #[default]
+    Move,
+    /// They are removed for good: copied before, or lost.
+    Remove,
+}
+
+/// How vaults may give rights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PermissionModels {
+    /// By roles or by access policies, as a vault says.
+    #[default]
+    Both,
+    /// By access policies alone.
+    AccessPolicy,
+}
+
 /// A word, or a number that stands for it: the environment tells the two apart by looks alone.
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -77,6 +97,8 @@ macro_rules! words {
     };
 }
 words!(Compat, "2025" => Y2025, "2021" => Y2021);
+words!(LinkedContent, "move" => Move, "remove" => Remove);
+words!(PermissionModels, "both" => Both, "access-policy" => AccessPolicy);
 words!(AsyncStatus, "auto" => Auto, "200" => Ok, "202" => Accepted);
 
 /// A setting that follows `compat` unless it says something itself.
@@ -149,6 +171,20 @@ pub struct AzureConfig {
     pub cluster_recover: Choice<bool>,
     /// The status of an answer to a change that takes its time: "auto" (2021: "202"), or "200".
     pub async_status: Choice<AsyncStatus>,
+    /// What linking a storage account does to the saved searches that a workspace has: "move" (2021: "remove", for good).
+    pub linked_storage_existing: Choice<LinkedContent>,
+    /// Whether functions go to the linked storage account along with saved searches: true (2021: false).
+    pub linked_storage_functions: Choice<bool>,
+    /// Whether a workbook can be asked into the linked storage account, by `storageUri`: true (2021: false, workbooks are the provider's).
+    pub linked_storage_workbooks: Choice<bool>,
+    /// Whether a linked storage account has to be of kind StorageV2: true (2021: false).
+    pub linked_storage_require_v2: Choice<bool>,
+    /// Whether searches and alerts of a workspace may be linked to two accounts: true (2021: false).
+    pub linked_storage_separate: Choice<bool>,
+    /// Whether the hot cache keeps what was asked for lately beyond its days, for `cache.queried_hours`: true (2021: false).
+    pub cache_keep_recently_queried: Choice<bool>,
+    /// How the embedded vault may give rights: "both" ways (2021: "access-policy"). What a vault was set to before stays.
+    pub vault_permission_models: Choice<PermissionModels>,
     /// Workspaces linked to one cluster at most.
     pub linked_workspaces_max: usize,
     /// How often one workspace is linked within `link_operations_days` at most. Unlinking is not counted.
@@ -173,6 +209,13 @@ impl Default for AzureConfig {
             autorotation: Choice::Compat,
             cluster_recover: Choice::Compat,
             async_status: Choice::Compat,
+            linked_storage_existing: Choice::Compat,
+            linked_storage_functions: Choice::Compat,
+            linked_storage_workbooks: Choice::Compat,
+            linked_storage_require_v2: Choice::Compat,
+            linked_storage_separate: Choice::Compat,
+            cache_keep_recently_queried: Choice::Compat,
+            vault_permission_models: Choice::Compat,
             linked_workspaces_max: 1_000,
             link_operations_max: 2,
             link_operations_days: 30,
@@ -183,7 +226,7 @@ impl Default for AzureConfig {
 
 /// Those rules, each with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is the setting of its name")]
+#[expect(missing_docs, clippy::struct_excessive_bools, reason = "each is the setting of its name")]
 pub struct Rules {
     pub capacity_min_gb: i64,
     pub capacity_max_gb: i64,
@@ -196,10 +239,24 @@ pub struct Rules {
     pub autorotation: bool,
     pub cluster_recover: bool,
     pub async_status: AsyncStatus,
+    pub linked_storage: LinkedRules,
+    pub cache_keep_recently_queried: bool,
+    pub vault_permission_models: PermissionModels,
     pub linked_workspaces_max: usize,
     pub link_operations_max: usize,
     pub link_operations_days: u32,
     pub single_encryption_regions: Vec<String>,
+}
+
+/// Those of linked storage accounts: the settings that begin `linked_storage_`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, clippy::struct_excessive_bools, reason = "each is the setting of its name")]
+pub struct LinkedRules {
+    pub existing: LinkedContent,
+    pub functions: bool,
+    pub workbooks: bool,
+    pub require_v2: bool,
+    pub separate: bool,
 }
 
 impl Default for Rules {
@@ -227,6 +284,19 @@ impl AzureConfig {
             autorotation: self.autorotation.or(!old),
             cluster_recover: self.cluster_recover.or(old),
             async_status: self.async_status.or(if old { AsyncStatus::Accepted } else { AsyncStatus::Auto }),
+            linked_storage: LinkedRules {
+                existing: self.linked_storage_existing.or(if old { LinkedContent::Remove } else { LinkedContent::Move }),
+                functions: self.linked_storage_functions.or(!old),
+                workbooks: self.linked_storage_workbooks.or(!old),
+                require_v2: self.linked_storage_require_v2.or(!old),
+                separate: self.linked_storage_separate.or(!old),
+            },
+            cache_keep_recently_queried: self.cache_keep_recently_queried.or(!old),
+            vault_permission_models: self.vault_permission_models.or(if old {
+                PermissionModels::AccessPolicy
+            } else {
+                PermissionModels::Both
+            }),
             linked_workspaces_max: self.linked_workspaces_max,
             link_operations_max: self.link_operations_max,
             link_operations_days: self.link_operations_days,
@@ -275,11 +345,16 @@ mod tests {
         assert_eq!((new.capacity_min_gb, new.clusters_active_max, new.clusters_reserved_max), (100, 5, Some(7)));
         assert_eq!((new.cluster_name_min, new.link_requires_linked_services_write, new.autorotation), (4, true, true));
         assert_eq!((new.cluster_recover, new.async_status), (false, AsyncStatus::Auto));
+        let linked = |existing, all| LinkedRules { existing, functions: all, workbooks: all, require_v2: all, separate: all };
+        assert_eq!(new.linked_storage, linked(LinkedContent::Move, true));
+        assert_eq!((new.cache_keep_recently_queried, new.vault_permission_models), (true, PermissionModels::Both));
         for year in [r#"{"compat": "2021"}"#, r#"{"compat": 2021}"#] {
             let old = read(year).unwrap().rules();
             assert_eq!((old.capacity_min_gb, old.clusters_active_max, old.clusters_reserved_max), (1_000, 2, None));
             assert_eq!((old.cluster_name_min, old.link_requires_linked_services_write, old.autorotation), (3, false, false));
             assert_eq!((old.cluster_recover, old.async_status), (true, AsyncStatus::Accepted));
+            assert_eq!(old.linked_storage, linked(LinkedContent::Remove, false));
+            assert_eq!((old.cache_keep_recently_queried, old.vault_permission_models), (false, PermissionModels::AccessPolicy));
         }
         let alone = |setting: &str| read(&format!("{{{setting}}}")).unwrap().rules();
         let with = |change: fn(&mut Rules)| {
@@ -295,6 +370,13 @@ mod tests {
             (r#""link_requires_linked_services_write": false"#, with(|rules| rules.link_requires_linked_services_write = false)),
             (r#""autorotation": false"#, with(|rules| rules.autorotation = false)),
             (r#""cluster_recover": true"#, with(|rules| rules.cluster_recover = true)),
+            (r#""linked_storage_existing": "remove""#, with(|rules| rules.linked_storage.existing = LinkedContent::Remove)),
+            (r#""linked_storage_functions": false"#, with(|rules| rules.linked_storage.functions = false)),
+            (r#""linked_storage_workbooks": false"#, with(|rules| rules.linked_storage.workbooks = false)),
+            (r#""linked_storage_require_v2": false"#, with(|rules| rules.linked_storage.require_v2 = false)),
+            (r#""linked_storage_separate": false"#, with(|rules| rules.linked_storage.separate = false)),
+            (r#""cache_keep_recently_queried": false"#, with(|rules| rules.cache_keep_recently_queried = false)),
+            (r#""vault_permission_models": "access-policy""#, with(|rules| rules.vault_permission_models = PermissionModels::AccessPolicy)),
             (r#""async_status": "202""#, with(|rules| rules.async_status = AsyncStatus::Accepted)),
             (r#""async_status": 200"#, with(|rules| rules.async_status = AsyncStatus::Ok)),
             (r#""async_status": "compat""#, new.clone()),

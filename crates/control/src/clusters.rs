@@ -406,6 +406,9 @@ impl Clusters {
             (_, Some(_)) => return Err(Refusal::DeleteWhileBusy.into()),
             _ => {}
         }
+        if !self.catalog.storage_accounts_of(row.id).await?.is_empty() {
+            return Err(ControlError::Conflict { why: "storage accounts are under the cluster's key: put them under another first" });
+        }
         if !force {
             self.check_holds_nothing(&row).await?;
         }

@@ -11,13 +11,15 @@ use serde_json::{Map, Value};
 use strongroom_catalog::{Catalog, CatalogError, CollectionEndpointRow, CollectionRuleRow};
 use strongroom_envelope::{CellPlace, open_cell, seal_cell};
 use strongroom_keys::{KeyRing, Purpose};
-use strongroom_model::{Column, ColumnType, Epoch, ErrorKind, ObjectId, PrincipalId, TableId, TableName, WorkspaceId};
+use strongroom_model::{AccountId, Column, ColumnType, Epoch, ErrorKind, ObjectId, PrincipalId, TableId, TableName, WorkspaceId};
 use strongroom_world::World;
 
 use crate::{ControlError, Place};
 
-/// Rules and endpoints that there may be.
+/// Endpoints that there may be.
 const COUNT_MAX: usize = 10_000;
+/// Rules of a subscription.
+const RULES_MAX: usize = 1_000;
 /// Bytes of a rule, as JSON.
 const RULE_MAX: usize = 256 << 10;
 /// Characters of a name.
@@ -189,7 +191,9 @@ pub fn is_column_name(name: &str) -> bool {
     first && name.len() <= COLUMN_NAME_MAX && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-fn column_type(text: &str) -> Option<ColumnType> {
+/// The type that a word means, whatever its case, where columns are declared.
+#[must_use]
+pub fn column_type(text: &str) -> Option<ColumnType> {
     Some(match text.to_ascii_lowercase().as_str() {
         "string" => ColumnType::String,
         "int" => ColumnType::Int,
@@ -251,11 +255,11 @@ fn flows(
     if listed.is_empty() || listed.len() > FLOWS_MAX {
         return Err(misread(AT, format!("1 to {FLOWS_MAX} flows are allowed")));
     }
-    let mut flows = Vec::with_capacity(listed.len());
+    let mut flows: Vec<RuleFlow> = Vec::with_capacity(listed.len());
     for (index, flow) in listed.iter().enumerate() {
         let at = format!("{AT}[{index}]");
         let flow = object(Some(flow), &at)?.ok_or_else(|| misread(&at, "an object is expected"))?;
-        let mut streams = Vec::new();
+        let mut streams: Vec<String> = Vec::new();
         for stream in list(flow.get("streams"), &format!("{at}.streams"))? {
             let name = text(Some(stream), &format!("{at}.streams"))?.unwrap_or_default();
             if !declared.contains_key(name) && !name.starts_with(BUILT_IN) {
@@ -288,6 +292,15 @@ fn flows(
         let table: TableName = name
             .parse()
             .map_err(|error| misread(format!("{at}.outputStream"), format!("it is Custom- or Microsoft- and a table's name: {error}")))?;
+        for stream in &streams {
+            let twice = |known: &RuleFlow| known.table == table && known.streams.contains(stream);
+            if flows.iter().any(twice) {
+                let why = format!("there is a flow of {stream} into {table} already: its rows would be there twice");
+                return Err(misread(at, why));
+            }
+        }
+        streams.sort_unstable();
+        streams.dedup();
         flows.push(RuleFlow { streams, text: shaped, table });
     }
     Ok(flows)
@@ -411,8 +424,8 @@ impl Collection {
     ) -> Result<(CollectionRuleRow, bool), CollectionError> {
         check(place, &ask)?;
         let there = self.catalog.collection_rule(&place.subscription, &place.resource_group, &place.name).await?;
-        if there.is_none() && self.catalog.collection_rules().await?.len() >= COUNT_MAX {
-            return Err(ControlError::TooMany { what: "data collection rules", max: COUNT_MAX }.into());
+        if there.is_none() && self.rules(&place.subscription, None).await?.len() >= RULES_MAX {
+            return Err(ControlError::TooMany { what: "data collection rules of a subscription", max: RULES_MAX }.into());
         }
         let plain = serde_json::to_vec(&body.properties).unwrap_or_default();
         let (epoch, cell_id, cell) = self.seal(workspace, &plain).await?;
@@ -490,11 +503,24 @@ impl Collection {
         Ok(self.catalog.collection_rule_delete(row.id).await?)
     }
 
-    /// What a rule says.
+    /// What a rule says, to be told.
+    ///
+    /// # Errors
+    /// [`ControlError::Keys`] while the key that it is under is away, or that of its workspace: one that was written before its workspace
+    /// was linked says no more than its tables; [`ControlError::Damaged`].
+    pub async fn open(&self, row: &CollectionRuleRow) -> Result<RuleBody, ControlError> {
+        let home = self.catalog.workspace(row.workspace).await?.ok_or_else(|| absent(row.workspace))?;
+        let pass = self.keys.pass(home.account).await?;
+        let body = self.follow(row).await?;
+        pass.check()?;
+        Ok(body)
+    }
+
+    /// What a rule says, for rows that were let in. One that its workspace brought along to another account is sealed there from now on.
     ///
     /// # Errors
     /// [`ControlError::Keys`] while the key that it is under is away; [`ControlError::Damaged`].
-    pub async fn open(&self, row: &CollectionRuleRow) -> Result<RuleBody, ControlError> {
+    pub async fn follow(&self, row: &CollectionRuleRow) -> Result<RuleBody, ControlError> {
         let damaged = || ControlError::Damaged { what: "the data collection rule" };
         let aek = self.catalog.aek(row.aek).await?.ok_or_else(damaged)?;
         let epoch = Epoch { account: aek.account, aek: row.aek };
@@ -504,12 +530,25 @@ impl Collection {
             strongroom_envelope::OpenError::Guard(guard) => ControlError::Keys(guard.into()),
             _ => damaged(),
         })?;
+        if let Err(error) = self.bring_along(row, aek.account, &plain).await {
+            tracing::debug!(rule = %row.id, code = error.code(), "a data collection rule stays under the key of its workspace's last account");
+        }
         RuleBody::read(serde_json::from_slice(&plain).map_err(|_| damaged())?).map_err(|_| damaged())
     }
 
+    async fn bring_along(&self, row: &CollectionRuleRow, account: AccountId, plain: &[u8]) -> Result<(), ControlError> {
+        let home = self.catalog.workspace(row.workspace).await?;
+        if home.is_none_or(|home| home.account == account) {
+            return Ok(());
+        }
+        let (epoch, cell_id, cell) = self.seal(row.workspace, plain).await?;
+        self.catalog.collection_rule_reseal(row.id, row.cell_id, epoch.aek, cell_id, &cell).await?;
+        tracing::info!(rule = %row.id, workspace = %row.workspace, "data collection rule sealed in its workspace's new account");
+        Ok(())
+    }
+
     async fn seal(&self, workspace: WorkspaceId, plain: &[u8]) -> Result<(Epoch, ObjectId, Vec<u8>), ControlError> {
-        let home = self.catalog.workspace(workspace).await?;
-        let home = home.ok_or_else(|| ControlError::NotFound { what: "workspace", name: workspace.to_string() })?;
+        let home = self.catalog.workspace(workspace).await?.ok_or_else(|| absent(workspace))?;
         self.keys.pass(home.account).await?;
         let epoch = self.keys.write_epoch(home.account).await?;
         let guard = self.keys.guard(epoch, workspace, PrincipalId::NIL, Purpose::Ingest).await?;
@@ -526,6 +565,10 @@ impl Collection {
         let (ms, random) = self.world.id_seed();
         ObjectId::mint(ms, random)
     }
+}
+
+fn absent(workspace: WorkspaceId) -> ControlError {
+    ControlError::NotFound { what: "workspace", name: workspace.to_string() }
 }
 
 /// The tables of a rule's stream, as they stand in clear; `None` if it has no such stream. Case does not count.
@@ -646,6 +689,12 @@ mod tests {
             };
             assert_eq!(read(grown).unwrap_err().target, target);
         }
+        let twice = read(|rule| {
+            let mut flow = rule["dataFlows"][0].clone();
+            flow["transformKql"] = json!("source | where a > ago(1h)");
+            rule["dataFlows"].as_array_mut().unwrap().push(flow);
+        });
+        assert_eq!(twice.unwrap_err().target, "properties.dataFlows[1]", "nobody could say which of the two is followed");
         let shaped = read(|rule| {
             rule["dataFlows"][0]["streams"] = json!(["Microsoft-Syslog"]);
             rule["dataFlows"][0]["transformKql"] = json!("source | take 1");

@@ -220,6 +220,10 @@ impl Directory {
         if named.is_some() {
             return Ok(named);
         }
+        // Anybody may ask for what is no tenant: that is to cost nothing.
+        if text.parse::<ObjectId>().is_err() {
+            return Ok(None);
+        }
         let all = self.all_subscriptions().await?;
         Ok(all.into_values().map(|row| row.tenant).find(|tenant| tenant.eq_ignore_ascii_case(text)))
     }
@@ -266,7 +270,10 @@ impl Directory {
             self.catalog.workspaces().await?.into_iter().map(|row| (row.subscription, row.resource_group, row.region)).collect();
         places.extend(self.catalog.cluster_list().await?.into_iter().map(|row| (row.subscription, row.resource_group, row.region)));
         places.extend(self.catalog.vault_ref_list().await?.into_iter().map(|row| (row.subscription, row.resource_group, row.region)));
+        places.extend(self.catalog.storage_accounts().await?.into_iter().map(|row| (row.subscription, row.resource_group, row.region)));
         places.extend(self.catalog.user_identities().await?.into_iter().map(|row| (row.subscription, row.resource_group, row.region)));
+        places.extend(self.catalog.collection_endpoints().await?.into_iter().map(|row| (row.subscription, row.resource_group, row.region)));
+        places.extend(self.catalog.collection_rules().await?.into_iter().map(|row| (row.subscription, row.resource_group, row.region)));
         Ok(places)
     }
 

@@ -59,6 +59,9 @@ pub enum ControlError {
     /// Another room refused.
     #[error("{}", .0.message)]
     Elsewhere(Said),
+    /// What lies in a storage account could not be reached.
+    #[error("the store of storage account {account} does not answer")]
+    LinkedStorage { account: String, source: object_store::Error },
     /// Something of ours that should be there and whole is not.
     #[error("{what} is missing or damaged; run `strongroom doctor`")]
     Damaged { what: &'static str },
@@ -82,6 +85,7 @@ impl ControlError {
             Self::Elsewhere(said) => said.kind,
             Self::Audit(error) => error.kind(),
             Self::Log(error) => error.kind(),
+            Self::LinkedStorage { .. } => ErrorKind::Unavailable,
             Self::Damaged { .. } => ErrorKind::Corrupt,
         }
     }
@@ -104,6 +108,7 @@ impl ControlError {
             Self::Elsewhere(said) => said.code,
             Self::Audit(error) => error.code(),
             Self::Log(error) => error.code(),
+            Self::LinkedStorage { .. } => "LinkedStorageUnavailable",
             Self::Damaged { .. } => "IntegrityError",
         }
     }

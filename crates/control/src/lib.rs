@@ -10,29 +10,35 @@
 //! live block ─window ended before the cut─▶ tombstone ─longest query over─▶ object deleted ─▶ row forgotten
 //! ```
 
+pub mod alerts;
 pub mod audit;
 pub mod azure;
 mod caller;
 mod clusters;
 pub mod collection;
 mod config;
+pub mod contents;
 pub mod desk;
 mod directory;
+pub mod documents;
 mod error;
 mod identities;
 mod lockbox;
 mod operations;
 mod pages;
+pub mod personal;
 mod principals;
 mod recent;
 mod refusal;
 mod retention;
 mod rights;
 mod roles;
+pub mod saved;
 mod scope;
 mod services;
 mod shared_keys;
 mod shred;
+mod storage;
 mod sweep;
 mod tables;
 mod tokens;
@@ -40,7 +46,7 @@ mod vaults;
 pub mod watch;
 mod workspaces;
 
-pub use azure::{AsyncStatus, AzureConfig, Compat, Rules};
+pub use azure::{AsyncStatus, AzureConfig, Compat, LinkedContent, LinkedRules, PermissionModels, Rules};
 pub use caller::{Caller, Grant};
 pub use clusters::links::{LinkAccepted, LinkView, link_path};
 pub use clusters::{Accepted, Check, ClusterAsk, ClusterView, Clusters, Held, KeyProperties, KeyReport, Place, RESERVED_DAYS, RewriteView};
@@ -60,6 +66,7 @@ pub use scope::ScopePath;
 pub use services::{CreatedSecret, LoginError, Proof, Services};
 pub use shared_keys::{SharedKeyPair, SharedKeys};
 pub use shred::{Dispose, RowsGone, Said, ShredDeps, Shredder};
+pub use storage::{LinkedStorage, StorageAsk, StorageKey, StorageLink, StorageView, Storages};
 pub use sweep::{Inventory, Sweep, Swept};
 pub use tables::{TableAsk, TableView, Tables};
 pub use tokens::{Subject, Tokens, audience_name};

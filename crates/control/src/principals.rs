@@ -52,8 +52,15 @@ pub enum Bearer {
     Guest(Caller),
 }
 
+/// Of whom a token was read. Whom a signed one names is looked up each time by the id, which is kept a second too: two seconds after
+/// each other would be more than is promised.
+#[derive(Clone, Debug)]
+enum Known {
+    Whole(Caller),
+    Named(PrincipalId),
+}
+
 /// A principal just made, with the token that is shown this once.
-#[derive(Clone)]
 pub struct CreatedPrincipal {
     /// The principal's id.
     pub id: PrincipalId,
@@ -77,11 +84,14 @@ pub struct Principals {
     roles: Arc<Roles>,
     config: ControlConfig,
     /// By SHA-256 of the token; with the end of its life.
-    recent: Recent<[u8; 32], (Caller, Option<i64>)>,
+    recent: Recent<[u8; 32], (Known, Option<i64>)>,
     by_id: Recent<PrincipalId, (Caller, Option<i64>)>,
     readers: OnceLock<Vec<Arc<dyn TokenReader>>>,
     /// Those whom issuers vouched for, until their tokens end: questions under way ask for them by id.
     guests: Mutex<HashMap<PrincipalId, (Caller, i64)>>,
+    /// Held from the question whether somebody is left who may do everything until the right is taken: two who take each other's at once
+    /// would leave nobody.
+    taking: tokio::sync::Mutex<()>,
     audit: audit::Desk,
 }
 
@@ -92,7 +102,7 @@ impl Principals {
         let recent = Recent::new(Duration::from_millis(config.cache_ms.min(1_000)), config.cache_entries_max);
         let by_id = Recent::new(Duration::from_millis(config.cache_ms.min(1_000)), config.cache_entries_max);
         let (readers, guests, audit) = (OnceLock::new(), Mutex::default(), audit::Desk::default());
-        Self { world, catalog, roles, config, recent, by_id, readers, guests, audit }
+        Self { world, catalog, roles, config, recent, by_id, readers, guests, taking: tokio::sync::Mutex::default(), audit }
     }
 
     /// Whose signed tokens are believed. Once; a second time changes nothing.
@@ -171,6 +181,9 @@ impl Principals {
     ) -> Result<CreatedPrincipal, ControlError> {
         let unknown = ControlError::Invalid { what: "role", why: "not a known one: see GET /v1/roles" };
         let role = self.roles.named(&self.catalog, role).await?.ok_or(unknown)?;
+        if !role.may_lie(at) {
+            return Err(ControlError::Invalid { what: "role", why: "it may not be given at this scope: see its assignableScopes" });
+        }
         self.check_new(&name).await?;
         if ttl.is_some_and(|ttl| !(TTL_MIN..=TTL_MAX).contains(&ttl)) {
             return Err(ControlError::Invalid { what: "ttl", why: "a minute to ten years are allowed" });
@@ -231,6 +244,7 @@ impl Principals {
         let Some(row) = self.catalog.principal(id).await? else {
             return Err(ControlError::NotFound { what: "principal", name: id.to_string() });
         };
+        let _alone = self.taking().await;
         self.somebody_rules(|right| right.principal != id).await?;
         let there = self.catalog.principal_delete(id).await?;
         self.forget();
@@ -240,6 +254,11 @@ impl Principals {
         tracing::info!(principal = %id, "principal deleted");
         self.audit.note(|| told(name::ROLE_REMOVED, &row));
         Ok(())
+    }
+
+    /// To be held while rights are taken away; see the field.
+    pub(crate) async fn taking(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.taking.lock().await
     }
 
     /// Refuses if none of the rights that `stay` leaves somebody who holds a token for good and may do everything.
@@ -276,8 +295,8 @@ impl Principals {
         }
         let sha256 = hash(token);
         let now = self.world.clock.boot();
-        let (caller, expires_ms) = if let Some(known) = self.recent.get(&sha256, now) {
-            known
+        let (known, expires_ms) = if let Some(recent) = self.recent.get(&sha256, now) {
+            recent
         } else {
             let found = if signed { self.read_signed(token).await? } else { self.read(&sha256).await? };
             self.recent.put(sha256, found.clone(), now);
@@ -286,17 +305,20 @@ impl Principals {
         if expires_ms.is_some_and(|end| end <= self.world.clock.wall().unix_ms()) {
             return Err(ControlError::Unauthenticated);
         }
-        Ok(caller)
+        match known {
+            Known::Whole(caller) => Ok(caller),
+            Known::Named(id) => self.by_id(id).await,
+        }
     }
 
-    async fn read_signed(&self, token: &str) -> Result<(Caller, Option<i64>), ControlError> {
+    async fn read_signed(&self, token: &str) -> Result<(Known, Option<i64>), ControlError> {
         for reader in self.readers.get().into_iter().flatten() {
             let Some((bearer, until_ms)) = reader.read(token).await? else { continue };
-            let caller = match bearer {
-                Bearer::Known(id) => self.by_id(id).await?,
-                Bearer::Guest(guest) => self.receive(guest, until_ms),
+            let known = match bearer {
+                Bearer::Known(id) => Known::Named(id),
+                Bearer::Guest(guest) => Known::Whole(self.receive(guest, until_ms)),
             };
-            return Ok((caller, Some(until_ms)));
+            return Ok((known, Some(until_ms)));
         }
         Err(ControlError::Unauthenticated)
     }
@@ -343,19 +365,21 @@ impl Principals {
         self.by_id.clear();
     }
 
-    async fn read(&self, sha256: &[u8; 32]) -> Result<(Caller, Option<i64>), ControlError> {
+    async fn read(&self, sha256: &[u8; 32]) -> Result<(Known, Option<i64>), ControlError> {
         // Compared in constant time there.
         let row = self.catalog.principal_by_token(sha256).await?.ok_or(ControlError::Unauthenticated)?;
-        self.caller(row).await
+        let (caller, expires_ms) = self.caller(row).await?;
+        Ok((Known::Whole(caller), expires_ms))
     }
 
     async fn caller(&self, row: PrincipalRow) -> Result<(Caller, Option<i64>), ControlError> {
         let mut grants = Vec::new();
         for right in self.catalog.assignments_of(row.id).await? {
-            if let Some(role) = self.roles.by_id(&self.catalog, right.role).await? {
-                grants.push(Grant { role, scope: ScopePath::of(&right.scope) });
-            } else {
-                tracing::warn!(principal = %row.id, role = %right.role, "a role that nobody knows gives no right");
+            let scope = ScopePath::of(&right.scope);
+            match self.roles.by_id(&self.catalog, right.role).await? {
+                Some(role) if role.may_lie(&scope) => grants.push(Grant { role, scope }),
+                Some(role) => tracing::warn!(principal = %row.id, role = role.name, %scope, "a role gives no right outside of its scopes"),
+                None => tracing::warn!(principal = %row.id, role = %right.role, "a role that nobody knows gives no right"),
             }
         }
         Ok((Caller::new(row.id, row.name, grants), row.expires_ms))

@@ -109,6 +109,15 @@ pub enum Refusal {
     /// I3.
     #[error("A cluster has exactly one identity: its own (SystemAssigned), or one of userAssignedIdentities (UserAssigned).")]
     SingleIdentity,
+    /// Q16: `there` ids were given.
+    #[error("A workspace has exactly one storage account for {source_type}; storageAccountIds names {there}.")]
+    StorageAccountCount { source_type: &'static str, there: usize },
+    /// Q16, of 2021.
+    #[error("Query and Alerts of a workspace are linked to one and the same storage account here; the workspace is linked to another.")]
+    StorageAccountsDiffer,
+    /// Q7.
+    #[error("Storage account {name} can't be linked: {why}.")]
+    StorageAccountUnfit { name: String, why: String },
     /// I11.
     #[error(
         "The identity of cluster {cluster} was set to None, which revoked access to its data for good on your side. Ask the operator of this service to restore it (strongroom cluster restore-identity {cluster})."
@@ -268,6 +277,8 @@ impl Refusal {
             Self::IdentityNoneIsFinal { .. } => "IdentityNoneIsFinal",
             Self::IdentityUnknown { .. } => "IdentityNotFound",
             Self::IdentityInUse { .. } => "IdentityInUse",
+            Self::StorageAccountCount { .. } | Self::StorageAccountsDiffer => "TooManyStorageAccounts",
+            Self::StorageAccountUnfit { .. } => "InvalidStorageAccount",
             Self::RegionMismatch { .. } => "RegionMismatch",
             Self::TenantMismatch { .. } => "TenantMismatch",
             Self::PrivateLinkNeedsSystem { .. } => "PrivateLinkNeedsSystemAssigned",

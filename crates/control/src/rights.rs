@@ -101,8 +101,7 @@ impl Rights {
         if self.catalog.principal(principal).await?.is_none() {
             return Err(invalid("principalId", "there is no such principal"));
         }
-        let may_lie = |scopes: &Vec<String>| scopes.iter().any(|scope| ScopePath::of(scope).covers(at));
-        if !role.scopes.as_ref().is_none_or(may_lie) {
+        if !role.may_lie(at) {
             return Err(invalid("roleDefinitionId", "the role may not be given at this scope: see its assignableScopes"));
         }
         let held = self.catalog.assignments().await?;
@@ -133,6 +132,7 @@ impl Rights {
     /// V8; [`ControlError::Conflict`] for the last right that lets anybody do everything.
     pub async fn delete(&self, caller: &Caller, at: &ScopePath, id: &str) -> Result<Option<AssignmentRow>, ControlError> {
         caller.check(action::ROLES_DELETE, at)?;
+        let _alone = self.principals.taking().await;
         let Some(row) = self.find(at, id).await? else { return Ok(None) };
         self.principals.somebody_rules(|right| right.id != row.id).await?;
         self.catalog.assignment_delete(row.id).await?;
@@ -192,7 +192,8 @@ impl Rights {
         match made.iter().find(|row| row.id == id) {
             // Who may define it here may not be the one who may define it there.
             Some(old) => {
-                for scope in serde_json::from_str::<Vec<String>>(&old.scopes).unwrap_or_default() {
+                // What cannot be read is anywhere's.
+                for scope in serde_json::from_str::<Vec<String>>(&old.scopes).unwrap_or_else(|_| vec!["/".to_owned()]) {
                     caller.check(action::ROLE_DEFINITIONS_WRITE, &ScopePath::of(&scope))?;
                 }
             }
@@ -239,6 +240,7 @@ impl Rights {
             CatalogError::Conflict { .. } => ControlError::Conflict { why: "somebody has the role: take it from them first" },
             other => other.into(),
         })?;
+        self.audit.note(|| Event::new(name::ROLE_DELETED).by(caller.principal).with("role", role.name.as_str()));
         Ok(Some(role))
     }
 }

@@ -6,6 +6,8 @@ use strongroom_catalog::{Catalog, CatalogError, RoleRow};
 use strongroom_model::ObjectId;
 use uuid::{Uuid, uuid};
 
+use crate::ScopePath;
+
 /// The actions that are asked for.
 pub mod action {
     /// Send rows.
@@ -56,6 +58,12 @@ pub mod action {
     pub const VAULTS_WRITE: &str = "Microsoft.KeyVault/vaults/write";
     /// Forget a key vault.
     pub const VAULTS_DELETE: &str = "Microsoft.KeyVault/vaults/delete";
+    /// See which storage accounts are registered.
+    pub const STORAGE_READ: &str = "Microsoft.Storage/storageAccounts/read";
+    /// Register a storage account, change its key, or link a workspace to it.
+    pub const STORAGE_WRITE: &str = "Microsoft.Storage/storageAccounts/write";
+    /// Forget a storage account.
+    pub const STORAGE_DELETE: &str = "Microsoft.Storage/storageAccounts/delete";
     /// Read the audit chain.
     pub const AUDIT_READ: &str = "Strongroom/audit/read";
     /// See Lockbox requests.
@@ -82,6 +90,38 @@ pub mod action {
     pub const COLLECTION_WRITE: &str = "Microsoft.Insights/dataCollectionRules/write";
     /// Delete them.
     pub const COLLECTION_DELETE: &str = "Microsoft.Insights/dataCollectionRules/delete";
+    /// See scheduled-query rules and what fired.
+    pub const ALERT_RULES_READ: &str = "Microsoft.Insights/scheduledQueryRules/read";
+    /// Make or change such a rule: at its own place, and at the workspace that it asks.
+    pub const ALERT_RULES_WRITE: &str = "Microsoft.Insights/scheduledQueryRules/write";
+    /// Delete such a rule.
+    pub const ALERT_RULES_DELETE: &str = "Microsoft.Insights/scheduledQueryRules/delete";
+    /// See action groups.
+    pub const ACTION_GROUPS_READ: &str = "Microsoft.Insights/actionGroups/read";
+    /// Make or change an action group.
+    pub const ACTION_GROUPS_WRITE: &str = "Microsoft.Insights/actionGroups/write";
+    /// Delete an action group.
+    pub const ACTION_GROUPS_DELETE: &str = "Microsoft.Insights/actionGroups/delete";
+    /// See workbooks.
+    pub const WORKBOOKS_READ: &str = "Microsoft.Insights/workbooks/read";
+    /// Make or change a workbook.
+    pub const WORKBOOKS_WRITE: &str = "Microsoft.Insights/workbooks/write";
+    /// Delete a workbook.
+    pub const WORKBOOKS_DELETE: &str = "Microsoft.Insights/workbooks/delete";
+    /// See query packs and their queries.
+    pub const PACKS_READ: &str = "Microsoft.OperationalInsights/querypacks/read";
+    /// Make or change a query pack.
+    pub const PACKS_WRITE: &str = "Microsoft.OperationalInsights/querypacks/write";
+    /// Delete a query pack.
+    pub const PACKS_DELETE: &str = "Microsoft.OperationalInsights/querypacks/delete";
+    /// See the queries of a pack.
+    pub const PACK_QUERIES_READ: &str = "Microsoft.OperationalInsights/querypacks/queries/read";
+    /// Put a query into a pack.
+    pub const PACK_QUERIES_WRITE: &str = "Microsoft.OperationalInsights/querypacks/queries/write";
+    /// Take a query out of a pack.
+    pub const PACK_QUERIES_DELETE: &str = "Microsoft.OperationalInsights/querypacks/queries/delete";
+    /// See alerts that fired.
+    pub const ALERTS_READ: &str = "Microsoft.AlertsManagement/alerts/read";
     /// See what the hot cache holds.
     pub const CACHE_READ: &str = "Strongroom/cache/read";
     /// Delete a table.
@@ -139,6 +179,13 @@ impl Role {
     pub fn allows(&self, action: &str) -> bool {
         let any = |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern, action));
         any(&self.actions) && !any(&self.not_actions)
+    }
+
+    /// Whether it may be given there. One that is held elsewhere gives nothing there: else whoever may define roles in one place could
+    /// have what a role says grow in another, where it was given before its places were changed.
+    #[must_use]
+    pub fn may_lie(&self, at: &ScopePath) -> bool {
+        self.scopes.as_ref().is_none_or(|scopes| scopes.iter().any(|scope| ScopePath::of(scope).covers(at)))
     }
 
     fn made(row: RoleRow) -> Self {

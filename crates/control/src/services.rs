@@ -4,7 +4,8 @@
 //! of Entra ID, for those are what its clients show; which of two things was wrong is said only where it helps nobody to guess.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,8 +62,7 @@ impl LoginError {
     }
 }
 
-/// What somebody logs in with.
-#[derive(Debug)]
+/// What somebody logs in with. Its `Debug` says which kind, and nothing of it.
 pub enum Proof<'a> {
     /// A secret.
     Secret(&'a str),
@@ -75,13 +75,27 @@ pub enum Proof<'a> {
     },
 }
 
+impl fmt::Debug for Proof<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Secret(_) => "Secret",
+            Self::Assertion { .. } => "Assertion",
+        })
+    }
+}
+
 /// A secret just made; shown this once.
-#[derive(Debug)]
 pub struct CreatedSecret {
     /// What is kept of it.
     pub row: CredentialRow,
     /// The secret.
     pub secret: Zeroizing<String>,
+}
+
+impl fmt::Debug for CreatedSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CreatedSecret").field("id", &self.row.id).finish_non_exhaustive()
+    }
 }
 
 #[derive(Deserialize)]
@@ -364,25 +378,39 @@ impl Services {
         if counted.len() >= COUNTED_MAX {
             counted.retain(|_, (until, _)| now < *until);
         }
-        // Somebody's own client id and address first: who asks too often for one service is still let in for another.
-        let mut bump = |key: (IpAddr, String), max: u32| {
-            if counted.len() >= COUNTED_MAX && !counted.contains_key(&key) {
-                return false;
-            }
-            let entry = counted.entry(key).or_insert((now.after(MINUTE), 0));
-            if entry.0 <= now {
-                *entry = (now.after(MINUTE), 0);
-            }
-            entry.1 = entry.1.saturating_add(1);
-            entry.1 <= max
-        };
         let client = client.chars().take(64).collect::<String>().to_ascii_lowercase();
-        if bump((address, client), self.per_client) && bump((address, String::new()), self.per_address) {
+        let (of_client, of_address) = ((home(address), client), (home(address), String::new()));
+        let spent = |key: &(IpAddr, String), max: u32| counted.get(key).is_some_and(|(until, count)| now < *until && *count >= max);
+        // Somebody's own client id and address first: who asks too often for one service is still let in for another. An address that
+        // has had its share is given no further entry, whatever ids it makes up: what it fills is its own.
+        let mut limited = spent(&of_client, self.per_client) || spent(&of_address, self.per_address);
+        for key in [of_client, of_address] {
+            if limited {
+                break;
+            }
+            limited = counted.len() >= COUNTED_MAX && !counted.contains_key(&key);
+            if !limited {
+                let entry = counted.entry(key).or_insert((now.after(MINUTE), 0));
+                if entry.0 <= now {
+                    *entry = (now.after(MINUTE), 0);
+                }
+                entry.1 = entry.1.saturating_add(1);
+            }
+        }
+        if !limited {
             return Ok(());
         }
         metrics::counter!("control_logins_limited_total").increment(1);
         let text = "Too many requests: this client or address logs in too often. Keep the token until it ends, and try again in a minute.";
         Err(LoginError::new(429, "temporarily_unavailable", 90_055, text))
+    }
+}
+
+/// What one host can choose of its addresses is one: a network of IPv6 has 2^64 of them.
+fn home(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+        address @ IpAddr::V4(_) => address,
     }
 }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use strongroom_catalog::{Catalog, CatalogError, DeletedRow, OperationRow, TableRow, WorkspaceRow};
 use strongroom_keys::KeyRing;
-use strongroom_model::{Epoch, ErrorKind, ObjectId, TableId, TableName, TimeRange, WorkspaceId};
+use strongroom_model::{Epoch, ErrorKind, ObjectId, PrincipalId, TableId, TableName, TimeRange, WorkspaceId};
 use strongroom_store::BlockStore;
 use strongroom_world::World;
 use tokio::sync::watch;
@@ -99,6 +99,15 @@ pub struct Shredder {
     every: Duration,
     /// One pass at a time.
     passing: tokio::sync::Mutex<()>,
+}
+
+/// A shredding of rows that may be done, and has not begun.
+struct Asked {
+    row: TableRow,
+    range: TimeRange,
+    resource: String,
+    region: String,
+    by: PrincipalId,
 }
 
 impl Shredder {
@@ -214,20 +223,11 @@ impl Shredder {
         table: &TableName,
         range: TimeRange,
     ) -> Result<RowsGone, ControlError> {
-        caller.check(action::SHRED, &ScopePath::workspace(workspace))?;
-        let absent = || ControlError::NotFound { what: "table", name: table.to_string() };
-        let row = self.deps.catalog.table_get(workspace.id, table).await?.ok_or_else(absent)?;
-        let change = Change::Shred { workspace: workspace.id, table: row.id, start: range.start, end: range.end };
-        let resource = format!("{}/tables/{table}", Place::of_workspace(workspace).workspace_path());
-        let begun = self.operations.begin(&resource, &workspace.region, &change).await?;
-        let operation = begun.ok_or(ControlError::Conflict { why: "rows of the table are being shredded already" })?;
-        let (this, by) = (Arc::clone(self), caller.principal);
+        let asked = self.asked(caller, workspace, table, range).await?;
+        let this = Arc::clone(self);
         whole(async move {
-            let asked = told(&row, range).by(by).code("Begun");
-            let outcome = match this.deps.audit.record(asked).await {
-                Ok(_) => this.take(&row, range).await,
-                Err(error) => Err(error.into()),
-            };
+            let operation = this.begin(&asked).await?;
+            let outcome = this.take(&asked.row, range).await;
             this.operations.finish(&operation, outcome.as_ref().err()).await?;
             outcome
         })
@@ -245,21 +245,36 @@ impl Shredder {
         table: &TableName,
         range: TimeRange,
     ) -> Result<OperationRow, ControlError> {
+        let asked = self.asked(caller, workspace, table, range).await?;
+        let this = Arc::clone(self);
+        whole(async move {
+            let operation = this.begin(&asked).await?;
+            let begun = operation.clone();
+            tokio::spawn(async move { this.take_up(begun, asked.row.id, range).await });
+            Ok(operation)
+        })
+        .await
+    }
+
+    async fn asked(&self, caller: &Caller, workspace: &WorkspaceRow, table: &TableName, range: TimeRange) -> Result<Asked, ControlError> {
         caller.check(action::SHRED, &ScopePath::workspace(workspace))?;
         let absent = || ControlError::NotFound { what: "table", name: table.to_string() };
         let row = self.deps.catalog.table_get(workspace.id, table).await?.ok_or_else(absent)?;
-        let change = Change::Shred { workspace: workspace.id, table: row.id, start: range.start, end: range.end };
         let resource = format!("{}/tables/{table}", Place::of_workspace(workspace).workspace_path());
-        let begun = self.operations.begin(&resource, &workspace.region, &change).await?;
+        Ok(Asked { row, range, resource, region: workspace.region.clone(), by: caller.principal })
+    }
+
+    /// Begins the operation, and writes that down.
+    async fn begin(&self, asked: &Asked) -> Result<OperationRow, ControlError> {
+        let Asked { row, range, resource, region, by } = asked;
+        let change = Change::Shred { workspace: row.workspace, table: row.id, start: range.start, end: range.end };
+        let begun = self.operations.begin(resource, region, &change).await?;
         let operation = begun.ok_or(ControlError::Conflict { why: "rows of the table are being shredded already" })?;
-        let asked = told(&row, range).by(caller.principal).code("Begun");
-        if let Err(error) = self.deps.audit.record(asked).await {
+        if let Err(error) = self.deps.audit.record(told(row, *range).by(*by).code("Begun")).await {
             let error = error.into();
             self.operations.finish(&operation, Some(&error)).await?;
             return Err(error);
         }
-        let (this, begun) = (Arc::clone(self), operation.clone());
-        tokio::spawn(async move { this.take_up(begun, row.id, range).await });
         Ok(operation)
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use strongroom_catalog::{BlockRow, Catalog};
+use strongroom_catalog::{BlockRow, BlockState, Catalog, GroupRow};
 use strongroom_model::ObjectId;
 use strongroom_store::{BlockStore, ObjectKey};
 use strongroom_world::World;
@@ -13,7 +13,7 @@ use crate::{ControlConfig, ControlError};
 /// What one sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// Blocks given up that were announced long ago and never went live.
+    /// Blocks, and filters of several, given up that were announced long ago and never went live.
     pub abandoned: u64,
     /// Objects deleted and forgotten.
     pub deleted: u64,
@@ -30,7 +30,7 @@ pub struct Inventory {
     pub sound: u64,
     /// Live blocks without an object.
     pub missing: Vec<ObjectId>,
-    /// Live blocks whose object has another length.
+    /// Live blocks, or filters of several, whose object has another length.
     pub resized: Vec<ObjectId>,
     /// Objects the catalog never heard of. They are left.
     pub unknown: Vec<ObjectKey>,
@@ -80,6 +80,7 @@ impl Sweep {
                 break;
             }
         }
+        self.pass_groups(before(self.config.pending_age_s), before(self.config.tombstone_grace_s), &mut swept).await?;
         metrics::counter!("control_deleted_objects_total").increment(swept.deleted);
         metrics::counter!("control_deleted_bytes_total").increment(swept.bytes);
         metrics::counter!("control_sweep_failures_total").increment(swept.failed);
@@ -90,17 +91,40 @@ impl Sweep {
         Ok(swept)
     }
 
+    /// Likewise for filters of several blocks.
+    async fn pass_groups(&self, pending_before: i64, dead_before: i64, swept: &mut Swept) -> Result<(), ControlError> {
+        loop {
+            let abandoned = self.catalog.groups_abandon(pending_before, self.config.sweep_batch).await?;
+            swept.abandoned += abandoned;
+            if abandoned < u64::from(self.config.sweep_batch) {
+                break;
+            }
+        }
+        loop {
+            let dead = self.catalog.group_tombstones(dead_before, self.config.sweep_batch).await?;
+            let gone = self.delete_objects(dead.iter().map(|row| (group_key(row), row.sealed_len)), swept).await;
+            self.catalog.group_forget(&gone).await?;
+            if dead.len() < self.config.sweep_batch as usize || gone.len() < dead.len() {
+                return Ok(());
+            }
+        }
+    }
+
     async fn delete(&self, dead: &[BlockRow], swept: &mut Swept) -> Vec<ObjectId> {
-        let mut gone = Vec::with_capacity(dead.len());
-        for row in dead {
-            match self.blocks.delete(&key(row)).await {
+        self.delete_objects(dead.iter().map(|row| (key(row), row.sealed_len)), swept).await
+    }
+
+    async fn delete_objects(&self, dead: impl Iterator<Item = (ObjectKey, u64)>, swept: &mut Swept) -> Vec<ObjectId> {
+        let mut gone = Vec::new();
+        for (key, len) in dead {
+            match self.blocks.delete(&key).await {
                 Ok(()) => {
-                    gone.push(row.object);
+                    gone.push(key.object);
                     swept.deleted += 1;
-                    swept.bytes += row.sealed_len;
+                    swept.bytes += len;
                 }
                 Err(error) => {
-                    tracing::warn!(block = %row.object, code = error.code(), "object was not deleted");
+                    tracing::warn!(object = %key.object, code = error.code(), "object was not deleted");
                     swept.failed += 1;
                 }
             }
@@ -130,6 +154,15 @@ impl Sweep {
         for row in self.catalog.pending(i64::MAX, u32::MAX).await?.into_iter().chain(self.catalog.tombstones(i64::MAX, u32::MAX).await?) {
             there.remove(&row.object);
         }
+        // Filters of several blocks are no rows: one that is missing is made good by asking its blocks.
+        for row in self.catalog.groups().await? {
+            match there.remove(&row.object) {
+                Some((found, len)) if row.state == BlockState::Live && (found != group_key(&row) || len != row.sealed_len) => {
+                    inventory.resized.push(row.object);
+                }
+                _ => {}
+            }
+        }
         inventory.unknown_bytes = there.values().map(|(_, len)| len).sum();
         inventory.unknown = there.into_values().map(|(key, _)| key).collect();
         inventory.unknown.sort_by_key(|key| key.object);
@@ -146,4 +179,8 @@ impl Sweep {
 
 fn key(row: &BlockRow) -> ObjectKey {
     ObjectKey { account: row.epoch.account, workspace: row.workspace, table: row.table, window_start: row.window.start, object: row.object }
+}
+
+fn group_key(row: &GroupRow) -> ObjectKey {
+    ObjectKey { account: row.epoch.account, workspace: row.workspace, table: row.table, window_start: row.day, object: row.object }
 }

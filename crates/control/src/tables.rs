@@ -3,6 +3,9 @@
 //! Rows are kept, and can be asked, for as long as the longer of the two times says: there is no archive that they would have to be
 //! brought back from. A table that was deleted is not shown until it is declared again, or rows come.
 
+use std::sync::Arc;
+
+use strongroom_buffer::Buffer;
 use strongroom_catalog::{Catalog, TablePageRow, TablePlan, TableRow, WorkspaceRow};
 use strongroom_model::{TableId, TableName, WorkspaceId};
 use strongroom_world::World;
@@ -38,13 +41,20 @@ pub struct TableAsk {
 pub struct Tables {
     world: World,
     catalog: Catalog,
+    memory: Option<Arc<Buffer>>,
 }
 
 impl Tables {
     /// Those of a catalog.
     #[must_use]
     pub fn new(world: World, catalog: Catalog) -> Self {
-        Self { world, catalog }
+        Self { world, catalog, memory: None }
+    }
+
+    /// Likewise, whose rows may also be in memory.
+    #[must_use]
+    pub fn in_memory(self, buffer: Arc<Buffer>) -> Self {
+        Self { memory: Some(buffer), ..self }
     }
 
     /// One table.
@@ -71,11 +81,16 @@ impl Tables {
 
     async fn view(&self, row: TableRow) -> Result<Option<TableView>, ControlError> {
         let page = self.catalog.table_page(row.id).await?;
-        if page.deleted_ms.is_some() && self.catalog.table_blocks(row.id).await? == 0 {
+        if page.deleted_ms.is_some() && !self.has_rows(row.id).await? {
             return Ok(None);
         }
         let total_days = row.retention_days;
         Ok(Some(TableView { page, interactive_days: page.interactive_days.or(total_days), total_days, row }))
+    }
+
+    async fn has_rows(&self, table: TableId) -> Result<bool, ControlError> {
+        let unflushed = self.memory.as_ref().is_some_and(|memory| memory.snapshot(table).iter().any(|part| !part.rows.is_empty()));
+        Ok(unflushed || self.catalog.table_blocks(table).await? > 0)
     }
 
     /// Declares a table that is there, or changes what was said of it.

@@ -3,6 +3,7 @@
 
 mod access;
 mod ageing;
+mod alerts;
 mod azure;
 mod clusters;
 mod desk;

@@ -226,7 +226,8 @@ impl Tokens {
     /// The public keys that tokens may be signed with (RFC 7517).
     #[must_use]
     pub fn jwks(&self) -> Value {
-        let keys = self.keys.read().0.clone();
+        let mut keys = self.keys.read().0.clone();
+        keys.retain(|key| self.is_believed(key));
         let key =
             |key: &Arc<SigningKey>| json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": key.id.to_string(), "n": key.n, "e": key.e});
         json!({"keys": keys.iter().map(key).collect::<Vec<_>>()})
@@ -236,6 +237,12 @@ impl Tokens {
     #[must_use]
     pub fn keys(&self) -> Vec<(ObjectId, i64, Option<i64>)> {
         self.keys.read().0.iter().map(|key| (key.id, key.created_ms, key.retired_ms)).collect()
+    }
+
+    /// Whether tokens of this key may still be alive: until one that it signed last has ended. Whoever got hold of a key that was replaced
+    /// could else go on signing with it, for any time.
+    fn is_believed(&self, key: &SigningKey) -> bool {
+        key.retired_ms.is_none_or(|retired| self.now_ms() < retired + (self.life_s + 2 * LEEWAY_S) * 1_000)
     }
 
     async fn key(&self, kid: &str) -> Result<Option<Arc<SigningKey>>, ControlError> {
@@ -268,9 +275,9 @@ impl TokenReader for Tokens {
         let now = self.world.clock.wall().unix_secs();
         let here = claims.own || self.audiences.contains(&audience_name(&claims.aud));
         let in_time = claims.exp > now && claims.nbf <= now + LEEWAY_S;
-        // A retired key signs nothing: what says that it was signed later, was not signed by us.
-        let signed_in_time = key.retired_ms.is_none_or(|retired| claims.nbf * 1_000 <= retired + 2 * LEEWAY_S * 1_000);
-        if !(here && in_time && signed_in_time) {
+        // A retired key signs nothing: what says that it was signed later, was not signed by us; and what it did sign has ended by now.
+        let signed_in_time = key.retired_ms.is_none_or(|retired| claims.nbf.saturating_mul(1_000) <= retired + 2 * LEEWAY_S * 1_000);
+        if !(here && in_time && signed_in_time && self.is_believed(&key)) {
             return Err(ControlError::Unauthenticated);
         }
         Ok(Some((Bearer::Known(claims.oid), claims.exp.saturating_mul(1_000))))

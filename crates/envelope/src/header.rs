@@ -28,6 +28,8 @@ pub enum ObjectKind {
     Spill = 6,
     /// A segment of the sealed buffer.
     Buffered = 7,
+    /// Token filters of several blocks.
+    Filters = 8,
 }
 
 impl ObjectKind {
@@ -40,6 +42,7 @@ impl ObjectKind {
             5 => Self::Cache,
             6 => Self::Spill,
             7 => Self::Buffered,
+            8 => Self::Filters,
             _ => return None,
         })
     }

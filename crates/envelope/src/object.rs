@@ -42,7 +42,7 @@ pub fn sealed_len(plain_len: u64, double: bool) -> u64 {
 /// Which of a guard's keys an object's DEK is derived from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InputKey {
-    /// The block key of the header's workspace.
+    /// The block key of the header's workspace: also for what is made of blocks.
     Block,
     /// The cell key of the header's workspace; the purpose key if it has none.
     Cell,
@@ -56,7 +56,7 @@ impl InputKey {
     /// `None` for kinds that a guard's keys do not seal as whole objects.
     pub(crate) const fn of(kind: ObjectKind) -> Option<Self> {
         match kind {
-            ObjectKind::Block => Some(Self::Block),
+            ObjectKind::Block | ObjectKind::Filters => Some(Self::Block),
             ObjectKind::Cell => Some(Self::Cell),
             _ => None,
         }

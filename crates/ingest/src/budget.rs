@@ -68,7 +68,15 @@ impl Budget {
             return Err(IngestError::Overloaded { what: "requests", retry_after_s: 1 });
         }
         used.requests += 1;
-        Ok(Share { budget: self.clone(), bytes: 0, said: 0, term: 0 })
+        let mut share = self.aside();
+        share.requests = 1;
+        Ok(share)
+    }
+
+    /// A part for what is made of a request that is in already.
+    #[must_use]
+    pub fn aside(&self) -> Share {
+        Share { budget: self.clone(), requests: 0, bytes: 0, said: 0, term: 0 }
     }
 
     /// Bytes held now.
@@ -89,6 +97,8 @@ impl Budget {
 #[derive(Debug)]
 pub struct Share {
     budget: Budget,
+    /// One, unless it is beside another's.
+    requests: usize,
     bytes: u64,
     /// What it said would come and has not, and when it said so.
     said: u64,
@@ -142,7 +152,7 @@ impl Drop for Share {
     fn drop(&mut self) {
         let mut used = self.budget.used.lock();
         used.bytes -= self.bytes;
-        used.requests -= 1;
+        used.requests -= self.requests;
         if let Some(said) = used.said_in(self.term) {
             *said = said.saturating_sub(self.said);
         }
@@ -170,8 +180,15 @@ mod tests {
         assert_eq!(budget.bytes(), 60);
         two.cover(70).unwrap();
         assert_eq!(budget.bytes(), 70);
+        let mut aside = budget.aside();
+        aside.grow(30).unwrap();
+        assert!(matches!(aside.grow(1), Err(IngestError::Overloaded { what: "bytes", .. })));
+        drop(aside);
+        assert_eq!(budget.bytes(), 70);
         drop(two);
         assert_eq!(budget.bytes(), 0);
+        let (_a, _b) = (budget.enter().unwrap(), budget.enter().unwrap());
+        assert!(budget.enter().is_err(), "what was made beside a request was none");
     }
 
     #[test]

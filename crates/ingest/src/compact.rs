@@ -11,7 +11,7 @@ use strongroom_keys::Purpose;
 use strongroom_model::{Position, PrincipalId, TableName, WorkspaceId};
 use strongroom_store::{Reader, StoredBlock};
 
-use crate::encode::merge;
+use crate::encode::{merge, merge_for_groups};
 use crate::intake::{Intake, blocking};
 use crate::publish::{BlockPlace, Points, commit, failpoint, publish};
 use crate::{CompactConfig, CompactReport, IngestError};
@@ -20,7 +20,7 @@ static POINTS: Points =
     Points { encode: "compact.encode", encrypt: "compact.encrypt", put: "compact.put", put_unknown: "compact.put_unknown" };
 
 impl Intake {
-    /// Merges the blocks of a table, or of all tables of a workspace, as far as it goes.
+    /// Merges the blocks of a table, or of all tables of a workspace, as far as it goes, and puts filters side by side.
     ///
     /// # Errors
     /// [`IngestError`].
@@ -40,9 +40,11 @@ impl Intake {
                 report.add(self.compact_window(candidate).await?);
             }
             if report.inputs == before {
-                return Ok(report);
+                break;
             }
         }
+        self.group_filters(workspace, only).await?;
+        Ok(report)
     }
 
     /// Merges the small blocks of one window once; a report of nothing if there are not two that go together.
@@ -63,6 +65,7 @@ impl Intake {
         let arrived_ms = inputs.iter().map(|input| input.arrived_ms).min().unwrap_or(0);
         let place = BlockPlace::mint(&self.deps.world, epoch, workspace, table, window);
         self.deps.catalog.blocks_pend(self.deps.writer, &[place.pending(Position::default())]).await?;
+        let merge = if self.is_grouped(table).await? { merge_for_groups } else { merge };
         let make = Box::new(move || {
             let merged = merge(files)?;
             if merged.rows != expected {

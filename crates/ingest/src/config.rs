@@ -71,6 +71,9 @@ pub struct RequestLimits {
     pub wire_bytes_max: u64,
     /// Bytes once inflated.
     pub inflated_bytes_max: u64,
+    /// Bytes of what a data collection rule makes of one request: its records in the declared columns, and again the rows that come of
+    /// them.
+    pub shaped_bytes_max: u64,
     /// How many times larger than its wire form a body may become, once [`ratio_after_bytes`](Self::ratio_after_bytes) are out.
     pub ratio_max: u64,
     /// How many inflated bytes are let through before the ratio counts.
@@ -100,6 +103,7 @@ impl Default for RequestLimits {
         Self {
             wire_bytes_max: 32 * MIB,
             inflated_bytes_max: 64 * MIB,
+            shaped_bytes_max: 128 * MIB,
             ratio_max: 100,
             ratio_after_bytes: MIB,
             zstd_window_log_max: 23,
@@ -178,6 +182,9 @@ pub struct CompactConfig {
     pub candidates_max: u32,
     /// Wait after a failed compaction, in milliseconds.
     pub retry_ms: u64,
+    /// Live blocks of a table from which on the token filters of a day's blocks are put side by side in one object, so that a term that
+    /// is nowhere opens no block; 0: never. It costs as many bytes again as the filters have, twice for blocks of many slices.
+    pub group_filters_from_blocks: u64,
 }
 
 impl Default for CompactConfig {
@@ -191,6 +198,7 @@ impl Default for CompactConfig {
             quiet_ms: 60_000,
             candidates_max: 256,
             retry_ms: 60_000,
+            group_filters_from_blocks: 3_000,
         }
     }
 }

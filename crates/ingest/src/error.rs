@@ -149,8 +149,8 @@ pub enum IngestError {
     #[error("failpoint {point}")]
     Failpoint { point: &'static str },
     /// The rule that rows go through was not followed.
-    #[error(transparent)]
-    NotShaped(#[from] crate::stream::NotShaped),
+    #[error("{0}")]
+    NotShaped(crate::stream::NotShaped),
     #[error(transparent)]
     Key(#[from] strongroom_keys::KeyError),
     #[error(transparent)]
@@ -186,7 +186,7 @@ impl IngestError {
             Self::NoWorkspace | Self::NoTable(_) => ErrorKind::NotFound,
             Self::Internal { .. } => ErrorKind::Internal,
             Self::Corrupt { .. } => ErrorKind::Corrupt,
-            Self::NotShaped(error) => error.kind,
+            Self::NotShaped(error) => error.kind(),
             Self::Key(error) => error.kind(),
             Self::Catalog(error) => error.kind(),
             Self::Buffer(error) => error.kind(),
@@ -222,7 +222,7 @@ impl IngestError {
             Self::Failpoint { .. } => "Failpoint",
             Self::Internal { .. } => "InternalError",
             Self::Corrupt { .. } => "IntegrityError",
-            Self::NotShaped(error) => error.code,
+            Self::NotShaped(error) => error.code(),
             Self::Key(error) => error.code(),
             Self::Catalog(error) => error.code(),
             Self::Buffer(error) => error.code(),

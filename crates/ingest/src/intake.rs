@@ -283,9 +283,9 @@ impl Intake {
         turn: Option<&Turn>,
     ) -> Result<(IngestReply, Vec<u8>), IngestError> {
         let arrival = format.arrival;
-        let lines = match &request.through {
+        let (lines, _room) = match &request.through {
             Some(through) => self.shaped(request.workspace, &request.table, through, body, arrival).await?,
-            None => Lines::of(body.clone()),
+            None => (Lines::of(body.clone()), self.budget.aside()),
         };
         let place = if let Some(place) = place {
             place
@@ -540,7 +540,7 @@ impl Intake {
     }
 
     /// Whether the workspace may have one table more; requests that make one at the same moment may pass together.
-    async fn check_tables(&self, workspace: WorkspaceId, table: &TableName) -> Result<(), IngestError> {
+    pub(crate) async fn check_tables(&self, workspace: WorkspaceId, table: &TableName) -> Result<(), IngestError> {
         let limit = self.config.tables_per_workspace_max;
         // The server's own table is not the user's doing.
         if own_table(table).is_some() || self.deps.catalog.tables(workspace).await?.len() < limit {

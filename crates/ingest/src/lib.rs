@@ -22,6 +22,7 @@ pub mod encode;
 mod error;
 mod flush;
 mod gate;
+mod groups;
 mod inflate;
 mod intake;
 mod maintain;
@@ -40,6 +41,7 @@ pub use budget::{Budget, Share};
 
 pub use config::{CompactConfig, FlushConfig, IngestConfig, RequestLimits};
 pub use error::{BadReason, BadRecord, IngestError};
+pub use groups::Grouped;
 pub use inflate::inflate;
 pub use intake::{Barrier, IngestDeps, Intake, REJECTED_TABLE};
 pub use own::OWN_TABLES;

@@ -22,6 +22,9 @@ pub(crate) struct Retries {
     windows: Mutex<HashMap<Where, BootTime>>,
     /// Where the walk over the windows goes on.
     walk: Mutex<WalkFrom>,
+    /// When days are looked for again whose filters are to be put side by side, and those that failed.
+    group_at: Mutex<Option<BootTime>>,
+    days: Mutex<HashMap<(TableId, Epoch, i64), BootTime>>,
 }
 
 /// A window's blocks of one epoch.
@@ -30,7 +33,10 @@ type Where = (TableId, Epoch, Window);
 /// How often old batch ids are looked for, in milliseconds.
 const TIDY_MS: u64 = 60_000;
 
-/// Windows remembered as failing; beyond it all are tried again.
+/// How often days are looked for whose filters are to be put side by side, in milliseconds.
+const GROUPS_EVERY_MS: u64 = 60_000;
+
+/// Windows, and days, remembered as failing; beyond it all are tried again.
 const FAILING_WINDOWS_MAX: usize = 10_000;
 
 impl Retries {
@@ -75,7 +81,7 @@ impl Intake {
                     tidied = Some(now);
                     self.tidy().await;
                 }
-                let worked = self.compact_next(&stop).await;
+                let worked = self.compact_next(&stop).await || self.group_next(&stop).await;
                 let wait = if worked { 10 } else { self.config.flush.tick_ms.max(1_000) };
                 tokio::select! {
                     _ = stop.wait_for(|stop| *stop) => return,
@@ -127,9 +133,7 @@ impl Intake {
             }
         };
         let (now, now_ms) = (self.deps.world.clock.boot(), self.deps.world.clock.wall().unix_ms());
-        // Merging takes memory, too: while much waits to be flushed it is left for later.
-        let pressure = self.deps.buffer.pressure();
-        let idle = self.is_idle() && pressure.total_bytes.saturating_mul(2) < pressure.total_bytes_max;
+        let idle = self.has_time();
         let next = {
             let failing = self.retries.windows.lock();
             let may = |c: &Candidate| failing.get(&(c.table, c.epoch, c.window)).is_none_or(|at| now >= *at);
@@ -159,6 +163,47 @@ impl Intake {
                 failing.clear();
             }
             failing.insert(key, now.after(Duration::from_millis(self.config.compact.retry_ms)));
+        }
+        true
+    }
+
+    /// Merging takes memory, too: while much waits to be flushed it is left for later.
+    fn has_time(&self) -> bool {
+        let pressure = self.deps.buffer.pressure();
+        self.is_idle() && pressure.total_bytes.saturating_mul(2) < pressure.total_bytes_max
+    }
+
+    /// Puts the filters of some day's blocks side by side, if there is time; false if there was none.
+    async fn group_next(&self, stop: &watch::Receiver<bool>) -> bool {
+        let now = self.deps.world.clock.boot();
+        if *stop.borrow() || !self.has_time() || self.retries.group_at.lock().is_some_and(|at| now < at) {
+            return false;
+        }
+        let days = match self.lonely_days(self.config.compact.candidates_max.max(1)).await {
+            Ok(days) => days,
+            Err(error) => {
+                tracing::warn!(code = error.code(), "no telling which filters to put side by side");
+                Vec::new()
+            }
+        };
+        let next = {
+            let failing = self.retries.days.lock();
+            days.into_iter().find(|day| failing.get(&(day.table, day.epoch, day.day)).is_none_or(|at| now >= *at))
+        };
+        let Some(day) = next else {
+            *self.retries.group_at.lock() = Some(now.after(Duration::from_millis(GROUPS_EVERY_MS)));
+            return false;
+        };
+        if let Err(error) = self.group_day(&day).await {
+            if !matches!(error, IngestError::Catalog(CatalogError::Conflict { .. })) {
+                metrics::counter!("ingest_group_failures_total", "code" => error.code()).increment(1);
+                tracing::warn!(table = %day.table, code = error.code(), "filters were not put side by side, blocks are asked one by one");
+            }
+            let mut failing = self.retries.days.lock();
+            if failing.len() >= FAILING_WINDOWS_MAX {
+                failing.clear();
+            }
+            failing.insert((day.table, day.epoch, day.day), now.after(Duration::from_millis(self.config.compact.retry_ms)));
         }
         true
     }

@@ -8,8 +8,9 @@ use strongroom_model::{PrincipalId, TableName, WorkspaceId};
 use crate::intake::REJECTED_TABLE;
 use crate::{Encoding, Format, IngestError, IngestReply, IngestRequest, Intake, OnError};
 
-/// The tables that only the server writes: bad records, what happened to keys and roles, what a customer is told of.
-pub const OWN_TABLES: [&str; 3] = [REJECTED_TABLE, "StrongroomAudit", "StrongroomNotices"];
+/// The tables that only the server writes: bad records, what happened to keys and roles, what a customer is told of,
+/// which alerts fired.
+pub const OWN_TABLES: [&str; 4] = [REJECTED_TABLE, "StrongroomAudit", "StrongroomNotices", "StrongroomAlerts"];
 
 /// The name under which a table is the server's own, if it is.
 pub(crate) fn own_table(table: &TableName) -> Option<&'static str> {

@@ -29,7 +29,7 @@ use crate::dedup::{BatchKey, Opening, Turn};
 use crate::encode::arrange;
 use crate::intake::{Decoding, Intake, Place, REJECTED_TABLE, blocking, notes, reply_place};
 use crate::publish::{BlockPlace, Points, commit, encoding, failpoint, publish};
-use crate::stream::{Lines, Through};
+use crate::stream::{Lines, NotShaped, Through};
 use crate::{BadReason, BadRecord, IngestError, IngestReply, OnError};
 
 /// Bytes of requests that are opened, typed and committed together, and one request more.
@@ -286,18 +286,19 @@ impl Intake {
         Ok(part)
     }
 
-    /// The lines of a request that waited. A rule that is gone, or cannot be followed any more, loses nobody's rows: they are stored as
-    /// they came.
+    /// The lines of a request that waited. A rule that is gone, or cannot be followed any more, loses nobody's rows and holds up nobody
+    /// else's: they are stored as they came.
     async fn shaped_late(&self, place: &Place, through: Option<&Through>, body: &Bytes, arrival: i64) -> Result<Lines, IngestError> {
         let Some(through) = through else { return Ok(Lines::of(body.clone())) };
         let table = self.deps.catalog.tables(place.workspace).await?.into_iter().find(|row| row.id == place.table).map(|row| row.name);
         let Some(table) = table else { return Ok(Lines::of(body.clone())) };
         match self.shaped(place.workspace, &table, through, body, arrival).await {
-            Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::TooLarge) => {
+            Err(error) if is_of_the_rule(&error) => {
+                metrics::counter!("ingest_unshaped_requests_total", "code" => error.code()).increment(1);
                 tracing::warn!(workspace = %place.workspace, rule = %through.rule, code = error.code(), "rows that waited are stored as they came, not as their rule has it");
                 Ok(Lines::of(body.clone()))
             }
-            done => done,
+            done => done.map(|(lines, _)| lines),
         }
     }
 
@@ -377,6 +378,17 @@ impl Intake {
         metrics::counter!("ingest_opened_requests_total").increment(part.opened.requests);
         metrics::counter!("ingest_opened_rows_total").increment(part.opened.rows);
         Ok(())
+    }
+}
+
+/// Whether it is the rule that cannot be followed, or the body that it cannot be followed on: the next try would end the same. A key
+/// that is away, a server that stops and a disk or catalog that fails are none of it.
+fn is_of_the_rule(error: &IngestError) -> bool {
+    match error {
+        IngestError::NotShaped(error) => matches!(error, NotShaped::Rule { .. }),
+        // Also work of ours that gave way on it.
+        IngestError::BadRecord(_) | IngestError::BadBody { .. } | IngestError::TooSparse { .. } | IngestError::Internal { .. } => true,
+        _ => false,
     }
 }
 

@@ -4,7 +4,7 @@
 //! account is another, the place change. As with compaction nothing is removed but by the one commit that makes the new block
 //! live. Stopping half-way leaves a block announced and not live, which the sweep takes.
 
-use strongroom_catalog::{CatalogError, CollectionRuleRow, FunctionRow, RewriteCommit};
+use strongroom_catalog::RewriteCommit;
 use strongroom_envelope::{CellPlace, open_cell, seal_cell};
 use strongroom_keys::Purpose;
 use strongroom_model::{AccountId, Epoch, ObjectId, Position, PrincipalId, TableId, WorkspaceId};
@@ -18,7 +18,7 @@ static POINTS: Points =
     Points { encode: "rewrite.encode", encrypt: "rewrite.encrypt", put: "rewrite.put", put_unknown: "rewrite.put_unknown" };
 
 impl Intake {
-    /// Gives the epoch `to` every column that a lineage of `from` has, for one workspace's tables or for all; and its stored functions.
+    /// Gives the epoch `to` every column that a lineage of `from` has, for one workspace's tables or for all; and its data collection rules.
     ///
     /// # Errors
     /// [`IngestError`].
@@ -31,7 +31,6 @@ impl Intake {
             let new = self.deps.keys.guard(to, of, PrincipalId::NIL, Purpose::Ingest).await?;
             self.schemas.carry(of, table, &old, &new).await?;
         }
-        self.carry_functions(from, to, workspace).await?;
         self.carry_rules(from, to, workspace).await
     }
 
@@ -42,12 +41,7 @@ impl Intake {
                 continue;
             }
             let (cell_id, cell) = self.carry_cell(from, to, row.workspace, row.cell_id, &row.cell).await?;
-            let old = row.cell_id;
-            let carried = CollectionRuleRow { aek: to.aek, cell_id, cell, ..row };
-            match self.deps.catalog.collection_rule_put(&carried, Some(old)).await {
-                Ok(()) | Err(CatalogError::Conflict { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
+            self.deps.catalog.collection_rule_reseal(row.id, row.cell_id, to.aek, cell_id, &cell).await?;
         }
         Ok(())
     }
@@ -70,23 +64,6 @@ impl Intake {
         let id = ObjectId::mint(ms, random);
         let cell = seal_cell(&new, world.clock.boot(), &*world.rng, &place(to, id), &plain)?;
         Ok((id, cell))
-    }
-
-    /// Seals the stored functions of `from` anew in `to`. One that is changed or deleted meanwhile is left alone.
-    async fn carry_functions(&self, from: Epoch, to: Epoch, workspace: Option<WorkspaceId>) -> Result<(), IngestError> {
-        for row in self.deps.catalog.functions_under(from.aek).await? {
-            if workspace.is_some_and(|only| only != row.workspace) {
-                continue;
-            }
-            let (id, cell) = self.carry_cell(from, to, row.workspace, row.row, &row.cell).await?;
-            let old = row.row;
-            let carried = FunctionRow { aek: to.aek, row: id, cell, ..row };
-            match self.deps.catalog.function_put(&carried, Some(old)).await {
-                Ok(()) | Err(CatalogError::Conflict { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
     }
 
     /// Whether requests wait, sealed to an epoch's key, until that is there to open them.

@@ -39,6 +39,7 @@ impl Intake {
         };
         report.bytes = old.iter().map(|row| row.sealed_len).sum();
         self.unlink(&old, &mut report).await?;
+        self.unlink_groups(&mut report).await?;
         report.segments_left = self.trim(&[table]).await?;
         tracing::info!(%workspace, %table, deleted = report.deleted, rewritten = report.rewritten, rows = report.rows, "rows shredded");
         Ok(report)

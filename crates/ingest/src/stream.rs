@@ -2,7 +2,7 @@
 //!
 //! Who knows rules and who runs texts is elsewhere ([`Transform`]): here is how a body becomes a batch of the declared columns. Typing is
 //! total once the body is an array of objects: what a column cannot hold becomes null there, what no column is declared for is left
-//! out.
+//! out. A small body can name many records, and a rule many columns: what comes of the two is bounded as it is made.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,12 +15,21 @@ use arrow::array::{
 use arrow_schema::Schema;
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+use strongroom_keys::KeyError;
 use strongroom_model::{Column, ColumnType, ErrorKind, ObjectId, TableName, WorkspaceId};
 
+use crate::away::is_away;
 use crate::decode::time;
-use crate::intake::Intake;
-use crate::{BadReason, BadRecord, IngestError};
+use crate::intake::{Decoding, Intake};
+use crate::own::own_table;
+use crate::{BadReason, BadRecord, Format, IngestError, OnError, RequestLimits, Share};
+
+/// Bytes that room is asked for at a time.
+const ROOM_STEP: u64 = 256 << 10;
+/// Bytes of a text that lie in its view.
+const INLINE_VIEW: usize = 12;
 
 /// The rule that rows go through on their way into a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,15 +66,44 @@ impl Lines {
 }
 
 /// Why a rule was not followed. The sentence is for the sender.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct NotShaped {
-    /// What kind of trouble it is.
-    pub kind: ErrorKind,
-    /// A stable code.
-    pub code: &'static str,
-    /// A sentence.
-    pub message: String,
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "what kind of trouble it is, a stable code, a sentence")]
+pub enum NotShaped {
+    /// The rule is not there or not whole, or its text fails on these rows: another try fares no better.
+    #[error("{message}")]
+    Rule { kind: ErrorKind, code: &'static str, message: String },
+    /// What it needs is not there now.
+    #[error("{message}")]
+    Passing { kind: ErrorKind, code: &'static str, message: String },
+    /// The key that it is under is away.
+    #[error(transparent)]
+    Key(KeyError),
+}
+
+impl NotShaped {
+    pub(crate) fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Rule { kind, .. } | Self::Passing { kind, .. } => *kind,
+            Self::Key(error) => error.kind(),
+        }
+    }
+
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Rule { code, .. } | Self::Passing { code, .. } => code,
+            Self::Key(error) => error.code(),
+        }
+    }
+}
+
+impl From<NotShaped> for IngestError {
+    /// A key that is away is told as any other door tells it.
+    fn from(error: NotShaped) -> Self {
+        match error {
+            NotShaped::Key(error) => Self::Key(error),
+            other => Self::NotShaped(other),
+        }
+    }
 }
 
 /// Who knows rules and runs their texts.
@@ -74,14 +112,21 @@ pub trait Transform: fmt::Debug + Send + Sync {
     /// What the rule says of a stream's way into a table.
     ///
     /// # Errors
-    /// [`NotShaped`], of kind `NotFound` if there is no such rule, stream or way any more.
+    /// [`NotShaped`]; [`NotShaped::Rule`] of kind `NotFound` if there is no such rule, stream or way any more.
     async fn flow(&self, workspace: WorkspaceId, through: &Through, table: &TableName) -> Result<Flow, NotShaped>;
 
-    /// Rows of the declared columns, shaped. `arrival` is when they came, nanoseconds since 1970.
+    /// Rows of the declared columns, shaped, as no more than so many bytes. `arrival` is when they came, nanoseconds since 1970.
     ///
     /// # Errors
     /// [`NotShaped`].
-    async fn shape(&self, workspace: WorkspaceId, rows: RecordBatch, text: Option<&str>, arrival: i64) -> Result<Lines, NotShaped>;
+    async fn shape(
+        &self,
+        workspace: WorkspaceId,
+        rows: RecordBatch,
+        text: Option<&str>,
+        arrival: i64,
+        bytes_max: u64,
+    ) -> Result<Lines, NotShaped>;
 }
 
 impl Intake {
@@ -90,7 +135,29 @@ impl Intake {
         self.transform.get_or_init(|| transform);
     }
 
-    /// A stream's body as the lines that its table gets.
+    /// Says whether a stream's rows would be taken: nothing is stored. Of rows whose key is away that is not known, and not an error.
+    ///
+    /// # Errors
+    /// As [`Intake::ingest`]'s, of a body as it is there.
+    pub async fn rehearse(&self, workspace: WorkspaceId, table: &TableName, through: &Through, body: &Bytes) -> Result<(), IngestError> {
+        if let Some(table) = own_table(table) {
+            return Err(IngestError::OwnTable { table });
+        }
+        if self.deps.catalog.table_get(workspace, table).await?.is_none() {
+            self.check_tables(workspace, table).await?;
+        }
+        let arrival = self.deps.world.clock.wall().0;
+        match self.shaped(workspace, table, through, body, arrival).await {
+            Err(error) if is_away(&error) => Ok(()),
+            Err(error) => Err(error),
+            Ok((lines, _room)) => {
+                let format = Decoding { format: Format::Json, time_field: None, arrival, on_error: OnError::Refuse, checked: false };
+                self.decode(&lines.body, &Arc::default(), &format).await.map(drop)
+            }
+        }
+    }
+
+    /// A stream's body as the lines that its table gets, and the room that they take beside the body.
     pub(crate) async fn shaped(
         &self,
         workspace: WorkspaceId,
@@ -98,46 +165,130 @@ impl Intake {
         through: &Through,
         body: &Bytes,
         arrival: i64,
-    ) -> Result<Lines, IngestError> {
-        let transform = self.transform.get().ok_or(IngestError::Internal { what: "following a rule", source: None })?;
+    ) -> Result<(Lines, Share), IngestError> {
+        let transform = self.transform.get().ok_or_else(|| NotShaped::Passing {
+            kind: ErrorKind::Unavailable,
+            code: "Starting",
+            message: "rules are not followed yet".to_owned(),
+        })?;
+        let mut room = self.budget.aside();
         let Flow { columns, text } = transform.flow(workspace, through, table).await?;
-        let Some(columns) = columns else { return Ok(Lines { body: body.clone(), columns: Vec::new() }) };
-        let whole = body.clone();
-        let depth_max = self.config.limits.depth_max;
-        let rows = self.on_decoder(false, move || typed(&whole, &columns, depth_max)).await??;
-        Ok(transform.shape(workspace, rows, text.as_deref(), arrival).await?)
+        let Some(columns) = columns else { return Ok((Lines::of(body.clone()), room)) };
+        let (whole, limits, mut batch_room) = (body.clone(), self.config.limits.clone(), self.budget.aside());
+        let typing = move || typed(&whole, &columns, &limits, &mut |more| batch_room.grow(more)).map(|rows| (rows, batch_room));
+        let (rows, _batch_room) = self.on_decoder(false, typing).await??;
+        let lines = transform.shape(workspace, rows, text.as_deref(), arrival, self.config.limits.shaped_bytes_max).await?;
+        room.grow(lines.body.len() as u64)?;
+        Ok((lines, room))
     }
 }
 
-/// The records of a JSON array of objects, or of one object, as a batch of the columns, in the engine's form.
+/// Who says whether there is room for so many bytes more.
+pub type Room<'a> = dyn FnMut(u64) -> Result<(), IngestError> + 'a;
+
+/// The records of a JSON array of objects, or of one object, as a batch of the columns, in the engine's form: one record after the other,
+/// and no more bytes of columns than [`RequestLimits::shaped_bytes_max`] and `room` allow. A column takes room for each record,
+/// whether it has a value there or not.
 ///
 /// # Errors
 /// [`IngestError::BadBody`] if the body is no JSON or something else, [`IngestError::BadRecord`] for the first element that is no
-/// object or nests too deep.
-pub fn typed(body: &[u8], columns: &[Column], depth_max: usize) -> Result<RecordBatch, IngestError> {
+/// object or nests too deep, [`IngestError::BodyTooLarge`], what `room` says.
+pub fn typed(body: &[u8], columns: &[Column], limits: &RequestLimits, room: &mut Room<'_>) -> Result<RecordBatch, IngestError> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    let records = match serde_json::from_slice(body) {
-        Ok(Value::Array(records)) => records,
-        Ok(one @ Value::Object(_)) => vec![one],
-        Ok(_) => return Err(IngestError::BadBody { what: "it is neither", offset: 0 }),
-        Err(error) => return Err(IngestError::BadBody { what: "it is not JSON", offset: offset(body, &error) }),
-    };
-    let mut builders: Vec<Cells> = columns.iter().map(|column| Cells::new(column.kind, records.len())).collect();
-    for (at, record) in records.iter().enumerate() {
-        let bad = |reason| BadRecord { line: at as u64 + 1, offset: 0, reason };
-        let Value::Object(members) = record else { return Err(bad(BadReason::NotAnObject).into()) };
-        if depth(record) > depth_max {
-            return Err(bad(BadReason::TooDeep { limit: depth_max }).into());
-        }
-        for (column, builder) in columns.iter().zip(&mut builders) {
-            builder.push(member(members, &column.name));
-        }
+    let width = columns.iter().map(|column| Cells::width(column.kind)).sum();
+    let cells = columns.iter().map(|column| Cells::new(column.kind)).collect();
+    let mut rows = Rows { columns, cells, width, count: 0, bytes: 0, granted: 0, limits, room, failed: None };
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let read = (&mut rows).deserialize(&mut json).and_then(|()| json.end());
+    let Rows { cells, count, failed, .. } = rows;
+    match (failed, read) {
+        (Some(error), _) => return Err(error),
+        (None, Ok(())) => {}
+        (None, Err(error)) if error.is_data() => return Err(IngestError::BadBody { what: "it is neither", offset: 0 }),
+        (None, Err(error)) => return Err(IngestError::BadBody { what: "it is not JSON", offset: offset(body, &error) }),
     }
     let fields: Vec<_> = columns.iter().map(|column| column.kind.query_field(&column.name)).collect();
-    let arrays = builders.into_iter().map(Cells::finish).collect();
-    let options = RecordBatchOptions::new().with_row_count(Some(records.len()));
+    let arrays = cells.into_iter().map(Cells::finish).collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(count));
     RecordBatch::try_new_with_options(Schema::new(fields).into(), arrays, &options)
         .map_err(|error| IngestError::internal("putting a stream's columns together", error))
+}
+
+/// What was read of a body so far.
+struct Rows<'r, 'a> {
+    columns: &'r [Column],
+    cells: Vec<Cells>,
+    /// Bytes of a record in which every value is null.
+    width: u64,
+    count: usize,
+    bytes: u64,
+    /// Bytes there is room for.
+    granted: u64,
+    limits: &'r RequestLimits,
+    room: &'r mut Room<'a>,
+    failed: Option<IngestError>,
+}
+
+impl Rows<'_, '_> {
+    fn push(&mut self, record: &Value) -> Result<(), IngestError> {
+        let bad = |reason| BadRecord { line: self.count as u64 + 1, offset: 0, reason };
+        let Value::Object(members) = record else { return Err(bad(BadReason::NotAnObject).into()) };
+        if depth(record) > self.limits.depth_max {
+            return Err(bad(BadReason::TooDeep { limit: self.limits.depth_max }).into());
+        }
+        self.bytes += self.width;
+        for (column, cells) in self.columns.iter().zip(&mut self.cells) {
+            self.bytes += cells.push(member(members, &column.name)) as u64;
+        }
+        self.count += 1;
+        if self.bytes > self.limits.shaped_bytes_max {
+            return Err(IngestError::BodyTooLarge { limit: self.limits.shaped_bytes_max, when: "in its stream's columns" });
+        }
+        if self.bytes > self.granted {
+            let more = (self.bytes - self.granted).max(ROOM_STEP);
+            (self.room)(more)?;
+            self.granted += more;
+        }
+        Ok(())
+    }
+
+    fn take<E: serde::de::Error>(&mut self, record: &Value) -> Result<(), E> {
+        self.push(record).map_err(|error| {
+            self.failed = Some(error);
+            E::custom("")
+        })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for &mut Rows<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Rows<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of objects")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut records: A) -> Result<(), A::Error> {
+        while let Some(record) = records.next_element::<Value>()? {
+            self.take(&record)?;
+        }
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        let mut record = Map::new();
+        while let Some((name, value)) = members.next_entry()? {
+            record.insert(name, value);
+        }
+        self.take(&Value::Object(record))
+    }
 }
 
 /// A member by name: as it is spelt, else without regard to case, as Azure finds them.
@@ -171,32 +322,43 @@ enum Cells {
 }
 
 impl Cells {
-    fn new(kind: ColumnType, rows: usize) -> Self {
-        let texts = || StringViewBuilder::with_capacity(rows);
+    fn new(kind: ColumnType) -> Self {
         match kind {
-            ColumnType::Bool => Self::Bool(BooleanBuilder::with_capacity(rows)),
-            ColumnType::Int => Self::Int(Int32Builder::with_capacity(rows)),
-            ColumnType::Long => Self::Long(Int64Builder::with_capacity(rows)),
-            ColumnType::Real => Self::Real(Float64Builder::with_capacity(rows)),
-            ColumnType::DateTime => Self::Time(TimestampNanosecondBuilder::with_capacity(rows).with_timezone("UTC")),
-            ColumnType::Guid => Self::Guid(texts()),
-            ColumnType::Dynamic => Self::Dynamic(texts()),
-            ColumnType::String | ColumnType::TimeSpan | ColumnType::Decimal => Self::Text(texts()),
+            ColumnType::Bool => Self::Bool(BooleanBuilder::new()),
+            ColumnType::Int => Self::Int(Int32Builder::new()),
+            ColumnType::Long => Self::Long(Int64Builder::new()),
+            ColumnType::Real => Self::Real(Float64Builder::new()),
+            ColumnType::DateTime => Self::Time(TimestampNanosecondBuilder::new().with_timezone("UTC")),
+            ColumnType::Guid => Self::Guid(StringViewBuilder::new()),
+            ColumnType::Dynamic => Self::Dynamic(StringViewBuilder::new()),
+            ColumnType::String | ColumnType::TimeSpan | ColumnType::Decimal => Self::Text(StringViewBuilder::new()),
         }
     }
 
-    fn push(&mut self, value: Option<&Value>) {
+    /// Bytes of a cell without a value: a text's are the view of it.
+    const fn width(kind: ColumnType) -> u64 {
+        match kind {
+            ColumnType::Bool => 1,
+            ColumnType::Int => 4,
+            ColumnType::Long | ColumnType::Real | ColumnType::DateTime => 8,
+            _ => 16,
+        }
+    }
+
+    /// Puts a value in its place. Bytes that it takes beyond the cell.
+    fn push(&mut self, value: Option<&Value>) -> usize {
         let value = value.unwrap_or(&Value::Null);
         match self {
             Self::Bool(cells) => cells.append_option(bool_of(value)),
             Self::Int(cells) => cells.append_option(long_of(value).and_then(|n| i32::try_from(n).ok())),
             Self::Long(cells) => cells.append_option(long_of(value)),
             Self::Real(cells) => cells.append_option(real_of(value)),
-            Self::Text(cells) => cells.append_option(text_of(value)),
             Self::Time(cells) => cells.append_option(time_of(value)),
-            Self::Guid(cells) => cells.append_option(value.as_str().and_then(guid_of)),
-            Self::Dynamic(cells) => cells.append_option(dynamic_of(value)),
+            Self::Text(cells) => return text(cells, text_of(value)),
+            Self::Guid(cells) => return text(cells, value.as_str().and_then(guid_of).map(Cow::Owned)),
+            Self::Dynamic(cells) => return text(cells, dynamic_of(value).map(Cow::Owned)),
         }
+        0
     }
 
     fn finish(self) -> ArrayRef {
@@ -209,6 +371,12 @@ impl Cells {
             Self::Text(mut cells) | Self::Guid(mut cells) | Self::Dynamic(mut cells) => Arc::new(cells.finish()),
         }
     }
+}
+
+fn text(cells: &mut StringViewBuilder, text: Option<Cow<'_, str>>) -> usize {
+    let beyond = text.as_ref().map_or(0, |text| if text.len() > INLINE_VIEW { text.len() } else { 0 });
+    cells.append_option(text);
+    beyond
 }
 
 fn bool_of(value: &Value) -> Option<bool> {
@@ -298,7 +466,8 @@ mod tests {
     }
 
     fn read(body: &str, of: &[(&str, ColumnType)]) -> Result<Vec<String>, IngestError> {
-        let batch = typed(body.as_bytes(), &columns(of), 8)?;
+        let limits = RequestLimits { depth_max: 8, ..RequestLimits::default() };
+        let batch = typed(body.as_bytes(), &columns(of), &limits, &mut |_| Ok(()))?;
         let table = pretty_format_batches(&[batch]).unwrap().to_string();
         let row = |line: &str| line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>().join(",");
         Ok(table.lines().filter(|line| line.starts_with('|')).skip(1).map(row).collect())
@@ -339,5 +508,27 @@ mod tests {
             let told = read(body, &of).unwrap_err().to_string();
             assert!(told.contains(expected), "{body}: {told}");
         }
+    }
+
+    #[test]
+    fn many_records_times_many_columns_are_bounded_as_they_are_made() {
+        let names: Vec<String> = (0..500).map(|n| format!("c{n}")).collect();
+        let wide: Vec<(&str, ColumnType)> = names.iter().map(|name| (&**name, ColumnType::String)).collect();
+        let limits = RequestLimits { shaped_bytes_max: 4 << 20, ..RequestLimits::default() };
+        let mut asked = 0;
+        let body = format!("[{}]", vec!["{}"; 100_000].join(","));
+        let refused = typed(body.as_bytes(), &columns(&wide), &limits, &mut |more| {
+            asked += more;
+            Ok(())
+        });
+        assert!(matches!(refused, Err(IngestError::BodyTooLarge { .. })));
+        assert!(asked <= limits.shaped_bytes_max + ROOM_STEP, "{asked}");
+        let full = || IngestError::Overloaded { what: "bytes", retry_after_s: 1 };
+        let refused = typed(body.as_bytes(), &columns(&wide[..2]), &limits, &mut |_| Err(full()));
+        assert!(matches!(refused, Err(IngestError::Overloaded { .. })));
+        // What a value takes beside its cell counts, too.
+        let long = format!("[{}]", vec![format!("{{\"c0\":\"{}\"}}", "x".repeat(1_000)); 5_000].join(","));
+        let refused = typed(long.as_bytes(), &columns(&wide[..1]), &limits, &mut |_| Ok(()));
+        assert!(matches!(refused, Err(IngestError::BodyTooLarge { .. })));
     }
 }

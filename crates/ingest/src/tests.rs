@@ -29,6 +29,7 @@ use crate::*;
 
 mod away;
 mod gate;
+mod rules;
 mod shred;
 
 const MINUTE: Duration = Duration::from_mins(1);

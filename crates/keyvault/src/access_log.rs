@@ -35,7 +35,7 @@ pub(crate) struct Entry {
     pub(crate) left_out: Option<u64>,
 }
 
-/// Calls of strangers a second that are kept, and how many may come at once: nobody without a token can flush the log.
+/// Calls of strangers a second that are kept, and how many may come at once: nobody who is not registered can flush the log.
 const STRANGERS_A_SECOND: u64 = 20;
 const STRANGERS_AT_ONCE: u64 = 200;
 
@@ -116,10 +116,21 @@ impl AccessLog {
     }
 
     /// Keeps one call. A disk that takes no more is told of, and stops no call: memory still has it.
-    pub(crate) fn append(&mut self, mut entry: Entry) {
-        if entry.principal_id.is_none() && entry.principal.is_none() && !self.has_room() {
+    pub(crate) fn append(&mut self, entry: Entry) {
+        self.keep(entry);
+    }
+
+    /// Likewise, down to the disk before it returns. Whether it is there.
+    pub(crate) fn append_synced(&mut self, entry: Entry) -> bool {
+        self.keep(entry) && self.sync()
+    }
+
+    /// Whether the file has it.
+    fn keep(&mut self, mut entry: Entry) -> bool {
+        // An id alone is no name: an issuer vouches for more people than are registered here.
+        if entry.principal.is_none() && !self.has_room() {
             self.left_out += 1;
-            return;
+            return false;
         }
         entry.left_out = Some(std::mem::take(&mut self.left_out)).filter(|left_out| *left_out > 0);
         entry.seq = self.next;
@@ -132,14 +143,14 @@ impl AccessLog {
             self.ring.pop_front();
         }
         self.ring.push_back(entry);
-        match self.write(&line) {
-            Ok(()) => self.failing = false,
-            Err(error) if !self.failing => {
-                self.failing = true;
-                tracing::error!(kind = %error.kind(), "the access log cannot be written; calls are kept in memory only");
-            }
-            Err(_) => {}
+        let written = self.write(&line);
+        if let Err(error) = &written
+            && !self.failing
+        {
+            tracing::error!(kind = %error.kind(), "the access log cannot be written; calls are kept in memory only");
         }
+        self.failing = written.is_err();
+        written.is_ok()
     }
 
     /// Whether one more stranger fits.
@@ -168,12 +179,15 @@ impl AccessLog {
         Ok(())
     }
 
-    pub(crate) fn sync(&mut self) {
+    /// Whether all that was written is on the disk.
+    pub(crate) fn sync(&mut self) -> bool {
         if std::mem::take(&mut self.unsynced)
             && let Err(error) = self.file.sync_data()
         {
             tracing::error!(kind = %error.kind(), "the access log could not be synced");
+            return false;
         }
+        true
     }
 
     /// The calls after `seq`, oldest first, at most `limit`.
@@ -223,8 +237,10 @@ mod tests {
         sim.world().fs.create_dir_all(dir).unwrap();
         let mut log = AccessLog::open(sim.world(), dir, 1_000, 1 << 20).unwrap();
         log.append(entry("first"));
-        for _ in 0..5_000 {
-            log.append(Entry { principal: None, ..entry("KeyGet") });
+        for n in 0..5_000 {
+            // Nobody, or one of the many whom an issuer vouches for and nobody registered.
+            let id = (n % 2 == 0).then(|| format!("stranger-{n}"));
+            log.append(Entry { principal: None, principal_id: id, ..entry("KeyGet") });
         }
         log.append(entry("last"));
         let kept = log.after(0, 1_000);

@@ -41,8 +41,8 @@ pub(crate) enum LoginError {
     Later(&'static str),
 }
 
-/// What a client posts.
-#[derive(Debug, Default)]
+/// What a client posts. It may hold a secret and an assertion, so it has no `Debug`.
+#[derive(Default)]
 pub(crate) struct LoginForm {
     pub(crate) grant_type: Option<String>,
     pub(crate) client_id: Option<String>,

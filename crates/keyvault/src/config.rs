@@ -22,6 +22,8 @@ pub struct VaultConfig {
     pub names: Vec<String>,
     /// Token issuers whose principals may be registered here.
     pub issuers: Vec<IssuerConfig>,
+    /// Rights are given by access policies alone: a new vault begins so, and none is changed to roles.
+    pub access_policies_only: bool,
     /// Open connections in all.
     pub max_connections: usize,
     /// Open connections from one address.
@@ -81,6 +83,7 @@ impl Default for VaultConfig {
             name: "vault".to_owned(),
             names: Vec::new(),
             issuers: Vec::new(),
+            access_policies_only: false,
             max_connections: 512,
             max_connections_per_address: 256,
             handshake_timeout_ms: 10_000,

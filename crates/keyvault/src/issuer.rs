@@ -150,7 +150,8 @@ impl Issuers {
 }
 
 impl Issuer {
-    /// The key that a token names; fetched if it is not known, or known for too long.
+    /// The key that a token names; fetched if it is not known, or known for too long. While another call fetches, one that is known
+    /// only waits if it is too old to count.
     async fn key(&self, kid: Option<&str>, now: BootTime) -> Option<DecodingKey> {
         let at_hand = |life: Duration| {
             let known = self.known.read().clone().filter(|known| now < known.at.after(life))?;
@@ -159,7 +160,11 @@ impl Issuer {
         if let Some(key) = at_hand(FRESH) {
             return Some(key);
         }
-        let mut last = self.fetching.lock().await;
+        let mut last = match (self.fetching.try_lock(), at_hand(STALE)) {
+            (Ok(last), _) => last,
+            (Err(_), Some(key)) => return Some(key),
+            (Err(_), None) => self.fetching.lock().await,
+        };
         // Somebody may have fetched them while this one waited.
         if let Some(key) = at_hand(FRESH) {
             return Some(key);

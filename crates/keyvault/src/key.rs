@@ -12,8 +12,8 @@ use crate::refusal::Refusal;
 use crate::rotation::Policy;
 
 /// Tags of one version: how many, and bytes of each name and value.
-const TAGS_MAX: usize = 15;
-const TAG_BYTES_MAX: usize = 256;
+pub(crate) const TAGS_MAX: usize = 15;
+pub(crate) const TAG_BYTES_MAX: usize = 256;
 
 /// Names one version of one key for ever: 16 random bytes, 32 hex digits in a kid.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

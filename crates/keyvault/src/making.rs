@@ -1,8 +1,10 @@
 //! New versions: made off the lock, their private key on disk first, then the state that names them. And what policies want
 //! done by themselves.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::access_log::Entry;
@@ -57,11 +59,17 @@ impl Vault {
         self.make(name.to_owned(), changes, key.policy().expiry, fits, move || NewKey::generate(kind)).await
     }
 
-    /// Does what policies want done by now. Each goes into the access log.
-    pub(crate) async fn follow_policies(self: &Arc<Self>) {
+    /// Does what policies want done by now, until the vault stops. Each goes into the access log.
+    pub(crate) async fn follow_policies(self: &Arc<Self>, stopping: &watch::Receiver<bool>) {
         let now = self.now();
-        for (name, due) in self.state().due(now) {
+        let due = self.state().due(now);
+        self.put_off.lock().0.retain(|name, _| due.iter().any(|(due, _)| due == name));
+        for (name, due) in due {
+            if *stopping.borrow() {
+                return;
+            }
             match due {
+                Due::Rotate if self.put_off.lock().is_waiting(&name, now) => {}
                 Due::Rotate => {
                     let named = name.clone();
                     let still_due = move |state: &State| match state.key(&named)?.due(now) {
@@ -69,36 +77,107 @@ impl Vault {
                         _ => Err(Refusal::conflict(None, "The key was changed meanwhile.")),
                     };
                     let rotated = self.rotate(&name, still_due).await;
-                    if let Err(refusal) = &rotated {
-                        tracing::error!(key = name, code = refusal.code, "a key's policy wants it rotated, and that failed");
+                    let mut put_off = self.put_off.lock();
+                    match &rotated {
+                        Ok(_) => put_off.done(&name),
+                        Err(refusal) => {
+                            let seconds = put_off.failed(&name, now);
+                            tracing::error!(
+                                key = name,
+                                code = refusal.code,
+                                seconds,
+                                "a key's policy wants it rotated, and that failed; it is tried again"
+                            );
+                        }
                     }
-                    self.note("KeyRotate", &name, rotated.map(|(_, id)| id));
+                    drop(put_off);
+                    self.log.lock().append(entry("KeyRotate", &name, rotated.map(|(_, id)| id)));
                 }
+                // Said before it is noted that it was said: a crash between the two says it twice, and never not at all.
                 Due::Tell => {
-                    let named = name.clone();
-                    if let Ok(Some(version)) = self.change(move |state, _| state.tell(&named, now)).await {
-                        tracing::warn!(key = name, %version, "a key expires soon");
-                        self.note("KeyNearExpiry", &name, Ok(version));
+                    let newest = self.state().key(&name).map(|key| (key.newest().id, key.newest().exp));
+                    let Ok((version, exp)) = newest else { continue };
+                    tracing::warn!(key = name, %version, "a key expires soon");
+                    if self.log.lock().append_synced(entry("KeyNearExpiry", &name, Ok(version)))
+                        && let Err(refusal) = self.change(move |state, _| state.told(&name, version, exp)).await
+                    {
+                        tracing::error!(code = refusal.code, "that a key expires soon will be told again");
                     }
                 }
             }
         }
     }
+}
 
-    fn note(&self, operation: &str, key: &str, outcome: Result<VersionId, Refusal>) {
-        let (version, status, code) = match outcome {
-            Ok(version) => (Some(version.to_string()), 200, None),
-            Err(refusal) => (None, refusal.status.as_u16(), Some(refusal.finest().to_owned())),
-        };
-        self.log.lock().append(Entry {
-            principal: Some(POLICY.to_owned()),
-            principal_id: Some(Uuid::nil().to_string()),
-            operation: operation.to_owned(),
-            key: Some(key.to_owned()),
-            version,
-            status,
-            code,
-            ..Entry::default()
-        });
+/// A line of the access log about what a policy wanted.
+fn entry(operation: &str, key: &str, outcome: Result<VersionId, Refusal>) -> Entry {
+    let (version, status, code) = match outcome {
+        Ok(version) => (Some(version.to_string()), 200, None),
+        Err(refusal) => (None, refusal.status.as_u16(), Some(refusal.finest().to_owned())),
+    };
+    Entry {
+        principal: Some(POLICY.to_owned()),
+        principal_id: Some(Uuid::nil().to_string()),
+        operation: operation.to_owned(),
+        key: Some(key.to_owned()),
+        version,
+        status,
+        code,
+        ..Entry::default()
+    }
+}
+
+/// Keys that could not be rotated when their policy wanted it, a full one for instance: tried again after a minute, then after twice as
+/// long each time, up to a day. A restart tries each at once.
+#[derive(Debug, Default)]
+pub(crate) struct PutOff(BTreeMap<String, Wait>);
+
+#[derive(Clone, Copy, Debug)]
+struct Wait {
+    /// Seconds since 1970.
+    until: i64,
+    seconds: i64,
+}
+
+/// Seconds before the first try again, and at most.
+const WAIT_FIRST_S: i64 = 60;
+const WAIT_MAX_S: i64 = 86_400;
+
+impl PutOff {
+    fn is_waiting(&self, name: &str, now: i64) -> bool {
+        self.0.get(name).is_some_and(|wait| now < wait.until)
+    }
+
+    /// How many seconds it waits now.
+    fn failed(&mut self, name: &str, now: i64) -> i64 {
+        let seconds = self.0.get(name).map_or(WAIT_FIRST_S, |wait| (wait.seconds * 2).min(WAIT_MAX_S));
+        self.0.insert(name.to_owned(), Wait { until: now + seconds, seconds });
+        seconds
+    }
+
+    fn done(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_is_tried_less_and_less_often_up_to_once_a_day() {
+        let mut put_off = PutOff::default();
+        let (mut now, mut tries) = (0, 0);
+        while now < 30 * 86_400 {
+            if !put_off.is_waiting("k", now) {
+                tries += 1;
+                put_off.failed("k", now);
+            }
+            now += 60;
+        }
+        assert!((35..=45).contains(&tries), "{tries}");
+        assert!(!put_off.is_waiting("other", now));
+        put_off.done("k");
+        assert!(!put_off.is_waiting("k", now));
     }
 }

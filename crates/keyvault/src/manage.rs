@@ -53,6 +53,10 @@ impl Vault {
             Manage::Show => ok(self.properties(&state, base)),
             Manage::Update => {
                 let changes: PropertyChanges = wire::read(body)?;
+                let to_roles = changes.permission_model == Some(PermissionModel::Rbac);
+                if to_roles && self.config.access_policies_only && state.properties.permission_model != PermissionModel::Rbac {
+                    return Err(Refusal::bad("This vault's operator allows access policies alone: permissionModel cannot be rbac."));
+                }
                 self.change(move |state, _| state.properties.change(changes)).await?;
                 ok(self.properties(&self.state(), base))
             }

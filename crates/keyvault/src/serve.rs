@@ -11,14 +11,15 @@ use zeroize::Zeroize as _;
 
 use crate::access_log::Entry;
 use crate::auth::{self, LoginError, LoginForm};
-use crate::key::VersionId;
+use crate::key::{TAG_BYTES_MAX, TAGS_MAX, VersionId};
 use crate::refusal::Refusal;
 use crate::route::{Keys, Route};
 use crate::vault::{Caller, Vault, split_port};
 use crate::wire::{self, Page};
 
-/// Bytes that a backup has for each version at most: 4096 bits, private and public, in base64 twice.
-const BACKUP_BYTES_EACH: usize = 8 << 10;
+/// Bytes that a backup has for each version at most: 4096 bits, private and public, and its tags, each byte of which JSON may write as
+/// six; in base64.
+const BACKUP_BYTES_EACH: usize = (6 << 10) + TAGS_MAX * 2 * TAG_BYTES_MAX * 6 * 4 / 3;
 
 /// A good answer.
 pub(crate) type Answer = Result<(StatusCode, Value), Refusal>;

@@ -151,7 +151,7 @@ pub(crate) struct State {
     /// By [`key_of`] their names.
     pub(crate) keys: BTreeMap<String, Key>,
     pub(crate) deleted: BTreeMap<String, Deleted>,
-    /// Versions that are gone for good; their private keys are to be destroyed, or were.
+    /// Versions that are no more; their private keys are to be destroyed, or were. A backup of one may lie elsewhere.
     pub(crate) doomed: BTreeSet<VersionId>,
 }
 
@@ -322,15 +322,15 @@ impl State {
         self.keys.values().filter_map(|key| Some((key.name.clone(), key.due(now)?))).collect()
     }
 
-    /// Notes that it was told of a key that its newest version expires soon. Gives that version, if it had not been.
-    pub(crate) fn tell(&mut self, name: &str, now: i64) -> Result<Option<VersionId>, Refusal> {
-        if self.key(name)?.due(now) != Some(Due::Tell) {
-            return Ok(None);
-        }
+    /// Notes that it was told of a key that this version, its newest by then, expires soon: at that time, and not at another that
+    /// somebody set meanwhile.
+    pub(crate) fn told(&mut self, name: &str, version: VersionId, exp: Option<i64>) -> Result<(), Refusal> {
+        self.key(name)?;
         let key = self.keys.get_mut(&key_of(name)?).expect("it was just found");
-        let newest = key.versions.last_mut().expect("a key has a version");
-        newest.told = true;
-        Ok(Some(newest.id))
+        if let Some(version) = key.versions.iter_mut().find(|known| known.id == version && known.exp == exp) {
+            version.told = true;
+        }
+        Ok(())
     }
 
     /// Takes back a key that left as a backup.

@@ -10,6 +10,7 @@ use strongroom_world::World;
 use subtle::ConstantTimeEq as _;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -20,7 +21,9 @@ use crate::error::VaultServerError;
 use crate::files;
 use crate::issuer::Issuers;
 use crate::listen;
+use crate::making::PutOff;
 use crate::refusal::Refusal;
+use crate::rights::PermissionModel;
 use crate::root::{self, DirLock};
 use crate::state::{Login, State};
 use crate::store::Store;
@@ -46,6 +49,8 @@ pub struct Vault {
     hosts: OnceLock<Vec<(String, u16)>>,
     pub(crate) uses: Semaphore,
     pub(crate) making: Semaphore,
+    /// Keys whose policies could not be followed, and when that is tried again.
+    pub(crate) put_off: Mutex<PutOff>,
     _lock: DirLock,
 }
 
@@ -89,6 +94,9 @@ impl Vault {
         let minted = (admin_token.is_none() && is_new).then(|| auth::mint("sva_", &*world.rng));
         let token = admin_token.map(Zeroizing::new).or_else(|| minted.clone().map(Zeroizing::new));
         let mut state = known.unwrap_or_else(|| State::new(tenant(&world), [0; 32]));
+        if is_new && config.access_policies_only {
+            state.properties.permission_model = PermissionModel::AccessPolicy;
+        }
         let token_path = files::admin_token_path(&dir);
         if let Some(token) = &token {
             world.fs.write_atomic(&token_path, token.as_bytes()).map_err(VaultServerError::directory(&token_path))?;
@@ -116,6 +124,7 @@ impl Vault {
             hosts: OnceLock::new(),
             uses: Semaphore::new(USES_AT_ONCE),
             making: Semaphore::new(MAKING_AT_ONCE),
+            put_off: Mutex::default(),
             _lock: lock,
         };
         Ok((Arc::new(vault), minted))
@@ -154,9 +163,11 @@ impl Vault {
     /// What has to be done now and then.
     async fn keep(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
         let mut seconds = 0_u64;
+        // By itself: keys take their time to be made, and what was logged and deleted does not wait for them.
+        let mut following: Option<JoinHandle<()>> = None;
         loop {
             tokio::select! {
-                _ = stopping.wait_for(|stop| *stop) => return,
+                _ = stopping.wait_for(|stop| *stop) => break,
                 () = self.world.clock.sleep(Duration::from_secs(1)) => {}
             }
             let vault = Arc::clone(&self);
@@ -177,8 +188,15 @@ impl Vault {
                 {
                     tracing::error!(code = refusal.code, "keys whose time to be recovered is over could not be destroyed");
                 }
-                self.follow_policies().await;
+                if following.as_ref().is_none_or(JoinHandle::is_finished) {
+                    let (vault, stopping) = (Arc::clone(&self), stopping.clone());
+                    following = Some(tokio::spawn(async move { vault.follow_policies(&stopping).await }));
+                }
             }
+        }
+        // It begins nothing new from now on; a key that is being made has the vault's directory until it is there.
+        if let Some(following) = following {
+            drop(following.await);
         }
     }
 
@@ -311,5 +329,50 @@ pub(crate) fn split_port(host: &str) -> (&str, Option<u16>) {
             (name, port.parse().ok())
         }
         _ => (host, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use strongroom_world::sim::SimWorld;
+
+    use super::*;
+    use crate::crypto::{Curve, Kind, NewKey};
+    use crate::key::Changes;
+    use crate::rotation::PolicyIn;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_key_that_is_being_made_holds_up_nothing_else() {
+        let (sim, dir) = (SimWorld::new(5), tempfile::tempdir().unwrap());
+        let world = World { clock: sim.world().clock, ..World::real() };
+        let (vault, _) = Vault::open(world, VaultConfig::at(dir.path()), Some("an-admins-token-of-a-test".to_owned())).unwrap();
+        for name in ["rotated", "deleted"] {
+            let make = || NewKey::generate(Kind::Ec(Curve::P256));
+            vault.make(name.to_owned(), Changes::default(), None, |_| Ok(()), make).await.unwrap();
+        }
+        let policy = r#"{"lifetimeActions":[{"trigger":{"timeAfterCreate":"P7D"},"action":{"type":"Rotate"}}]}"#;
+        let changed = vault.change(move |state, vault| {
+            state.set_policy("rotated", serde_json::from_str::<PolicyIn>(policy).unwrap().check(None, vault.now())?)?;
+            (state.properties.soft_delete, state.properties.retention_days) = (true, 7);
+            // Its time is over an hour after the other one's.
+            state.delete("deleted", vault.now() + 3_600).map(drop)
+        });
+        changed.await.unwrap();
+        let busy = vault.making.acquire_many(u32::try_from(MAKING_AT_ONCE).unwrap()).await.unwrap();
+        let (stop, stopping) = watch::channel(false);
+        let keeper = tokio::spawn(Arc::clone(&vault).keep(stopping));
+        sim.clock().advance(Duration::from_hours(7 * 24));
+        for _ in 0..20_000 {
+            if vault.state().deleted.is_empty() {
+                break;
+            }
+            sim.clock().advance(Duration::from_secs(1));
+            tokio::time::sleep(Duration::from_micros(100)).await;
+        }
+        assert!(vault.state().deleted.is_empty(), "what is to be destroyed is, whatever is being made");
+        drop(busy);
+        stop.send_replace(true);
+        sim.clock().advance(Duration::from_secs(1));
+        tokio::time::timeout(Duration::from_secs(20), keeper).await.unwrap().unwrap();
     }
 }

@@ -90,6 +90,7 @@ pub struct QueryStats {
     pub(crate) cells_opened: AtomicU64,
     pub(crate) blocks_counted: AtomicU64,
     pub(crate) memtable_rows: AtomicU64,
+    pub(crate) reads: AtomicU64,
     pub(crate) bytes_read: AtomicU64,
     pub(crate) rows: AtomicU64,
     pub(crate) bytes: AtomicU64,
@@ -130,6 +131,11 @@ impl QueryStats {
     #[must_use]
     pub fn memtable_rows(&self) -> u64 {
         self.memtable_rows.load(Ordering::Relaxed)
+    }
+    /// Reads of sealed bytes, each of one object; several ranges of it may be one.
+    #[must_use]
+    pub fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
     }
     /// Sealed bytes read.
     #[must_use]

@@ -20,10 +20,10 @@ use object_store::{
     PutOptions, PutPayload, PutResult, Result,
 };
 use parking_lot::RwLock;
-use strongroom_catalog::BlockRow;
+use strongroom_catalog::{BlockRow, GroupRow};
 use strongroom_envelope::{CHUNK_LEN, Header, KeyGuard, ObjectKind, ObjectOpener, TAG_LEN};
 use strongroom_model::{Epoch, ErrorKind};
-use strongroom_store::{BlockStore, ObjectKey, Reader, StoredBlock};
+use strongroom_store::{BlockStore, ObjectKey, Reader, StoreError, StoredBlock};
 use tokio::sync::OnceCell;
 
 use crate::QueryError;
@@ -64,6 +64,9 @@ pub(crate) fn stored(row: &BlockRow) -> StoredBlock {
         arrived_ms: row.arrived_ms,
     }
 }
+
+/// What a read of filters of several blocks fails with when they are gone: nobody needs them.
+pub(crate) const GROUP_GONE: &str = "FiltersGone";
 
 struct OpenBlock {
     stored: StoredBlock,
@@ -110,6 +113,32 @@ impl BlkStore {
         path
     }
 
+    /// Lets the query read filters of several blocks under `guard`.
+    pub(crate) fn admit_group(&self, row: &GroupRow, guard: &KeyGuard) -> Path {
+        let (epoch, GroupRow { workspace, table, day, object, .. }) = (row.epoch, *row);
+        let path = Path::from(format!("{}/{}/{workspace}/{table}/{day}/{object}", epoch.account, epoch.aek));
+        let key = ObjectKey { account: epoch.account, workspace, table, window_start: day, object };
+        self.known.write().entry(path.clone()).or_insert_with(|| {
+            Arc::new(OpenBlock {
+                stored: StoredBlock { key, epoch, len: row.sealed_len, arrived_ms: row.arrived_ms },
+                header: Header {
+                    kind: ObjectKind::Filters,
+                    double: guard.is_double(),
+                    aek: epoch.aek,
+                    account: epoch.account,
+                    workspace,
+                    table,
+                    window_start: day,
+                    object,
+                },
+                plain_len: row.plain_len,
+                guard: guard.clone(),
+                opener: OnceCell::new_with(self.openers.get(object, guard)),
+            })
+        });
+        path
+    }
+
     fn find(&self, path: &Path) -> Result<Arc<OpenBlock>> {
         self.known
             .read()
@@ -129,11 +158,12 @@ impl BlkStore {
 
     async fn fetch(&self, block: &OpenBlock, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, QueryError> {
         let object = block.stored.key.object;
-        let found = self
-            .blocks
-            .read(&block.stored, &block.guard, ranges, Reader::Query)
-            .await
-            .map_err(|error| QueryError::new(error.kind(), error.code(), error.to_string()).with_block(object))?;
+        let found = self.blocks.read(&block.stored, &block.guard, ranges, Reader::Query).await.map_err(|error| {
+            let gone = block.header.kind == ObjectKind::Filters && matches!(error, StoreError::Missing { .. });
+            let code = if gone { GROUP_GONE } else { error.code() };
+            QueryError::new(error.kind(), code, error.to_string()).with_block(object)
+        })?;
+        self.context.stats.reads.fetch_add(1, Ordering::Relaxed);
         self.context.stats.bytes_read.fetch_add(found.iter().map(|b| b.len() as u64).sum(), Ordering::Relaxed);
         Ok(found)
     }

@@ -32,6 +32,7 @@ use crate::spill::{self, SpillFiles, SpillQuota};
 use crate::stored::Stored;
 use crate::table::Shared;
 use crate::terms::Filters;
+use crate::texts::Texts;
 use crate::{Answer, FunctionInfo, Language, QueryConfig, QueryError, QueryRequest, StoredFunction, TableInfo, functions};
 
 /// What the engine reads from.
@@ -47,6 +48,8 @@ pub struct QueryDeps {
     pub buffer: Arc<Buffer>,
     /// Sealed blocks.
     pub blocks: Arc<BlockStore>,
+    /// Functions and saved searches.
+    pub texts: Arc<dyn Texts>,
     /// Where encrypted spill goes; emptied at [`Engine::open`].
     pub spill_dir: PathBuf,
 }
@@ -130,7 +133,7 @@ impl Engine {
             // Without hot copies every query meets the stored object, and looks at both its ends.
             openers: Arc::new(Openers::new(if deps.blocks.cache().is_enabled() { config.openers_max } else { 0 })),
             lineage: Arc::new(lineage),
-            stored: Arc::new(Stored::new(deps.world.clone(), deps.catalog.clone(), Arc::clone(&deps.keys))),
+            stored: Arc::new(Stored::new(deps.world.clone(), Arc::clone(&deps.keys), Arc::clone(&deps.texts))),
             shelf: Arc::new(Shelf::new(config.blocks_held_max)),
             quota: SpillQuota::new(config.spill_bytes),
             places: Arc::new(Semaphore::new(config.concurrent_max.max(1))),
@@ -281,15 +284,22 @@ impl Engine {
         run::start(&self.threads, job).await
     }
 
-    /// The tables of a workspace with columns and sizes, as `principal` may see them.
+    /// The tables of a workspace with columns and sizes: those that `principal` may see.
     ///
     /// # Errors
-    /// As the catalog's and the keys'.
+    /// As the catalog's and the keys'; of kind `Forbidden` if there are tables and it may see none.
     pub async fn tables(&self, workspace: WorkspaceId, principal: PrincipalId) -> Result<Vec<TableInfo>, QueryError> {
         let pass = self.pass(workspace).await?;
-        let mut found = Vec::new();
+        let (mut found, mut refused) = (Vec::new(), None);
         for row in self.deps.catalog.tables(workspace).await.map_err(|error| catalog_error(&error))? {
-            let warrant = self.deps.keys.warrant(principal, workspace, row.id).await.map_err(|error| shut_error(&error))?;
+            let warrant = match self.deps.keys.warrant(principal, workspace, row.id).await {
+                Ok(warrant) => warrant,
+                Err(error) if error.kind() == ErrorKind::Forbidden => {
+                    refused.get_or_insert(error);
+                    continue;
+                }
+                Err(error) => return Err(shut_error(&error)),
+            };
             let memory = self.deps.buffer.snapshot(row.id);
             let pin = self.deps.catalog.pin(row.id).await.map_err(|error| catalog_error(&error))?;
             let unflushed: u64 = crate::pin::unflushed(memory, &pin).iter().map(|(_, batch)| batch.num_rows() as u64).sum();
@@ -302,6 +312,9 @@ impl Engine {
                 columns: schema.columns.clone(),
                 retention_days: row.retention_days,
             });
+        }
+        if let Some(error) = refused.filter(|_| found.is_empty()) {
+            return Err(shut_error(&error));
         }
         pass.check().map_err(|error| shut_error(&error))?;
         Ok(found)
@@ -316,10 +329,7 @@ impl Engine {
     /// # Errors
     /// As the keys' and the catalog's.
     pub async fn functions(&self, workspace: WorkspaceId, principal: PrincipalId) -> Result<Vec<FunctionInfo>, QueryError> {
-        let pass = self.pass(workspace).await?;
-        let found = self.stored.list(workspace, principal).await?;
-        pass.check().map_err(|error| shut_error(&error))?;
-        Ok(found)
+        self.stored.list(workspace, principal).await
     }
 
     /// Stores a function under its name, in the place of one that has it. Whether the name is new.
@@ -332,7 +342,6 @@ impl Engine {
         principal: PrincipalId,
         function: &StoredFunction,
     ) -> Result<bool, QueryError> {
-        self.pass(workspace).await?;
         self.stored.put(workspace, principal, function).await
     }
 
@@ -341,7 +350,6 @@ impl Engine {
     /// # Errors
     /// As the keys' and the catalog's.
     pub async fn function_delete(&self, workspace: WorkspaceId, principal: PrincipalId, name: &str) -> Result<bool, QueryError> {
-        self.pass(workspace).await?;
         self.stored.delete(workspace, principal, name).await
     }
 

@@ -1,5 +1,6 @@
 //! EXPLAIN: how a question would be answered, as rows.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
@@ -72,6 +73,8 @@ pub(crate) enum Fate {
         hotness: Hotness,
         /// How many of its slices are read, and of how many, if its token filters were asked.
         slices: Option<(usize, usize)>,
+        /// Whether a group's filters told that, so that the block was not opened for it.
+        grouped: bool,
     },
 }
 
@@ -127,7 +130,7 @@ fn line(fate: &Fate) -> Line {
             rows: long(*rows),
             bytes: None,
         },
-        Fate::Block { table, object, window, rows, bytes, pruned, key, epoch, hotness, slices } => {
+        Fate::Block { table, object, window, rows, bytes, pruned, key, epoch, hotness, slices, grouped } => {
             let length = match window.length {
                 WindowLength::Hour => "PT1H",
                 WindowLength::Day => "P1D",
@@ -144,7 +147,8 @@ fn line(fate: &Fate) -> Line {
                     Some(hotness.as_str().into()),
                     key.map(|(_, double)| {
                         let layers = if double { "two layers" } else { "one layer" };
-                        slices.map_or_else(|| layers.into(), |(read, all)| format!("{layers}, {read} of {all} slices"))
+                        let by = if *grouped { " by its group" } else { "" };
+                        slices.map_or_else(|| layers.into(), |(read, all)| format!("{layers}, {read} of {all} slices{by}"))
                     }),
                 ],
                 rows: long(*rows),
@@ -154,7 +158,34 @@ fn line(fate: &Fate) -> Line {
     }
 }
 
-/// The rows: both plans, then memtables, then blocks newest first.
+/// Of how many blocks of each table groups of filters told, if there were any.
+fn groups(fates: &[Fate]) -> Vec<Line> {
+    let mut of_table: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for fate in fates {
+        if let Fate::Block { table, slices: Some(_), grouped, .. } = fate {
+            let counts = of_table.entry(table).or_default();
+            *counts = (counts.0 + usize::from(*grouped), counts.1 + 1);
+        }
+    }
+    let told = of_table.into_iter().filter(|(_, (grouped, _))| *grouped > 0);
+    told.map(|(table, (grouped, asked))| Line {
+        text: [
+            Some("filter groups".into()),
+            Some(table.into()),
+            None,
+            None,
+            Some("asked".into()),
+            None,
+            None,
+            None,
+            Some(format!("told of {grouped} of {asked} blocks")),
+        ],
+        ..Line::default()
+    })
+    .collect()
+}
+
+/// The rows: both plans, then what groups of filters told, then memtables, then blocks newest first.
 pub(crate) fn rows(
     logical: &LogicalPlan,
     physical: &dyn ExecutionPlan,
@@ -172,6 +203,7 @@ pub(crate) fn rows(
         plan("logical plan", logical.display_indent().to_string()),
         plan("physical plan", displayable(physical).indent(false).to_string()),
     ];
+    lines.extend(groups(&fates));
     lines.extend(fates.iter().map(line));
     let text = |i: usize| -> ArrayRef { Arc::new(lines.iter().map(|line| line.text[i].as_deref()).collect::<StringArray>()) };
     let long = |of: fn(&Line) -> Option<i64>| -> ArrayRef { Arc::new(lines.iter().map(of).collect::<Int64Array>()) };

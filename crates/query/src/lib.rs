@@ -40,6 +40,7 @@ mod spill;
 mod stored;
 mod table;
 mod terms;
+pub mod texts;
 mod thin;
 mod transform;
 
@@ -54,4 +55,4 @@ pub use engine::{Engine, QueryDeps};
 pub use error::{Place, QueryError};
 pub use saved::{LANGUAGE_VERSION, SavedAs, SavedSearch, SearchTag};
 pub use stored::{FunctionInfo, StoredFunction};
-pub use transform::Shaped;
+pub use transform::{Shaped, TRANSFORM_TIMEOUT};

@@ -161,15 +161,15 @@ impl TableResolver for Pins {
     }
 
     async fn functions(&self, names: &[String]) -> Result<HashMap<String, Callable>, QueryError> {
-        let rows = self.stored.rows(self.workspace).await?;
-        if rows.is_empty() {
+        if !self.stored.any(self.workspace).await? {
             return Ok(HashMap::new());
         }
         let context = &self.shared.context;
         let warrant = self.stored.warrant(context.principal, self.workspace).await?;
         context.entitle(warrant.clone());
-        let opened = self.stored.open(rows, &warrant).await?;
-        opened.guards.into_iter().for_each(|(guard, pass)| context.touch(guard, pass));
+        let opened = self.stored.open(self.workspace, &warrant).await?;
+        opened.under.guards.into_iter().for_each(|(guard, pass)| context.touch(guard, pass));
+        opened.under.passes.into_iter().for_each(|pass| context.admit(pass));
         let meant = opened.functions.into_iter().filter(|(_, function)| names.contains(&function.name));
         meant.map(|(_, function)| Ok((function.name.clone(), function.read()?))).collect()
     }

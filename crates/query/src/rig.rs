@@ -1,5 +1,6 @@
 //! A whole read path in a test: simulated machine, real keys, log, catalog, store and write path.
 
+mod shelf;
 pub(crate) mod watched;
 
 use std::collections::HashMap;
@@ -13,6 +14,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use serde_json::Value;
 use strongroom_buffer::{Buffer, BufferConfig, SealedConfig, SealedLog};
 use strongroom_catalog::{BlockRow, Catalog, WorkspaceRow};
+use strongroom_control::contents::Contents;
 use strongroom_envelope::Mmk;
 use strongroom_ingest::{Encoding, Format, IngestConfig, IngestDeps, IngestRequest, Intake, OnError};
 use strongroom_keys::KeyRing;
@@ -32,6 +34,7 @@ pub(crate) struct Rig {
     pub(crate) objects: Arc<InMemory>,
     pub(crate) watched: Arc<watched::Watched>,
     pub(crate) intake: Arc<Intake>,
+    pub(crate) contents: Arc<Contents>,
     pub(crate) deps: QueryDeps,
     pub(crate) engine: Arc<Engine>,
     pub(crate) workspace: WorkspaceId,
@@ -64,6 +67,17 @@ impl Rig {
     }
 
     pub(crate) async fn with(config: QueryConfig, hot: bool) -> Self {
+        Self::built(config, hot, IngestConfig::default()).await
+    }
+
+    /// One whose tables' filters are put side by side from so many blocks on.
+    pub(crate) async fn grouping(from_blocks: u64) -> Self {
+        let mut ingest = IngestConfig::default();
+        ingest.compact.group_filters_from_blocks = from_blocks;
+        Self::built(QueryConfig::default(), false, ingest).await
+    }
+
+    async fn built(config: QueryConfig, hot: bool, ingest_config: IngestConfig) -> Self {
         let sim = SimWorld::new(7);
         sim.clock().set_wall(WallTime(NOW));
         let world = sim.world();
@@ -109,10 +123,13 @@ impl Rig {
             blocks: blocks.clone(),
             writer: catalog.acquire_writer().await.unwrap(),
         };
-        let intake = Intake::open(ingest, IngestConfig::default(), Vec::new()).await.unwrap();
-        let deps = QueryDeps { world, catalog, keys, buffer, blocks, spill_dir: "/data/spill".into() };
+        let intake = Intake::open(ingest, ingest_config, Vec::new()).await.unwrap();
+        let rules = strongroom_control::Rules::default();
+        let contents = Contents::new(world.clone(), catalog.clone(), keys.clone(), Arc::new(shelf::Nowhere), rules);
+        let texts = Arc::new(shelf::Shelf(contents.clone()));
+        let deps = QueryDeps { world, catalog, keys, buffer, blocks, texts, spill_dir: "/data/spill".into() };
         let engine = Engine::open(deps.clone(), config).await.unwrap();
-        Self { sim, objects, watched, intake, deps, engine, workspace }
+        Self { sim, objects, watched, intake, contents, deps, engine, workspace }
     }
 
     /// Sends rows as JSON: an array, or objects line by line.

@@ -130,6 +130,13 @@ struct Shared {
     more: Notify,
 }
 
+impl Shared {
+    fn end(&self, how: End) {
+        self.state.lock().end = how;
+        self.more.notify_waiters();
+    }
+}
+
 impl Drop for Shared {
     fn drop(&mut self) {
         self.quota.used.fetch_sub(self.state.get_mut().sealed, Ordering::Relaxed);
@@ -164,7 +171,7 @@ impl SpillFile for SealedFile {
         if self.0.state.lock().end != End::Open || self.0.plain.load(Ordering::Relaxed) > 0 {
             return Err(DataFusionError::Internal("a spill file is written once".to_owned()));
         }
-        Ok(Box::new(Writer { shared: Arc::clone(&self.0), sealer: None, start: 0, out: Vec::new() }))
+        Ok(Box::new(Writer { shared: Arc::clone(&self.0), sealer: None, start: 0, out: Vec::new(), finished: false }))
     }
 }
 
@@ -243,6 +250,7 @@ struct Writer {
     /// Where that part begins.
     start: u64,
     out: Vec<u8>,
+    finished: bool,
 }
 
 impl Writer {
@@ -266,7 +274,7 @@ impl Writer {
 
 impl Write for Writer {
     fn write(&mut self, plain: &[u8]) -> io::Result<usize> {
-        if self.shared.state.lock().end != End::Open {
+        if self.finished {
             return Err(io::Error::other("a spill file is finished once"));
         }
         let shared = &self.shared;
@@ -293,28 +301,20 @@ impl Write for Writer {
     }
 }
 
-impl Writer {
-    fn end(&self, how: End) {
-        let mut state = self.shared.state.lock();
-        if state.end == End::Open {
-            state.end = how;
-        }
-        drop(state);
-        self.shared.more.notify_waiters();
-    }
-}
-
 impl SpillWriter for Writer {
     fn finish(&mut self) -> Result<()> {
         self.flush()?;
-        self.end(End::Finished);
+        self.finished = true;
+        self.shared.end(End::Finished);
         Ok(())
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.end(End::Broken);
+        if !self.finished {
+            self.shared.end(End::Broken);
+        }
     }
 }
 

@@ -1,21 +1,22 @@
 //! A workspace's stored functions: KQL under a name, for everybody who may ask there.
 //!
-//! They are the customer's text, as queries are: name, parameters, body and remarks are one cell under the key of the workspace,
+//! They are the customer's text, as queries are: name, parameters, body and remarks are one sealed text ([`Texts`] keeps them),
 //! opened when somebody asks and kept nowhere. While the key is away there are none to be had. A function is checked when it
 //! is stored (it parses, its name is free) and bound when it is called: tables it names may come later.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use strongroom_catalog::{Catalog, CatalogError, FunctionRow};
-use strongroom_envelope::{CellPlace, KeyGuard, open_cell, seal_cell};
-use strongroom_keys::{KeyRing, Pass, Purpose, Warrant};
+use strongroom_keys::{KeyRing, Pass, Warrant};
 use strongroom_kql::ast::{Lambda, LetValue, StatementKind};
-use strongroom_model::{AccountId, Epoch, ErrorKind, KeyClass, ObjectId, PrincipalId, TableId, WorkspaceId};
+use strongroom_model::{AccountId, ErrorKind, ObjectId, PrincipalId, TableId, WorkspaceId};
 use strongroom_world::World;
 
-use crate::error::{catalog_error, key_error, open_error, shut_error};
+use crate::error::shut_error;
 use crate::saved::SavedAs;
+use crate::texts::{NewText, OpenTexts, Text, Texts};
 use crate::{QueryError, functions};
 
 /// Most functions a workspace holds.
@@ -124,25 +125,25 @@ impl StoredFunction {
     }
 }
 
-/// Opens and seals functions.
+/// Reads and keeps functions.
 pub(crate) struct Stored {
     world: World,
-    catalog: Catalog,
     keys: Arc<KeyRing>,
-    /// Held while one is stored or deleted: names are known only to whoever has opened all of them.
-    turn: tokio::sync::Mutex<()>,
+    texts: Arc<dyn Texts>,
+    /// Held while one is stored or deleted: names are known only to whoever has opened all of them. One lock a workspace, so that nobody
+    /// waits for another's store.
+    turns: Mutex<HashMap<WorkspaceId, Arc<tokio::sync::Mutex<()>>>>,
 }
 
-/// Opened functions, each with its row, and what they were opened under.
+/// Functions that were read, each with the text it was read from.
 pub(crate) struct Opened {
-    pub(crate) functions: Vec<(FunctionRow, StoredFunction)>,
-    /// Each with leave of its account, if that key can be taken away.
-    pub(crate) guards: Vec<(KeyGuard, Option<Pass>)>,
+    pub(crate) functions: Vec<(Text, StoredFunction)>,
+    pub(crate) under: OpenTexts,
 }
 
 impl Stored {
-    pub(crate) fn new(world: World, catalog: Catalog, keys: Arc<KeyRing>) -> Self {
-        Self { world, catalog, keys, turn: tokio::sync::Mutex::default() }
+    pub(crate) fn new(world: World, keys: Arc<KeyRing>, texts: Arc<dyn Texts>) -> Self {
+        Self { world, keys, texts, turns: Mutex::default() }
     }
 
     /// Leave to read a workspace's functions: for whoever may ask all its tables.
@@ -156,51 +157,37 @@ impl Stored {
     }
 
     /// Whether a workspace has any; takes no key.
-    pub(crate) async fn rows(&self, workspace: WorkspaceId) -> Result<Vec<FunctionRow>, QueryError> {
-        self.catalog.functions(workspace).await.map_err(|error| catalog_error(&error))
+    pub(crate) async fn any(&self, workspace: WorkspaceId) -> Result<bool, QueryError> {
+        self.texts.any(workspace).await
     }
 
-    /// Opens rows.
+    /// Opens all of a workspace's.
     ///
     /// # Errors
     /// The key's error if one of them is under a key that is away: any could be the one that is meant.
-    pub(crate) async fn open(&self, rows: Vec<FunctionRow>, warrant: &Warrant) -> Result<Opened, QueryError> {
-        let mut opened = Opened { functions: Vec::with_capacity(rows.len()), guards: Vec::new() };
-        for row in rows {
-            let known = opened.guards.iter().find(|(guard, _)| guard.epoch().aek == row.aek).cloned();
-            let guard = if let Some((guard, _)) = known {
-                guard
-            } else {
-                let epoch = self.epoch(&row).await?;
-                let guard = self.keys.guard_for(epoch, warrant).await.map_err(|error| key_error(&error, epoch))?;
-                let pass = match guard.class() {
-                    KeyClass::Cmk => Some(self.pass(epoch.account).await?),
-                    KeyClass::Mmk => None,
-                };
-                opened.guards.push((guard.clone(), pass));
-                guard
-            };
-            let place = CellPlace { epoch: guard.epoch(), workspace: row.workspace, table: TableId::NIL, row: row.row };
-            let plain = open_cell(&guard, self.world.clock.boot(), &place, &row.cell).map_err(|error| open_error(&error, row.row))?;
-            let function = serde_json::from_slice(&plain).map_err(|_| {
-                QueryError::new(ErrorKind::Corrupt, "IntegrityError", format!("the function in cell {} has another form", row.row))
+    pub(crate) async fn open(&self, workspace: WorkspaceId, warrant: &Warrant) -> Result<Opened, QueryError> {
+        let mut under = self.texts.open(workspace, warrant).await?;
+        let read = std::mem::take(&mut under.texts).into_iter().map(|text| {
+            let function = serde_json::from_slice(&text.value).map_err(|_| {
+                QueryError::new(ErrorKind::Corrupt, "IntegrityError", format!("the function in entry {} has another form", text.id))
             })?;
-            opened.functions.push((row, function));
-        }
-        Ok(opened)
+            Ok((Text { value: Vec::new(), ..text }, function))
+        });
+        let functions = read.collect::<Result<_, QueryError>>()?;
+        Ok(Opened { functions, under })
     }
 
-    async fn epoch(&self, row: &FunctionRow) -> Result<Epoch, QueryError> {
-        let known = self.catalog.aek(row.aek).await.map_err(|error| catalog_error(&error))?;
-        let known = known.ok_or_else(|| QueryError::new(ErrorKind::Corrupt, "IntegrityError", format!("no record of key {}", row.aek)))?;
-        Ok(Epoch { account: known.account, aek: row.aek })
+    /// Likewise, for showing them: their keys are still there.
+    pub(crate) async fn shown(&self, workspace: WorkspaceId, warrant: &Warrant) -> Result<Vec<(Text, StoredFunction)>, QueryError> {
+        let opened = self.open(workspace, warrant).await?;
+        opened.under.check(&self.world)?;
+        Ok(opened.functions)
     }
 
     /// All functions of a workspace, by name.
     pub(crate) async fn list(&self, workspace: WorkspaceId, principal: PrincipalId) -> Result<Vec<FunctionInfo>, QueryError> {
         let warrant = self.warrant(principal, workspace).await?;
-        let opened = self.open(self.rows(workspace).await?, &warrant).await?;
-        let named = opened.functions.into_iter().filter(|(_, function)| !function.name.is_empty());
+        let named = self.shown(workspace, &warrant).await?.into_iter().filter(|(_, function)| !function.name.is_empty());
         let infos = named.map(|(row, function)| FunctionInfo { function, changed_ms: row.changed_ms });
         let mut infos: Vec<FunctionInfo> = infos.collect();
         infos.sort_by(|a, b| a.function.name.cmp(&b.function.name));
@@ -210,67 +197,56 @@ impl Stored {
     /// Stores a function under its name. Whether that is new.
     pub(crate) async fn put(&self, workspace: WorkspaceId, principal: PrincipalId, function: &StoredFunction) -> Result<bool, QueryError> {
         function.check()?;
-        let _turn = self.turn.lock().await;
+        let turn = self.turn(workspace);
+        let _turn = turn.lock().await;
         let warrant = self.warrant(principal, workspace).await?;
-        let there = self.open(self.rows(workspace).await?, &warrant).await?.functions;
+        let there = self.open(workspace, &warrant).await?.functions;
         let old = there.iter().find(|(_, known)| known.name == function.name);
         // What makes it a saved search stays.
         let saved = old.and_then(|(_, known)| known.saved.clone());
-        let (function, old) = (StoredFunction { saved, ..function.clone() }, old.map(|(row, _)| row.row));
+        let (function, old) = (StoredFunction { saved, ..function.clone() }, old.map(|(text, _)| (text.id, text.rev)));
         self.seal(workspace, principal, function, there.len(), old).await?;
         Ok(old.is_none())
     }
 
-    pub(crate) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.turn.lock().await
+    pub(crate) fn turn(&self, workspace: WorkspaceId) -> Arc<tokio::sync::Mutex<()>> {
+        Arc::clone(self.turns.lock().entry(workspace).or_default())
     }
 
-    /// Seals a function and puts it in the place of `old`, or beside the `there` that there are.
+    /// Keeps a function in the place of `old`, or beside the `there` that there are.
     pub(crate) async fn seal(
         &self,
         workspace: WorkspaceId,
         principal: PrincipalId,
         mut function: StoredFunction,
         there: usize,
-        old: Option<ObjectId>,
-    ) -> Result<(FunctionRow, StoredFunction), QueryError> {
+        old: Option<(ObjectId, ObjectId)>,
+    ) -> Result<(Text, StoredFunction), QueryError> {
         if old.is_none() && there >= FUNCTIONS_MAX {
             let text = format!("a workspace holds at most {FUNCTIONS_MAX} functions and saved searches");
             return Err(QueryError::invalid("TooManyFunctions", text));
         }
-        let gone = || QueryError::new(ErrorKind::NotFound, "WorkspaceNotFound", "there is no such workspace");
-        let home = self.catalog.workspace(workspace).await.map_err(|error| catalog_error(&error))?.ok_or_else(gone)?;
-        let epoch = self.keys.write_epoch(home.account).await.map_err(|error| shut_error(&error))?;
-        let guard = self.keys.guard(epoch, workspace, principal, Purpose::Ingest).await.map_err(|error| key_error(&error, epoch))?;
-        let (ms, random) = self.world.id_seed();
-        let row = ObjectId::mint(ms, random);
-        let place = CellPlace { epoch, workspace, table: TableId::NIL, row };
         if let Some(saved) = &mut function.saved {
-            saved.etag = row.to_string();
+            // What keeps it says what it is.
+            saved.etag.clear();
         }
         let plain = serde_json::to_vec(&function).map_err(|_| QueryError::internal("a function could not be written"))?;
-        let cell = seal_cell(&guard, self.world.clock.boot(), &*self.world.rng, &place, &plain)
-            .map_err(|error| QueryError::new(error.kind(), error.code(), error.to_string()))?;
-        let changed_ms = self.world.clock.wall().0 / 1_000_000;
-        let stored = FunctionRow { workspace, aek: epoch.aek, row, cell, changed_ms };
-        self.catalog.function_put(&stored, old).await.map_err(|error| match error {
-            CatalogError::Conflict { .. } => QueryError::new(ErrorKind::Conflict, "Conflict", "the function was changed meanwhile"),
-            error => catalog_error(&error),
-        })?;
-        Ok((stored, function))
+        let new = NewText { workspace, principal, callable: !function.name.is_empty(), replaces: old, value: &plain };
+        Ok((self.texts.put(new).await?, function))
     }
 
     /// Takes a function away. Whether it was there.
     pub(crate) async fn delete(&self, workspace: WorkspaceId, principal: PrincipalId, name: &str) -> Result<bool, QueryError> {
-        let _turn = self.turn.lock().await;
+        let turn = self.turn(workspace);
+        let _turn = turn.lock().await;
         let warrant = self.warrant(principal, workspace).await?;
-        let there = self.open(self.rows(workspace).await?, &warrant).await?.functions;
-        let Some((row, _)) = there.into_iter().find(|(_, known)| known.name == name) else { return Ok(false) };
-        self.remove(workspace, row.row).await
+        let there = self.open(workspace, &warrant).await?.functions;
+        let Some((text, _)) = there.into_iter().find(|(_, known)| known.name == name) else { return Ok(false) };
+        self.remove(workspace, text.id).await
     }
 
-    pub(crate) async fn remove(&self, workspace: WorkspaceId, row: ObjectId) -> Result<bool, QueryError> {
-        self.catalog.function_delete(workspace, row).await.map_err(|error| catalog_error(&error))
+    pub(crate) async fn remove(&self, workspace: WorkspaceId, id: ObjectId) -> Result<bool, QueryError> {
+        self.texts.remove(workspace, id).await
     }
 }
 

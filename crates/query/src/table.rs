@@ -285,6 +285,7 @@ impl LogTable {
                 epoch: row.epoch,
                 hotness: shared.blocks.cache().contains(&stored(row)),
                 slices: slices.get(&at).map(Slices::counts),
+                grouped: slices.get(&at).is_some_and(Slices::is_grouped),
             });
         }
         shared.context.record_fates(told);

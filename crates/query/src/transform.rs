@@ -29,8 +29,12 @@ use crate::{QueryError, kql, output};
 
 /// What the rows are called.
 const SOURCE: &str = "source";
+/// The code of a text that took longer than it may.
+pub const TRANSFORM_TIMEOUT: &str = "TransformTimeout";
 /// How long one batch may take.
 const TIME_MAX: Duration = Duration::from_secs(20);
+/// Rows that are looked at at once.
+const PIECE_ROWS: usize = 8_192;
 /// Rows that one batch may become, for each that it has.
 const GROWTH_MAX: usize = 20;
 
@@ -79,6 +83,7 @@ struct Shaping {
     text: String,
     resolver: OneTable,
     rows_max: usize,
+    bytes_max: u64,
 }
 
 impl Shaping {
@@ -103,7 +108,9 @@ impl Shaping {
             if rows > self.rows_max {
                 return Err(QueryError::new(ErrorKind::TooLarge, "TooManyRows", "the transformation makes too many rows of one batch"));
             }
-            output::shaped_lines(&batch, &columns, &mut lines);
+            if !output::shaped_lines(&batch, &columns, self.bytes_max, &mut lines) {
+                return Err(too_large(self.bytes_max));
+            }
         }
         // Rows of a workspace whose key went meanwhile are not handed on.
         self.context.hold().await?;
@@ -129,20 +136,32 @@ impl Engine {
     /// `now()`, nanoseconds since 1970.
     ///
     /// # Errors
-    /// [`QueryError`], as questions have them; none of them names rows to anybody but their sender.
-    pub async fn shape(&self, workspace: WorkspaceId, batch: RecordBatch, text: Option<&str>, now: i64) -> Result<Shaped, QueryError> {
+    /// [`QueryError`], as questions have them; none of them names rows to anybody but their sender. Of kind `TooLarge` if the rows
+    /// become too many, or more than `bytes_max` bytes.
+    pub async fn shape(
+        &self,
+        workspace: WorkspaceId,
+        batch: RecordBatch,
+        text: Option<&str>,
+        now: i64,
+        bytes_max: u64,
+    ) -> Result<Shaped, QueryError> {
         let Some(text) = text.filter(|text| !says_nothing(text)) else {
             let columns = columns(&batch.schema());
             let encoded = self.threads().spawn(async move {
-                let mut lines = Vec::with_capacity(batch.get_array_memory_size());
-                output::shaped_lines(&batch, &columns, &mut lines);
-                Shaped { lines: lines.into(), columns: stored(columns) }
+                let mut lines = Vec::new();
+                if !output::shaped_lines(&batch, &columns, bytes_max, &mut lines) {
+                    return Err(too_large(bytes_max));
+                }
+                Ok(Shaped { lines: lines.into(), columns: stored(columns) })
             });
-            return encoded.await.map_err(|_| QueryError::internal("a batch could not be written"));
+            return encoded.await.map_err(|_| QueryError::internal("a batch could not be written"))?;
         };
         let rows_max = batch.num_rows().saturating_mul(GROWTH_MAX).max(1_000);
         let schema = batch.schema();
-        let shaping = self.shaping(workspace, schema, vec![batch], text, now, rows_max).await?;
+        // In pieces, as the operators expect them: each makes a whole piece at a time.
+        let pieces = (0..batch.num_rows()).step_by(PIECE_ROWS).map(|at| batch.slice(at, PIECE_ROWS.min(batch.num_rows() - at)));
+        let shaping = Shaping { rows_max, bytes_max, ..self.shaping(workspace, schema, pieces.collect(), text, now).await? };
         let context = Arc::clone(&shaping.context);
         // Given up, by whoever waits or by the clock, it ends at its next step.
         let off = context.cancel.clone().drop_guard();
@@ -155,7 +174,7 @@ impl Engine {
                 }
                 () = context.world.clock.sleep(TIME_MAX) => Err(QueryError::new(
                     ErrorKind::Unavailable,
-                    "TransformTimeout",
+                    TRANSFORM_TIMEOUT,
                     format!("the transformation took longer than {} s", TIME_MAX.as_secs()),
                 )),
                 done = shaping.run() => done,
@@ -176,7 +195,7 @@ impl Engine {
             return Ok(source.to_vec());
         }
         let schema = TableSchema { columns: source.to_vec() }.query_schema();
-        let shaping = self.shaping(workspace, schema, Vec::new(), text, 0, 0).await?;
+        let shaping = self.shaping(workspace, schema, Vec::new(), text, 0).await?;
         let planned = shaping.plan().await?;
         Ok(columns(planned.plan.schema().inner()))
     }
@@ -188,14 +207,21 @@ impl Engine {
         batches: Vec<RecordBatch>,
         text: &str,
         now: i64,
-        rows_max: usize,
     ) -> Result<Shaping, QueryError> {
         self.check_length(text)?;
         let table = MemTable::try_new(schema, vec![batches]).map_err(|error| engine_error(error, text))?;
         let context = self.context_of(workspace, PrincipalId::NIL).await?;
-        let state = self.session(&context, text)?;
-        Ok(Shaping { context, state, text: text.to_owned(), resolver: OneTable { table: Arc::new(table), now }, rows_max })
+        let mut state = self.session(&context, text)?;
+        // A batch's rows keep their order, and an ack does not wait for threads to be found.
+        state.config_mut().options_mut().execution.target_partitions = 1;
+        let resolver = OneTable { table: Arc::new(table), now };
+        Ok(Shaping { context, state, text: text.to_owned(), resolver, rows_max: 0, bytes_max: 0 })
     }
+}
+
+fn too_large(bytes_max: u64) -> QueryError {
+    let why = format!("the transformation makes more than {bytes_max} bytes of one batch; send fewer records at a time");
+    QueryError::new(ErrorKind::TooLarge, "TransformTooLarge", why)
 }
 
 /// The text that hands every row on as it is.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use strongroom_catalog::{BlockRow, Catalog};
+use strongroom_catalog::{BlockRow, BlockState, Catalog, GroupRow};
 use strongroom_control::ControlError;
 use strongroom_control::audit::{AuditReader, AuditReport};
 use strongroom_control::watch::fetch_keys;
@@ -146,7 +146,34 @@ impl Offline {
     }
 }
 
-/// Reads every live block of a stopped server and checks every tag in it.
+impl Offline {
+    /// Whether filters of several blocks open to the end.
+    async fn check_group(&self, row: &GroupRow) -> Result<(), String> {
+        let (epoch, GroupRow { workspace, table, day, object, .. }) = (row.epoch, *row);
+        let key = ObjectKey { account: epoch.account, workspace, table, window_start: day, object };
+        let stored = StoredBlock { key, epoch, len: row.sealed_len, arrived_ms: row.arrived_ms };
+        let guard = self.keys.guard(epoch, workspace, PrincipalId::NIL, Purpose::Maintain).await;
+        let guard = guard.map_err(|error| format!("its key: {}", error.code()))?;
+        let whole = 0..row.sealed_len;
+        let sealed = self.blocks.read(&stored, &guard, &[whole], Reader::Maintain).await.map_err(|error| error.to_string())?;
+        let sealed = sealed.first().ok_or("nothing was read")?;
+        let header = Header {
+            kind: ObjectKind::Filters,
+            double: guard.is_double(),
+            aek: epoch.aek,
+            account: epoch.account,
+            workspace,
+            table,
+            window_start: day,
+            object,
+        };
+        let plain = open(&guard, self.world.clock.boot(), &header, sealed).map_err(|error| error.to_string())?;
+        let as_said = plain.len() as u64 == row.plain_len;
+        if as_said { Ok(()) } else { Err(format!("it opens to {} bytes, the catalog says {}", plain.len(), row.plain_len)) }
+    }
+}
+
+/// Reads every live block of a stopped server, and filters of several of them, and checks every tag in it.
 ///
 /// # Errors
 /// [`ServeError`] if the directories cannot be opened or a server runs on them; bad blocks are in the report.
@@ -172,6 +199,14 @@ pub async fn verify(options: &ServeOptions, mut progress: impl FnMut(u64, u64)) 
         report.rows += row.rows;
         report.bytes += row.sealed_len;
         progress(report.blocks, rows.len() as u64);
+    }
+    let mut groups = site.catalog.groups().await.map_err(ServeError::start("catalog"))?;
+    groups.retain(|row| row.state == BlockState::Live);
+    for row in &groups {
+        if let Err(problem) = site.check_group(row).await {
+            report.problems.push(format!("filters {} of blocks of table {}: {problem}", row.object, row.table));
+        }
+        report.bytes += row.sealed_len;
     }
     site.catalog.close().await;
     Ok(report)

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use strongroom_buffer::{BufferConfig, SealedConfig};
+use strongroom_control::alerts::AlertsConfig;
 use strongroom_control::audit::AuditConfig;
 use strongroom_control::{AzureConfig, ControlConfig, DirectoryConfig, LockboxConfig};
 use strongroom_ingest::IngestConfig;
@@ -21,6 +22,7 @@ use strongroom_query::QueryConfig;
 use strongroom_store::CacheConfig;
 
 use crate::doors::DoorsConfig;
+use crate::linked_stores::StorageConfig;
 use crate::notices::NoticesConfig;
 use crate::tls::TlsConfig;
 
@@ -98,6 +100,10 @@ pub struct Config {
     pub control: ControlConfig,
     /// Where users of Azure Monitor find other rules than today's.
     pub azure: AzureConfig,
+    /// Storage accounts that customers register.
+    pub storage: StorageConfig,
+    /// Alert rules on their schedule.
+    pub alerts: AlertsConfig,
     /// The audit chain.
     pub audit: AuditConfig,
     /// Who is called when there is something that a customer should know.
@@ -266,6 +272,34 @@ impl Default for GatewayConfig {
     }
 }
 
+impl Config {
+    /// The hot cache's settings, as `[azure]` has them.
+    pub(crate) fn hot_cache(&self) -> CacheConfig {
+        let queried_hours = if self.azure.rules().cache_keep_recently_queried { self.cache.queried_hours } else { 0 };
+        CacheConfig { queried_hours, ..self.cache.clone() }
+    }
+
+    /// What `[directory] regions` says that a region does not have, and what the rules' own lists say, become one.
+    pub(crate) fn follow_regions(&mut self) {
+        let same = |one: &str, other: &str| {
+            let bare = |name: &str| name.replace(' ', "").to_ascii_lowercase();
+            bare(one) == bare(other)
+        };
+        for region in &mut self.directory.regions {
+            for (has, lacking) in [
+                (&mut region.double_encryption, &mut self.azure.single_encryption_regions),
+                (&mut region.lockbox, &mut self.lockbox.unavailable_regions),
+            ] {
+                let listed = lacking.iter().any(|name| same(name, &region.name));
+                if !*has && !listed {
+                    lacking.push(region.name.clone());
+                }
+                *has &= !listed;
+            }
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -284,6 +318,8 @@ impl Default for Config {
             cache: CacheConfig::default(),
             control: ControlConfig::default(),
             azure: AzureConfig::default(),
+            storage: StorageConfig::default(),
+            alerts: AlertsConfig::default(),
             audit: AuditConfig::default(),
             notices: NoticesConfig::default(),
             lockbox: LockboxConfig::default(),
@@ -435,6 +471,15 @@ mod tests {
         assert_eq!((config.gateway.drain_ms, config.gateway.max_connections), (5, 7));
         let vault = with(&[("STRONGROOM_VAULT_DIR", "/v"), ("STRONGROOM_VAULT", "https://v")], Some("[vault]\ndir = \"/w\"")).unwrap();
         assert_eq!(vault.vault.dir, PathBuf::from("/v"));
+    }
+
+    #[test]
+    fn what_was_queried_lately_stays_in_the_cache_unless_the_year_or_the_setting_says_no() {
+        let hours = |text: &str| with(&[], Some(text)).unwrap().hot_cache().queried_hours;
+        assert_eq!((hours(""), hours("[cache]\nqueried_hours = 5")), (48, 5));
+        assert_eq!(hours("[azure]\ncompat = \"2021\""), 0);
+        assert_eq!(hours("[azure]\ncompat = \"2021\"\ncache_keep_recently_queried = true"), 48);
+        assert_eq!(hours("[azure]\ncache_keep_recently_queried = false"), 0);
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub struct DoorsConfig {
     pub batch_concurrent_max: usize,
     /// Questions of one batch.
     pub batch_questions_max: usize,
+    /// Bytes of all answers of one batch: they are in memory until the last one is there. An answer is cut at its part of what is left.
+    pub batch_bytes_max: u64,
 }
 
 impl Default for DoorsConfig {
@@ -43,6 +45,7 @@ impl Default for DoorsConfig {
             timed_out_query_ms: 60_000,
             batch_concurrent_max: 4,
             batch_questions_max: 100,
+            batch_bytes_max: 64_000_000,
         }
     }
 }

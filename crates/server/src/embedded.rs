@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use strongroom_catalog::Catalog;
-use strongroom_control::{Place, VaultAsk, Vaults};
+use strongroom_control::{PermissionModels, Place, VaultAsk, Vaults};
 use strongroom_keys::provider::Provider;
 use strongroom_keyvault::{Vault, VaultConfig};
 use strongroom_world::World;
@@ -35,7 +35,8 @@ impl Embedded {
         if !config.vault.embedded {
             return Ok(None);
         }
-        let settings = config.vault.settings();
+        let mut settings = config.vault.settings();
+        settings.access_policies_only = config.azure.rules().vault_permission_models == PermissionModels::AccessPolicy;
         for (own, what) in [(&config.data_dir, "data"), (&config.config_dir, "config")] {
             if settings.dir.starts_with(own) {
                 return Err(ServeError::VaultInside { dir: settings.dir, what });

@@ -17,7 +17,9 @@ mod listen;
 mod lockbox;
 mod login;
 mod metadata;
+mod openapi;
 mod ops;
+mod personal;
 mod principals;
 mod query;
 mod resources;
@@ -27,6 +29,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
+use axum::body::to_bytes;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
@@ -40,6 +43,7 @@ use tower::Layer;
 use tower::util::MapRequestLayer;
 
 use crate::wiring::Site;
+use arm::rule_place;
 use error::ApiError;
 pub(crate) use listen::serve;
 
@@ -52,10 +56,13 @@ pub(crate) struct App {
 
 /// Body limit of doors that take small JSON documents.
 const SMALL_BODY: usize = 1 << 20;
+/// Bytes of a refusal of the router's.
+const REFUSAL_MAX: usize = 16 << 10;
 
-/// All routes.
-pub(crate) fn router(app: App) -> Router {
-    let routes = Router::new()
+/// All routes, with nothing around them: what `openapi` describes, and what tests go through.
+fn doors() -> Router<App> {
+    Router::new()
+        .route("/openapi.json", get(openapi::show))
         .route("/healthz", get(ops::healthz))
         .route("/readyz", get(ops::readyz))
         .route("/metrics", get(ops::metrics))
@@ -70,6 +77,9 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/workspaces/{workspace}/tables/{table}/shred", post(shred::rows))
         .route("/v1/workspaces/{workspace}/functions", get(functions::list))
         .route("/v1/workspaces/{workspace}/functions/{function}", get(functions::show).put(functions::put).delete(functions::delete))
+        .route("/v1/workspaces/{workspace}/history", get(personal::history).post(personal::remember).delete(personal::forget))
+        .route("/v1/workspaces/{workspace}/pins", get(personal::pins).post(personal::pin))
+        .route("/v1/workspaces/{workspace}/pins/{pin}", delete(personal::unpin))
         .route("/v1/workspaces/{workspace}/ingest/{table}", post(ingest::ingest))
         .route("/v1/workspaces/{workspace}/flush", post(ingest::flush))
         .route("/v1/workspaces/{workspace}/compact", post(ingest::compact))
@@ -110,9 +120,15 @@ pub(crate) fn router(app: App) -> Router {
         .route("/common/discovery/instance", get(login::instance))
         .merge(arm::routes())
         .merge(azure::routes())
+}
+
+/// The router: every door, and what is around all of them.
+pub(crate) fn router(app: App) -> Router {
+    let routes = doors()
         .fallback(any(no_route))
         .method_not_allowed_fallback(no_method)
         .layer(DefaultBodyLimit::max(SMALL_BODY))
+        .layer(middleware::from_fn(enveloped))
         .layer(middleware::from_fn_with_state(app.clone(), audit::audited))
         .layer(middleware::from_fn_with_state(app.clone(), challenge))
         .layer(middleware::from_fn_with_state(app.clone(), access_log))
@@ -127,6 +143,24 @@ async fn no_route() -> ApiError {
 
 async fn no_method() -> ApiError {
     ApiError::new(ErrorKind::Invalid, "MethodNotAllowed", "this path does not take that method")
+}
+
+/// What the router itself refuses (a path or parameters that are not read, a body of another type or size) it says in plain text: here
+/// it is said as everything else is.
+async fn enveloped(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let plain = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/plain"));
+    if !plain || !response.status().is_client_error() {
+        return response;
+    }
+    let (kind, code) = match response.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => (ErrorKind::TooLarge, "RequestTooLarge"),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => (ErrorKind::Unsupported, "UnsupportedMediaType"),
+        StatusCode::UNPROCESSABLE_ENTITY => (ErrorKind::Invalid, "InvalidRequestContent"),
+        _ => (ErrorKind::Invalid, "BadRequest"),
+    };
+    let why = to_bytes(response.into_body(), REFUSAL_MAX).await.unwrap_or_default();
+    ApiError::new(kind, code, String::from_utf8_lossy(&why)).into_response()
 }
 
 /// One line and two metrics per request: the route's template, never the path or the query string.

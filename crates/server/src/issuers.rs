@@ -1,5 +1,10 @@
 //! Issuers of other directories whose tokens are believed: by configuration alone, with their keys fetched through the one hardened
 //! client. What a token says becomes rights by the rules of its issuer; nothing is written down.
+//!
+//! The key vault reads issuers' keys, too (`strongroom_keyvault`), and shares nothing with this: it is the customer's side, in a domain
+//! of its own. It also differs on purpose. A vault that turns away those whom it knows takes their data away, so there a known key
+//! counts for a day if the issuer does not answer; here, where a token gives rights by what it says, until the keys are old. There
+//! RSA and P-256 alone are taken, which is what the gateway and Azure sign with; here whatever an issuer of the customer's choice may use.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,6 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, JwkSet};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use parking_lot::RwLock;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use strongroom_catalog::Catalog;
@@ -29,18 +35,30 @@ const LEEWAY_S: i64 = 60;
 const NAME_MAX: usize = 128;
 
 /// Keys of one issuer, as they were fetched.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Fetched {
     keys: HashMap<String, (DecodingKey, Vec<Algorithm>)>,
-    /// When they were last asked for, whatever came.
-    asked: Option<BootTime>,
-    got: Option<BootTime>,
+    at: BootTime,
 }
 
 #[derive(Debug)]
 struct Issuer {
     config: IssuerConfig,
-    fetched: Mutex<Fetched>,
+    fetched: RwLock<Option<Arc<Fetched>>>,
+    /// One at a time asks; when it was last asked, whatever came.
+    asking: Mutex<Option<BootTime>>,
+}
+
+impl Issuer {
+    fn new(config: IssuerConfig) -> Self {
+        Self { config, fetched: RwLock::new(None), asking: Mutex::new(None) }
+    }
+
+    /// The key of that name, if it was fetched within so long.
+    fn known(&self, kid: &str, now: BootTime, life: Duration) -> Option<(DecodingKey, Vec<Algorithm>)> {
+        let fetched = self.fetched.read().clone().filter(|fetched| now < fetched.at.after(life))?;
+        fetched.keys.get(kid).cloned()
+    }
 }
 
 /// The issuers of a configuration.
@@ -57,13 +75,12 @@ impl Issuers {
     pub(crate) fn open(config: &Config, world: &World, catalog: &Catalog, roles: &Arc<Roles>) -> Result<Self, ControlError> {
         let outbound = Outbound::open(world, &config.outbound, &[])
             .map_err(|_| ControlError::Invalid { what: "[outbound]", why: "the client for issuers cannot be made from it" })?;
-        let issuer = |config: &IssuerConfig| Issuer { config: config.clone(), fetched: Mutex::default() };
         Ok(Self {
             world: world.clone(),
             catalog: catalog.clone(),
             roles: Arc::clone(roles),
             outbound: Arc::new(outbound),
-            known: config.directory.issuers.iter().map(issuer).collect(),
+            known: config.directory.issuers.iter().cloned().map(Issuer::new).collect(),
         })
     }
 
@@ -85,27 +102,32 @@ impl Issuers {
         serde_json::from_value(self.get(&url).await?).ok()
     }
 
-    /// The key of that name, asked for if it is not known or known for long.
+    /// The key of that name, asked for if it is not known or known for long. Who knows it waits for nobody who asks.
     async fn key(&self, issuer: &Issuer, kid: &str) -> Option<(DecodingKey, Vec<Algorithm>)> {
         let now = self.world.clock.boot();
-        // Held while it is asked: of many requests at once, one asks.
-        let mut fetched = issuer.fetched.lock().await;
-        let fresh = fetched.got.is_some_and(|at| now < at.after(KEEP));
-        let may_ask = fetched.asked.is_none_or(|at| at.after(AGAIN) <= now);
-        if (!fresh || !fetched.keys.contains_key(kid)) && may_ask {
-            fetched.asked = Some(now);
+        if let Some(key) = issuer.known(kid, now, KEEP) {
+            return Some(key);
+        }
+        let mut asked = match (issuer.asking.try_lock(), issuer.known(kid, now, KEEP + AGAIN)) {
+            (Ok(asked), _) => asked,
+            (Err(_), Some(key)) => return Some(key),
+            (Err(_), None) => issuer.asking.lock().await,
+        };
+        // Somebody may have asked while this one waited.
+        if let Some(key) = issuer.known(kid, now, KEEP) {
+            return Some(key);
+        }
+        if asked.is_none_or(|at| at.after(AGAIN) <= now) {
+            *asked = Some(now);
             if let Some(set) = self.fetch(&issuer.config).await {
-                fetched.keys = set.keys.iter().filter_map(usable).collect();
-                fetched.got = Some(now);
+                let keys = set.keys.iter().filter_map(usable).collect();
+                *issuer.fetched.write() = Some(Arc::new(Fetched { keys, at: now }));
             } else {
                 // What was known is believed until it is old; then an issuer that does not answer vouches for nobody.
                 tracing::warn!(issuer = issuer.config.issuer, "the keys of an issuer could not be fetched");
             }
         }
-        if fetched.got.is_none_or(|at| at.after(KEEP + AGAIN) <= now) {
-            fetched.keys.clear();
-        }
-        fetched.keys.get(kid).cloned()
+        issuer.known(kid, now, KEEP + AGAIN)
     }
 
     async fn guest(&self, issuer: &IssuerConfig, claims: &Map<String, Value>) -> Result<Caller, ControlError> {
@@ -122,10 +144,12 @@ impl Issuers {
             if !held {
                 continue;
             }
-            if let Some((role, scope)) = self.roles.named(&self.catalog, &rule.role).await?.zip(ScopePath::read(&rule.scope)) {
+            // A role that somebody made counts where it may be given: its name alone is no reason to believe it everywhere.
+            let named = self.roles.named(&self.catalog, &rule.role).await?.zip(ScopePath::read(&rule.scope));
+            if let Some((role, scope)) = named.filter(|(role, scope)| role.may_lie(scope)) {
                 grants.push(Grant { role, scope });
             } else {
-                tracing::warn!(role = rule.role, "a rule of an issuer names no role that is there");
+                tracing::warn!(role = rule.role, "a rule of an issuer names no role that is there, or not one for that scope");
             }
         }
         let mut hash = Sha256::new();
@@ -270,7 +294,7 @@ mod tests {
         let outbound = strongroom_keys::outbound::OutboundConfig { allow: vec!["127.0.0.1/32".to_owned()], ..Default::default() };
         let outbound = Outbound::open(&World::real(), &outbound, &[pem]).unwrap();
         let catalog = Catalog::memory(world.clone()).await.unwrap();
-        let known = vec![Issuer { config, fetched: Mutex::default() }];
+        let known = vec![Issuer::new(config)];
         (Issuers { world, catalog, roles: Arc::new(Roles::built_in()), outbound: Arc::new(outbound), known }, issuer)
     }
 
@@ -310,6 +334,11 @@ mod tests {
             assert!(matches!(issuers.read(&token).await, Err(ControlError::Unauthenticated)), "{why}");
         }
         assert!(issuers.read(&first.sign(&with("iss", json!("https://elsewhere")))).await.unwrap().is_none());
+        // While somebody else asks, who shows a key that is known waits for nobody.
+        let asking = issuers.known[0].asking.lock().await;
+        let read = tokio::time::timeout(Duration::from_secs(10), issuers.read(&first.sign(&claims))).await;
+        assert!(read.expect("it waits for nobody").unwrap().is_some());
+        drop(asking);
         // The issuer has a new key, and later does not answer.
         sim.clock().advance(AGAIN);
         assert!(issuers.read(&second.sign(&claims)).await.unwrap().is_some());

@@ -9,6 +9,7 @@
 //! ```
 
 pub mod admin;
+mod alerting;
 mod collecting;
 mod config;
 mod crash;
@@ -20,11 +21,13 @@ pub mod gateway;
 mod harden;
 mod identity;
 mod issuers;
+mod linked_stores;
 mod lock;
 mod lock_steps;
 mod notices;
 mod openings;
 mod reload;
+mod shelf;
 mod timespan;
 mod tls;
 mod vault_clients;
@@ -126,7 +129,9 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let tasks = vec![
         ("flush and compaction", tokio::spawn(Arc::clone(&site.intake).maintain(stopping.clone()))),
         ("audit rows and notices", tokio::spawn(Arc::clone(&site.carrier).run(stopping.clone()))),
+        ("alerts", tokio::spawn(Arc::clone(&site.alerts).run(stopping.clone()))),
         ("retention", tokio::spawn(Arc::clone(&site.retention).run(stopping.clone()))),
+        ("saved content", tokio::spawn(Arc::clone(&site.storages).run(stopping.clone()))),
         ("shredding", tokio::spawn(Arc::clone(&site.shredder).run(stopping.clone()))),
         ("housekeeping", tokio::spawn(housekeeping(Arc::clone(&site), metrics.clone(), tls, stopping.clone()))),
     ];

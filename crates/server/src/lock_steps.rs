@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use strongroom_buffer::Buffer;
 use strongroom_catalog::Catalog;
 use strongroom_control::audit::Audit;
+use strongroom_control::contents::Contents;
 use strongroom_control::watch::{Cut, Forget, Gone, Recall, Rewrite, Still, Unflushed, Watch, WatchDeps};
 use strongroom_envelope::KeyGuard;
 use strongroom_ingest::Intake;
@@ -30,6 +31,7 @@ pub(crate) struct Rooms<'a> {
     pub(crate) intake: &'a Arc<Intake>,
     pub(crate) buffer: &'a Arc<Buffer>,
     pub(crate) blocks: &'a Arc<BlockStore>,
+    pub(crate) contents: &'a Arc<Contents>,
     pub(crate) audit: &'a Arc<Audit>,
 }
 
@@ -54,11 +56,16 @@ pub(crate) fn key_watch(
         keys: Arc::clone(keys),
         vaults: Arc::new(vaults),
         cut: Arc::new(Queries(engine())),
-        forget: vec![Arc::new(Caches(engine(), intake())), Arc::new(Memtables(buffer())), Arc::new(Cached(Arc::clone(rooms.blocks)))],
+        forget: vec![
+            Arc::new(Caches(engine(), intake())),
+            Arc::clone(rooms.contents) as _,
+            Arc::new(Memtables(buffer())),
+            Arc::new(Cached(Arc::clone(rooms.blocks))),
+        ],
         recall: Arc::new(Log { buffer: buffer(), catalog: catalog.clone(), intake: intake(), reload: Reload::new(catalog, rooms.blocks) }),
         still: Arc::new(Writes(intake())),
         audit: rooms.audit.scribe(),
-        rewrite: Arc::new(Rewrites { intake: intake(), buffer: buffer() }),
+        rewrite: Arc::new(Rewrites { intake: intake(), buffer: buffer(), contents: Arc::clone(rooms.contents) }),
         standby_wrap: config.keys.standby_wrap,
         tenant: config.control.tenant().map_err(ServeError::start("control"))?,
     };
@@ -203,12 +210,14 @@ impl Still for Writes {
 pub(crate) struct Rewrites {
     pub(crate) intake: Arc<Intake>,
     pub(crate) buffer: Arc<Buffer>,
+    pub(crate) contents: Arc<Contents>,
 }
 
 #[async_trait]
 impl Rewrite for Rewrites {
     async fn carry(&self, from: Epoch, to: Epoch, workspace: Option<WorkspaceId>) -> Result<(), String> {
-        self.intake.carry_columns(from, to, workspace).await.map_err(|error| error.code().to_owned())
+        self.intake.carry_columns(from, to, workspace).await.map_err(|error| error.code().to_owned())?;
+        self.contents.carry(from, to, workspace).await.map_err(|error| error.code().to_owned())
     }
     async fn next(&self, from: Epoch, to: Epoch, workspace: Option<WorkspaceId>) -> Result<Option<u64>, String> {
         self.intake.rewrite_next(from, to, workspace).await.map_err(|error| error.code().to_owned())

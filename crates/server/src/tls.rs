@@ -91,14 +91,21 @@ impl ResolvesServerCert for Current {
     }
 }
 
+/// By what a change is told: of a file, which it is and when it was written, to the nanosecond, since two may be written in one
+/// second; of an own certificate, its birth in seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stamp {
+    Files([(u64, i64, i64); 2]),
+    Own(i64),
+}
+
 /// The gateway's certificate, and where it comes from.
 #[derive(Debug)]
 pub(crate) struct Tls {
     world: World,
     source: Source,
     current: Arc<Current>,
-    /// Of files, their last changes; of an own one, its birth. Seconds since 1970.
-    stamp: RwLock<(i64, i64)>,
+    stamp: RwLock<Stamp>,
 }
 
 fn failed(error: impl fmt::Display) -> ServeError {
@@ -139,10 +146,13 @@ impl Tls {
 
     /// Takes a new certificate once the old one is old, or its files have changed.
     pub(crate) fn renew(&self) {
-        let due = match (&self.source, self.source.stamp(&self.world)) {
-            (_, Err(_)) => None,
-            (Source::Own { .. }, Ok(now)) => (now.0 - self.stamp.read().0 >= RENEW_DAYS * 86_400).then_some(now),
-            (Source::Files { .. }, Ok(now)) => (now != *self.stamp.read()).then_some(now),
+        let now = match self.source.stamp(&self.world) {
+            Ok(now) => now,
+            Err(error) => return tracing::error!(%error, "the server certificate is not where it was"),
+        };
+        let due = match (now, *self.stamp.read()) {
+            (Stamp::Own(now_s), Stamp::Own(born)) => (now_s - born >= RENEW_DAYS * 86_400).then_some(now),
+            (now, before) => (now != before).then_some(now),
         };
         let Some(stamp) = due else { return };
         match self.source.load(&self.world) {
@@ -157,14 +167,15 @@ impl Tls {
 }
 
 impl Source {
-    fn stamp(&self, world: &World) -> Result<(i64, i64), ServeError> {
+    fn stamp(&self, world: &World) -> Result<Stamp, ServeError> {
         let changed = |path: &Path| {
             use std::os::unix::fs::MetadataExt as _;
-            std::fs::metadata(path).map(|meta| meta.mtime()).map_err(|source| ServeError::directory(path, source))
+            let found = std::fs::metadata(path).map_err(|source| ServeError::directory(path, source))?;
+            Ok::<_, ServeError>((found.ino(), found.mtime(), found.mtime_nsec()))
         };
         match self {
-            Self::Own { .. } => Ok((world.clock.wall().unix_secs(), 0)),
-            Self::Files { certificate, key } => Ok((changed(certificate)?, changed(key)?)),
+            Self::Own { .. } => Ok(Stamp::Own(world.clock.wall().unix_secs())),
+            Self::Files { certificate, key } => Ok(Stamp::Files([changed(certificate)?, changed(key)?])),
         }
     }
 
@@ -192,6 +203,12 @@ impl Source {
             }
         }
     }
+}
+
+/// Whether an address is one of this server's: of those that the configuration names, and those that can be of no other.
+pub(crate) fn is_own_name(config: &Config, url: &str) -> bool {
+    let host = url::Url::parse(url).ok().and_then(|url| url.host_str().map(|host| host.trim_matches(['[', ']']).to_owned()));
+    host.is_some_and(|host| names(config, config.listen).iter().any(|name| name.eq_ignore_ascii_case(&host)))
 }
 
 /// Who an own certificate is for.
@@ -316,8 +333,8 @@ mod tests {
         let tls = with(&one.0, &one.1).unwrap();
         assert!(!tls.is_own());
         let before = tls.current.0.read().cert.clone();
+        // Within the second in which the first ones were read.
         std::fs::copy(&other.0, &one.0).unwrap();
-        *tls.stamp.write() = (0, 0);
         tls.renew();
         assert_eq!(tls.current.0.read().cert, before, "half a change is none");
         std::fs::copy(&other.1, &one.1).unwrap();

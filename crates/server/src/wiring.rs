@@ -10,12 +10,16 @@ use std::time::Duration;
 
 use strongroom_buffer::{Buffer, SealedLog};
 use strongroom_catalog::Catalog;
+use strongroom_control::alerts::{ActionGroups, Alerts};
 use strongroom_control::audit::{Audit, Carrier};
 use strongroom_control::collection::Collection;
+use strongroom_control::contents::{Contents, Stores};
+use strongroom_control::documents::Documents;
+use strongroom_control::personal::Personal;
 use strongroom_control::watch::{Desk, Watch};
 use strongroom_control::{
-    Clusters, Lockbox, Principals, Retention, Roles, SharedKeys, ShredDeps, Shredder, Tables, UserIdentities, Vaults, WorkspacePages,
-    Workspaces,
+    Clusters, Lockbox, Principals, Retention, Roles, SharedKeys, ShredDeps, Shredder, Storages, Tables, UserIdentities, Vaults,
+    WorkspacePages, Workspaces,
 };
 use strongroom_envelope::Mmk;
 use strongroom_ingest::{IngestDeps, Intake};
@@ -29,10 +33,12 @@ use crate::config::{Config, admin_token_path, mmk_path};
 use crate::dispose::Disposal;
 use crate::gateway::azure::{Late, Meter};
 use crate::identity::Identity;
+use crate::linked_stores::LinkedStores;
 use crate::lock_steps::{Rooms, key_watch};
 use crate::notices::carrier;
 use crate::openings::Openings;
-use crate::{ServeError, lock};
+use crate::shelf::Shelf;
+use crate::{ServeError, alerting, lock};
 
 /// Everything a running node holds.
 #[derive(Debug)]
@@ -62,6 +68,11 @@ pub(crate) struct Site {
     pub(crate) identity: Identity,
     pub(crate) shared_keys: SharedKeys,
     pub(crate) collection: Arc<Collection>,
+    pub(crate) storages: Arc<Storages>,
+    pub(crate) action_groups: Arc<ActionGroups>,
+    pub(crate) alerts: Arc<Alerts>,
+    pub(crate) personal: Personal,
+    pub(crate) documents: Documents,
     pub(crate) meter: Meter,
     pub(crate) late: Late,
     stopping: AtomicBool,
@@ -94,6 +105,9 @@ impl Layout {
     pub(crate) fn audit(&self) -> PathBuf {
         self.0.join("audit")
     }
+    pub(crate) fn storage(&self) -> PathBuf {
+        self.0.join("storage")
+    }
     pub(crate) fn spill(&self) -> PathBuf {
         self.0.join("spill")
     }
@@ -113,14 +127,16 @@ impl Site {
     /// `allowed` are addresses that may be called although they are private, besides those of the configuration.
     #[expect(clippy::too_many_lines, reason = "the house from the ground up, in one order")]
     pub(crate) async fn open(
-        config: Config,
+        mut config: Config,
         lock: lock::DirLock,
         admin_token: Option<String>,
         allowed: Vec<String>,
     ) -> Result<(Arc<Self>, Option<String>), ServeError> {
+        config.follow_regions();
         config.control.check().map_err(ServeError::start("control"))?;
         config.azure.check().map_err(ServeError::start("azure"))?;
         config.lockbox.check().map_err(ServeError::start("lockbox"))?;
+        config.alerts.check().map_err(ServeError::start("alerts"))?;
         let world = World::real();
         let layout = Layout::new(&config.data_dir);
         warn_of_one_filesystem(&config)?;
@@ -130,7 +146,7 @@ impl Site {
             LocalObjects::open(world.clone(), layout.objects()).map_err(ServeError::start("object store"))?;
         let (audit, keys) = chain_and_keys(&config, &world, &catalog, &mmk, &objects).await?;
         let writer = catalog.acquire_writer().await.map_err(ServeError::start("catalog"))?;
-        let cache = HotCache::open(world.clone(), layout.cache(), Arc::clone(&mmk), catalog.node(), config.cache.clone())
+        let cache = HotCache::open(world.clone(), layout.cache(), Arc::clone(&mmk), catalog.node(), config.hot_cache())
             .await
             .map_err(ServeError::start("hot cache"))?;
         let blocks = BlockStore::new(world.clone(), objects, cache);
@@ -165,6 +181,9 @@ impl Site {
         )
         .await
         .map_err(ServeError::start("ingest"))?;
+        let stores = LinkedStores { world: world.clone(), own: layout.storage(), roots: config.storage.roots.clone() };
+        let (stores, azure): (Arc<dyn Stores>, _) = (Arc::new(stores), config.azure.rules());
+        let contents = Contents::new(world.clone(), catalog.clone(), Arc::clone(&keys), Arc::clone(&stores), azure.clone());
         let engine = Engine::open(
             QueryDeps {
                 world: world.clone(),
@@ -172,6 +191,7 @@ impl Site {
                 keys: Arc::clone(&keys),
                 buffer: Arc::clone(&buffer),
                 blocks: Arc::clone(&blocks),
+                texts: Arc::new(Shelf(Arc::clone(&contents))),
                 spill_dir: layout.spill(),
             },
             config.query.clone(),
@@ -181,13 +201,22 @@ impl Site {
         let ahead = Duration::from_nanos(u64::try_from(config.ingest.limits.future_max_ns).unwrap_or(0));
         let retention = Retention::new(world.clone(), catalog.clone(), Arc::clone(&blocks), config.control.clone());
         let retention = Arc::new(retention.with_log(Arc::clone(&buffer), ahead).with_sealed(sealed, ahead));
-        let rooms = Rooms { engine: &engine, intake: &intake, buffer: &buffer, blocks: &blocks, audit: &audit };
+        let rooms = Rooms { engine: &engine, intake: &intake, buffer: &buffer, blocks: &blocks, contents: &contents, audit: &audit };
         let watch = key_watch(&config, &world, &catalog, &keys, &rooms, allowed)?;
         let carrier = carrier(&config, &world, &audit, &keys, &catalog, &intake)?;
         let desk = Arc::new(Desk(Arc::clone(&watch)));
         let identities = UserIdentities::new(world.clone(), catalog.clone(), Arc::clone(&desk) as _);
-        let azure = config.azure.rules();
-        let clusters = Clusters::new(world.clone(), catalog.clone(), desk, Arc::clone(&workspaces), config.control.clone(), azure);
+        let control = config.control.clone();
+        let storages = Storages::new(
+            world.clone(),
+            catalog.clone(),
+            Arc::clone(&desk) as _,
+            Arc::clone(&contents),
+            stores,
+            control.clone(),
+            azure.clone(),
+        );
+        let clusters = Clusters::new(world.clone(), catalog.clone(), desk, Arc::clone(&workspaces), control, azure);
         clusters.audited_by(audit.scribe());
         retention.audited_by(audit.scribe());
         intake.witnessed_by(Arc::new(Openings { scribe: audit.scribe(), keys: Arc::clone(&keys) }));
@@ -205,10 +234,15 @@ impl Site {
         };
         let shredder = Shredder::new(shred, &config.control);
         let vaults = Arc::new(Vaults::new(world.clone(), catalog.clone(), Arc::clone(keys.mmk())));
-        let (pages, tables) = (WorkspacePages::new(world.clone(), catalog.clone()), Tables::new(world.clone(), catalog.clone()));
+        let pages = WorkspacePages::new(world.clone(), catalog.clone());
+        let tables = Tables::new(world.clone(), catalog.clone()).in_memory(Arc::clone(&buffer));
         let shared_keys = SharedKeys::new(world.clone(), catalog.clone(), Arc::clone(keys.mmk()));
         let collection = Arc::new(Collection::new(world.clone(), catalog.clone(), Arc::clone(&keys)));
         intake.shaped_by(Arc::new(Collecting { rules: Arc::clone(&collection), engine: Arc::clone(&engine) }));
+        let rooms = alerting::Rooms { keys: &keys, contents: &contents, engine: &engine, intake: &intake, audit: &audit };
+        let (action_groups, alerts) = alerting::open(&config, &world, &catalog, &rooms)?;
+        let documents = Documents::new(world.clone(), catalog.clone(), Arc::clone(keys.mmk()), Arc::clone(&contents));
+        let personal = Personal::new(world.clone(), Arc::clone(&keys), Arc::clone(&contents));
         let site = Self {
             config,
             world,
@@ -235,6 +269,11 @@ impl Site {
             identity,
             shared_keys,
             collection,
+            storages,
+            action_groups,
+            alerts,
+            personal,
+            documents,
             meter: Meter::default(),
             late: Late::default(),
             stopping: AtomicBool::new(false),

@@ -90,7 +90,6 @@ fn senders_are_told_what_becomes_of_their_rows_while_the_key_is_away() {
     vault.create_key("kek");
     site.know_vault("customers", &vault);
     let cluster = site.locked_cluster("shop-cluster", &vault, "kek");
-    site.link("default", &cluster).unwrap();
     let (id, (key, _)) = (workspace_id(&site, "default"), shared_keys(&site, "default"));
     let rules = format!("{}/Microsoft.Insights/dataCollectionRules", site.provider());
     let rule = json!({"location": "local", "properties": {
@@ -98,6 +97,9 @@ fn senders_are_told_what_becomes_of_their_rows_while_the_key_is_away() {
         "destinations": {"logAnalytics": [{"name": "la", "workspaceResourceId": format!("{}/Microsoft.OperationalInsights/workspaces/default", site.provider())}]},
         "dataFlows": [{"streams": ["Custom-In"], "destinations": ["la"], "transformKql": "source | extend n = n * 10", "outputStream": "Custom-Shaped_CL"}],
     }});
+    // One from before the link is behind the key all the same.
+    assert_eq!(site.arm(Method::PUT, &format!("{rules}/early"), Some(rule.clone())).0, 201);
+    site.link("default", &cluster).unwrap();
     let (status, made) = site.arm(Method::PUT, &format!("{rules}/r"), Some(rule));
     assert_eq!(status, 201, "{made}");
     let rule = made["properties"]["immutableId"].as_str().unwrap().to_owned();
@@ -120,10 +122,12 @@ fn senders_are_told_what_becomes_of_their_rows_while_the_key_is_away() {
         assert!(text.contains("not accepted") && !text.contains("dropped"), "{text}");
     }
     // What a rule says is the customer's too.
-    let (status, hidden) = site.arm(Method::GET, &format!("{rules}/r"), None);
-    assert_eq!((status, &hidden["error"]["code"]), (403, &json!("CustomerKeyRevoked")), "{hidden}");
+    for name in ["r", "early"] {
+        let (status, hidden) = site.arm(Method::GET, &format!("{rules}/{name}"), None);
+        assert_eq!((status, &hidden["error"]["code"]), (403, &json!("CustomerKeyRevoked")), "{hidden}");
+    }
     let (status, listed) = site.arm(Method::GET, &rules, None);
-    assert_eq!((status, &listed["value"][0]["properties"]["immutableId"]), (200, &json!(rule)));
+    assert_eq!((status, &listed["value"][1]["properties"]["immutableId"]), (200, &json!(rule)));
     assert!(!listed.to_string().contains("secretcolumn"), "{listed}");
     let (status, asked) = site.ask("default", "Shaped_CL");
     assert_eq!((status, &asked["error"]["code"]), (403, &json!("CustomerKeyRevoked")));
@@ -156,4 +160,15 @@ fn senders_are_told_what_becomes_of_their_rows_while_the_key_is_away() {
     assert_eq!(site.kql("Shaped_CL | project n | sort by n asc"), [[json!(10)], [json!(40)]], "refused and dropped rows are not there");
     until("signed rows, too", || site.kql("Signed_CL | where n_d == 4 | count")[0][0].as_u64() >= Some(1));
     assert_eq!(site.kql("Signed_CL | where n_d in (2, 3) | count"), [[json!(0)]]);
+
+    // A rule goes with its workspace: once it was followed there, the key of the cluster is nothing to it any more.
+    site.unlink("default").unwrap();
+    assert_eq!(pour(5).status(), 204);
+    vault.enable("kek", &vault.newest("kek"), false);
+    site.until_key(&cluster, "Revoked");
+    assert_eq!(pour(6).status(), 204);
+    let (status, shown) = site.arm(Method::GET, &format!("{rules}/r"), None);
+    assert_eq!(status, 200, "{shown}");
+    // What nobody used since is where it was.
+    assert_eq!(site.arm(Method::GET, &format!("{rules}/early"), None).0, 200);
 }

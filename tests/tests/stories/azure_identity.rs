@@ -1,11 +1,10 @@
 //! Who there is, as Azure's own clients meet it: `azure-identity` and `az` log in, find their subscriptions, and may do what their roles say.
 
-use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use strongroom_tests::azure::{az, bounded, script};
+use strongroom_tests::azure::{Az, script};
 use strongroom_tests::{Site, Start};
 
 fn site() -> Site {
@@ -16,30 +15,6 @@ fn json_of(output: &Output) -> Value {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{out}\n{err}");
     serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}\n{err}"))
-}
-
-/// `az` with a configuration of its own: it keeps tokens there.
-struct Az<'a> {
-    site: &'a Site,
-    config: &'a Path,
-}
-
-impl Az<'_> {
-    fn run(&self, line: &str) -> Output {
-        let mut command = Command::new(az());
-        command.args(line.split(' ')).env("AZURE_CONFIG_DIR", self.config).env("REQUESTS_CA_BUNDLE", self.site.ca());
-        command.env("AZURE_CORE_COLLECT_TELEMETRY", "false").env("AZURE_CORE_OUTPUT", "json");
-        bounded(command)
-    }
-
-    fn json(&self, line: &str) -> Value {
-        json_of(&self.run(line))
-    }
-
-    fn done(&self, line: &str) {
-        let output = self.run(line);
-        assert!(output.status.success(), "az {line}: {}", String::from_utf8_lossy(&output.stderr));
-    }
 }
 
 #[test]
@@ -74,22 +49,21 @@ fn azure_clients_log_in_with_what_they_have_and_find_their_subscriptions() {
     }
 
     // The command line, with nothing but the address of the server.
-    let config = site.root().join("az");
-    let az = Az { site: &site, config: &config };
-    az.done(&format!("cloud register -n Self --endpoint-resource-manager {}/", site.base()));
-    az.done("cloud set -n Self");
-    let logged = az.json(&format!("login --service-principal -u {client} -p {secret} --tenant {tenant}"));
+    let az = Az { config: site.root().join("az"), ca: site.ca() };
+    az.told(&format!("cloud register -n Self --endpoint-resource-manager {}/", site.base()));
+    az.told("cloud set -n Self");
+    let logged = az.told(&format!("login --service-principal -u {client} -p {secret} --tenant {tenant}"));
     assert_eq!(logged.as_array().unwrap().len(), 3, "{logged}");
     for (name, id) in [
         ("cluster-sub", "11111111-1111-4111-8111-111111111111"),
         ("storage-sub", "22222222-2222-4222-8222-222222222222"),
         ("workspace-sub", &home),
     ] {
-        az.done(&format!("account set --subscription {name}"));
-        let shown = az.json("account show");
+        az.told(&format!("account set --subscription {name}"));
+        let shown = az.told("account show");
         assert_eq!((shown["id"].as_str(), shown["tenantId"].as_str()), (Some(id), Some(tenant.as_str())), "{shown}");
     }
-    let groups = az.json("group list");
+    let groups = az.told("group list");
     assert_eq!((&groups[0]["name"], groups.as_array().unwrap().len()), (&json!("default"), 1), "{groups}");
     let refused = az.run("group create -n more -l local");
     assert!(!refused.status.success());
@@ -100,18 +74,18 @@ fn azure_clients_log_in_with_what_they_have_and_find_their_subscriptions() {
     let scope = format!("/subscriptions/{home}");
     let given = site.cli(&["principal", "assign", "pipeline", "--role", "Contributor", "--scope", &scope]);
     assert!(given.status.success(), "{}", String::from_utf8_lossy(&given.stderr));
-    let group = az.json("group create -n more -l local");
+    let group = az.told("group create -n more -l local");
     assert_eq!(group["properties"]["provisioningState"], "Succeeded", "{group}");
     assert!(!az.run("group create -n more -l local --subscription cluster-sub").status.success(), "there it is a reader still");
-    let held = az.json(&format!(
+    let held = az.told(&format!(
         "role assignment list --scope {scope} --include-inherited --fill-principal-name false --fill-role-definition-name false"
     ));
     assert_eq!(held.as_array().unwrap().len(), 3, "the admin's, and two of the service: {held}");
 
     let other = site.root().join("az-wrong");
-    let stranger = Az { site: &site, config: &other };
-    stranger.done(&format!("cloud register -n Self --endpoint-resource-manager {}", site.base()));
-    stranger.done("cloud set -n Self");
+    let stranger = Az { config: other, ca: site.ca() };
+    stranger.told(&format!("cloud register -n Self --endpoint-resource-manager {}", site.base()));
+    stranger.told("cloud set -n Self");
     let refused = stranger.run(&format!("login --service-principal -u {client} -p wrong --tenant {tenant}"));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("AADSTS7000215"), "{}", String::from_utf8_lossy(&refused.stderr));
 }

@@ -1,10 +1,8 @@
 //! The key vault and Azure's own clients, unmodified.
 
-use std::path::PathBuf;
-use std::process::{Command, Output};
-
 use reqwest::Method;
 use serde_json::{Value, json};
+use strongroom_tests::azure::Az;
 use strongroom_tests::lock::VaultSite;
 use strongroom_tests::{Site, Start, azure};
 
@@ -53,35 +51,6 @@ fn the_key_vault_sdk_works_as_it_comes() {
     let refused = site.set_key(&cluster, &vault, "sdk-curve", "").unwrap_err();
     assert_eq!(refused["error"]["code"], "KeyValidationFailed", "{refused}");
     assert_eq!(site.key_status(&cluster)["state"], "Active");
-}
-
-/// `az` with a configuration of its own: it keeps tokens there.
-struct Az {
-    config: PathBuf,
-    ca: PathBuf,
-}
-
-impl Az {
-    fn run(&self, line: &str) -> Output {
-        let mut command = Command::new(azure::az());
-        command.args(line.split(' ')).env("AZURE_CONFIG_DIR", &self.config).env("REQUESTS_CA_BUNDLE", &self.ca);
-        command.env("AZURE_CORE_COLLECT_TELEMETRY", "false").env("AZURE_CORE_OUTPUT", "json");
-        azure::bounded(command)
-    }
-
-    /// What it prints, if that is anything.
-    fn told(&self, line: &str) -> Value {
-        let output = self.run(line);
-        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "az {line}\n{out}\n{err}");
-        serde_json::from_str(&out).unwrap_or_default()
-    }
-
-    fn refused(&self, line: &str, why: &str) {
-        let output = self.run(line);
-        let err = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success() && err.contains(why), "az {line}: {err}");
-    }
 }
 
 /// The command line, logged in at the log server's gateway, which the vault trusts by configuration.

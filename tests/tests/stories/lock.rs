@@ -230,6 +230,34 @@ fn a_key_set_again_while_it_was_away_brings_every_row_back_or_answers_none() {
     check(&site, "default", 45);
 }
 
+/// Unlinking takes no key: it works while the key is revoked and while nobody answers, and what comes from then on is the provider's.
+#[test]
+fn a_workspace_is_unlinked_whatever_its_key_is_doing() {
+    let (site, mut vault) = (Site::start_with(brisk()), VaultSite::start());
+    vault.create_key("kek");
+    site.know_vault("customers", &vault);
+    let cluster = site.locked_cluster("leaving", &vault, "kek");
+    site.link("default", &cluster).unwrap();
+    take(&site, "default", 0, 20);
+    vault.enable("kek", "", false);
+    site.until_key(&cluster, "Revoked");
+    site.unlink("default").unwrap();
+    take(&site, "default", 20, 5);
+    let (status, body) = site.ask("default", "App | count");
+    assert_eq!((status, code(&body)), (403, "CustomerKeyRevoked"), "rows from before are the customer's still: {body}");
+    vault.enable("kek", "", true);
+    site.until_key(&cluster, "Active");
+    check(&site, "default", 25);
+
+    site.link("default", &cluster).unwrap();
+    take(&site, "default", 25, 5);
+    vault.kill();
+    site.until_key(&cluster, "Degraded");
+    site.unlink("default").unwrap();
+    take(&site, "default", 30, 5);
+    check(&site, "default", 35);
+}
+
 /// A deleted cluster's key goes on being watched while the name is reserved: nothing acked is lost, nothing is served without it.
 #[test]
 fn a_deleted_cluster_loses_no_row_and_keeps_its_lock() {
@@ -378,7 +406,7 @@ fn after_revocation_nothing_on_disk_tells_anything_and_a_stolen_copy_opens_nothi
     until("cache files are gone", || parts() == 0);
     let evidence = site.key_status(&cluster)["evidence"].clone();
     let steps: Vec<&str> = evidence.as_array().unwrap().iter().map(|step| step[0].as_str().unwrap()).collect();
-    assert_eq!(steps, ["gate", "queries", "keys", "caches", "memtables", "hot cache"]);
+    assert_eq!(steps, ["gate", "queries", "keys", "caches", "saved content", "memtables", "hot cache"]);
     let hits = scan(site.root(), std::slice::from_ref(&canary));
     assert!(hits.is_empty(), "{hits:#?}");
     let hits = scan(stolen.path(), std::slice::from_ref(&canary));

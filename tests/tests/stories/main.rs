@@ -4,10 +4,16 @@
 
 mod access;
 mod audit;
+mod azure_alerts;
+mod azure_cli;
 mod azure_control;
 mod azure_data;
 mod azure_identity;
+mod azure_openapi;
+mod azure_powershell;
+mod azure_storage;
 mod azure_vault;
+mod azure_walk;
 mod bad_input;
 mod canary;
 mod compose;
@@ -25,6 +31,7 @@ mod lockbox;
 mod memory;
 mod openbao;
 mod outage;
+mod promises;
 mod quarantine;
 mod rewriting;
 mod shred;

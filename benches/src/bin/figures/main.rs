@@ -6,6 +6,7 @@
 mod allocator;
 mod bench;
 mod filters;
+mod groups;
 mod house;
 mod http;
 mod ingest;
@@ -78,6 +79,8 @@ enum Part {
     Tables,
     /// A simulation: filters of several blocks together.
     Filters,
+    /// Groups of filters over 10,000 blocks, as they are.
+    Groups,
 }
 
 /// One line of a table: what, how much, the mark.
@@ -132,6 +135,9 @@ fn main() -> ExitCode {
     }
     if wanted(Part::Filters) {
         filters::take(&arguments, &dir);
+    }
+    if wanted(Part::Groups) {
+        groups::take(&arguments, &dir);
     }
     ExitCode::SUCCESS
 }

@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 
 use super::*;
-use crate::{ageing, clusters, lockbox, mergeable, operations, pinned, resources, rewriting, snapshot, vaults};
+use crate::{ageing, clusters, groups, lockbox, mergeable, operations, pinned, resources, rewriting, snapshot, vaults};
 
 async fn plan(site: &Site, sql: &str) -> Vec<String> {
     let mut reader = site.catalog.reader().await.unwrap();
@@ -41,6 +41,10 @@ async fn what_runs_often_scans_no_table_and_sorts_nothing() {
         ageing::EXPIRED,
         ageing::PENDINGS,
         ageing::TOMBSTONES,
+        groups::AT,
+        groups::END,
+        groups::PENDINGS,
+        groups::TOMBSTONES,
         mergeable::MOST,
         mergeable::NEXT,
         pinned::FORGOTTEN,

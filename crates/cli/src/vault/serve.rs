@@ -31,6 +31,9 @@ pub(crate) struct Serve {
     /// A name (with or without port) by which clients reach it, besides localhost, 127.0.0.1 and ::1; may be repeated
     #[arg(long, value_name = "HOST")]
     host_name: Vec<String>,
+    /// Rights are given by access policies alone: a new vault begins so, and none is changed to roles
+    #[arg(long)]
+    access_policies_only: bool,
     /// An issuer whose tokens are taken, by the `iss` in them; who of it may do what is said by `identity add` and `grant`
     #[arg(long, value_name = "URL", requires = "issuer_keys")]
     issuer: Option<String>,
@@ -74,6 +77,7 @@ impl Serve {
             name: self.name,
             names: self.host_name,
             issuers: issuer.into_iter().collect(),
+            access_policies_only: self.access_policies_only,
             ..VaultConfig::at(&dir)
         };
         let given = std::env::var("STRONGROOM_VAULT_ADMIN_TOKEN").ok().filter(|token| !token.is_empty());

@@ -275,6 +275,19 @@ fn sentence(event: &Event, cluster: &str) -> String {
             text("version"),
             text("command"),
         ),
+        name::ALERTS_SUSPENDED => format!(
+            "The alert rules of workspace {} are suspended: their key is away ({}). Nothing is asked until it is back, and what happens \
+             meanwhile is not looked at afterwards.",
+            text("name"),
+            event.code.as_deref().unwrap_or_default()
+        ),
+        name::ALERTS_RESUMED => format!("The alert rules of workspace {} go on: their key is back.", text("name")),
+        name::ALERT_FAILED => format!(
+            "The question of alert rule {} failed ({}): whether its condition holds is not known. There is no further notice until one was \
+             answered.",
+            text("rule"),
+            event.code.as_deref().unwrap_or_default()
+        ),
         name::KEY_ROTATED => format!("Cluster {cluster} follows its key to version {}.", text("version")),
         _ => format!(
             "The key of cluster {cluster} went from {} to {} ({}).",

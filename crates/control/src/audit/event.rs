@@ -38,6 +38,8 @@ pub mod name {
     pub const CREDENTIAL_REMOVED: &str = "credential.removed";
     /// A role was made or changed.
     pub const ROLE_DEFINED: &str = "role.defined";
+    /// A role that somebody made was deleted.
+    pub const ROLE_DELETED: &str = "role.deleted";
     /// Access tokens are signed with a new key.
     pub const SIGNING_KEY_ROTATED: &str = "signing.rotated";
     /// Tokens that nobody knows, in a minute.
@@ -122,12 +124,27 @@ pub mod name {
     pub const CLUSTER_SHREDDED: &str = "cluster.shredded";
     /// Rows of a table were taken away.
     pub const TABLE_SHREDDED: &str = "table.shredded";
+    /// The alert rules of a workspace are suspended: their key is away.
+    pub const ALERTS_SUSPENDED: &str = "alerts.suspended";
+    /// They go on.
+    pub const ALERTS_RESUMED: &str = "alerts.resumed";
+    /// The question of an alert rule failed: the first of a row.
+    pub const ALERT_FAILED: &str = "alerts.failed";
     /// A query was answered.
     pub const QUERY: &str = "query.run";
 }
 
 /// Events that customers are told of by a row of `StrongroomNotices` and a call.
-const NOTICES: [&str; 5] = [name::STATE_CHANGED, name::KEY_EXPIRING, name::KEY_EXPIRED, name::KEY_VERSION_AVAILABLE, name::KEY_ROTATED];
+const NOTICES: [&str; 8] = [
+    name::STATE_CHANGED,
+    name::KEY_EXPIRING,
+    name::KEY_EXPIRED,
+    name::KEY_VERSION_AVAILABLE,
+    name::KEY_ROTATED,
+    name::ALERTS_SUSPENDED,
+    name::ALERTS_RESUMED,
+    name::ALERT_FAILED,
+];
 /// Events that stay in the chain: too many for a table of each linked workspace.
 const KEPT_BACK: [&str; 4] = [name::KEY_UNWRAPS, name::KEY_SILENT, name::KEY_DENIED, name::KEY_WRAPPED];
 

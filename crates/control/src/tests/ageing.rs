@@ -1,8 +1,10 @@
 use std::io;
 use std::path::Path;
 
+use object_store::ObjectStoreExt as _;
 use parking_lot::Mutex;
 use strongroom_buffer::{Reason, SealedConfig, SealedLog};
+use strongroom_catalog::{GroupCommit, LonelyDay};
 use strongroom_envelope::Aek;
 use strongroom_world::WallTime;
 use strongroom_world::sim::SimOp;
@@ -141,6 +143,47 @@ async fn only_blocks_announced_a_day_ago_are_given_up_and_none_that_go_live_late
     assert_eq!(site.retention.sweep().pass().await.unwrap().deleted, 1);
     assert_eq!(site.live(table).await, [slow.object]);
     assert_eq!(site.stored().await, 1);
+}
+
+#[tokio::test]
+async fn filters_put_and_never_committed_are_swept_and_those_that_ended_go_after_the_longest_query() {
+    let site = Site::new().await;
+    let shop = site.workspaces.create("shop".parse().unwrap(), None).await.unwrap();
+    let table = site.table(&shop, "Logs").await;
+    let block = site.block(&shop, table, HOUR).await;
+    let row = site.catalog.live_objects().await.unwrap().into_iter().find(|row| row.object == block).unwrap();
+    let day = row.window.start - row.window.start.rem_euclid(86_400);
+    let lonely = LonelyDay { table, workspace: shop.id, epoch: site.epoch, day, blocks: 1 };
+    let put = async || {
+        let (ms, random) = site.world.id_seed();
+        let object = ObjectId::mint(ms, random);
+        site.catalog.group_pend(site.writer, object, &lonely).await.unwrap();
+        let key = ObjectKey { account: site.epoch.account, workspace: shop.id, table, window_start: day, object };
+        site.blocks.objects().put(&key.path(), vec![7; 50].into()).await.unwrap();
+        object
+    };
+    // Whoever made the first died before the commit.
+    put().await;
+    let group = put().await;
+    let done = GroupCommit { object: group, sealed_len: 50, plain_len: 40, arrived_ms: 0, blocks: vec![block] };
+    site.catalog.group_commit(site.writer, &done).await.unwrap();
+    let inventory = site.retention.sweep().inventory().await.unwrap();
+    assert_eq!((inventory.sound, inventory.unknown.len(), inventory.resized.len()), (1, 0, 0), "both are known");
+    site.sim.clock().advance(DAY + Duration::from_millis(1));
+    assert_eq!(site.retention.sweep().pass().await.unwrap().abandoned, 1);
+    site.sim.clock().advance(HOUR);
+    let swept = site.retention.sweep().pass().await.unwrap();
+    assert_eq!((swept.deleted, site.stored().await), (1, 2), "the block and the group that names it");
+    // Its block expires, and it with it.
+    site.workspaces.set_table_retention(shop.id, &"Logs".parse().unwrap(), Some(1)).await.unwrap();
+    site.sim.clock().advance(DAY);
+    assert_eq!(site.retention.expire().await.unwrap().blocks, 1);
+    assert_eq!(site.retention.sweep().pass().await.unwrap(), Swept::default());
+    site.sim.clock().advance(HOUR);
+    let swept = site.retention.sweep().pass().await.unwrap();
+    assert_eq!((swept.deleted, swept.bytes, site.stored().await), (2, 150, 0));
+    assert!(site.catalog.groups().await.unwrap().is_empty());
+    site.catalog.verify().await.unwrap();
 }
 
 #[tokio::test]

@@ -342,3 +342,114 @@ async fn subscriptions_and_groups_are_there_by_name_or_by_what_lies_in_them_and_
     assert_eq!(directory.tenant_of("ADFS").await.unwrap().as_deref(), Some(directory.tenant()));
     assert_eq!(directory.tenant_of("44444444-4444-4444-8444-444444444444").await.unwrap(), None);
 }
+
+#[tokio::test]
+async fn a_role_gives_nothing_outside_of_the_places_it_may_be_given_at() {
+    let desk = Desk::new().await;
+    let (id, client, secret) = desk.service("pipeline").await;
+    let (a, b) = (ScopePath::subscription("a"), ScopePath::subscription("b"));
+    let name = desk.site.object().to_string();
+    let ask = |action: &str, scope: &str| RoleAsk {
+        name: "Watcher".to_owned(),
+        actions: vec![action.to_owned()],
+        scopes: vec![scope.to_owned()],
+        ..RoleAsk::default()
+    };
+    let root = ScopePath::root();
+    desk.rights.role_put(&desk.owner, &root, &name, ask("*/read", "/")).await.unwrap();
+    desk.assign(&desk.owner, "/subscriptions/b", id, "Watcher").await.unwrap();
+    let token = desk.log_in(&client, &secret).await.unwrap();
+    assert!(desk.principals.authenticate(&token).await.unwrap().may(action::CLUSTERS_READ, &b));
+    // It becomes a role of a alone, and whoever rules a writes into it what they like.
+    desk.rights.role_put(&desk.owner, &root, &name, ask("*/read", "/subscriptions/a")).await.unwrap();
+    let local = desk.holder("User Access Administrator", "/subscriptions/a").await;
+    desk.rights.role_put(&local, &a, &name, ask("*", "/subscriptions/a")).await.unwrap();
+    let caller = desk.principals.authenticate(&token).await.unwrap();
+    assert!(!caller.may(action::CLUSTERS_WRITE, &b) && !caller.may(action::CLUSTERS_READ, &b));
+    let refused = desk.principals.create_at("t".to_owned(), "Watcher", &b, None).await;
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+#[tokio::test]
+async fn a_key_that_was_replaced_signs_nothing_once_its_last_token_has_ended() {
+    let desk = Desk::new().await;
+    let (id, ..) = desk.service("pipeline").await;
+    // Somebody took the key: with it they sign what says that it is of before, and good for a day.
+    let stolen = DirectoryConfig { token_life_s: 86_400, ..DirectoryConfig::default() };
+    let then = strongroom_world::sim::SimWorld::new(9);
+    let mmk = Arc::new(Mmk::from_bytes([3; 32]));
+    let thief = Tokens::open(then.world(), desk.site.catalog.clone(), mmk, &stolen).await.unwrap();
+    desk.tokens.rotate().await.unwrap();
+    let forge = || {
+        let client = ObjectId::from_bytes([7; 16]);
+        let subject = Subject { principal: id, client, tenant: "t", issuer: "i", audience: AUDIENCE, own: true, by_certificate: false };
+        thief.issue(&subject).unwrap().0
+    };
+    desk.principals.authenticate(&forge()).await.unwrap();
+    assert_eq!(desk.tokens.jwks()["keys"].as_array().unwrap().len(), 2);
+    desk.site.sim.clock().advance(Duration::from_mins(62));
+    assert!(matches!(desk.principals.authenticate(&forge()).await, Err(ControlError::Unauthenticated)));
+    assert_eq!(desk.tokens.jwks()["keys"].as_array().unwrap().len(), 1, "nor is anybody else told to believe it");
+}
+
+#[tokio::test]
+async fn two_owners_who_take_each_others_right_at_once_leave_one() {
+    let desk = Desk::new().await;
+    let root = ScopePath::root();
+    let other = desk.holder("Owner", "/").await;
+    let all = desk.rights.list(&desk.owner, &root).await.unwrap();
+    let right = |who: &Caller| all.iter().find(|row| row.principal == who.principal).unwrap().id.to_string();
+    let (own, others) = (right(&desk.owner), right(&other));
+    let done = tokio::join!(desk.rights.delete(&other, &root, &own), desk.rights.delete(&desk.owner, &root, &others));
+    assert_eq!(usize::from(done.0.is_ok()) + usize::from(done.1.is_ok()), 1, "{done:?}");
+    let gone = tokio::join!(desk.principals.delete(desk.owner.principal), desk.principals.delete(other.principal));
+    assert_eq!(usize::from(gone.0.is_ok()) + usize::from(gone.1.is_ok()), 1, "{gone:?}");
+}
+
+#[tokio::test]
+async fn what_one_address_makes_up_shuts_nobody_else_out() {
+    let desk = Desk::with(DirectoryConfig { logins_per_address_max: 5, ..DirectoryConfig::default() }).await;
+    let (_, client, secret) = desk.service("one").await;
+    let log_in = async |client: &str, address: &str| {
+        let address = address.parse().unwrap();
+        desk.services.log_in(client, &Proof::Secret(&secret), address).await.map_err(|error| error.status).map(drop)
+    };
+    for n in 0..30_000_u32 {
+        let made_up = ObjectId::from_bytes(u128::from(n).to_be_bytes()).to_string();
+        assert!(log_in(&made_up, "203.0.113.9").await.is_err());
+    }
+    log_in(&client, "198.51.100.1").await.unwrap();
+    // All addresses of one network of IPv6 are one host's; an address of IPv4 is the same however it is written.
+    for n in 0..5 {
+        log_in(&client, &format!("2001:db8::{n}")).await.unwrap();
+    }
+    assert_eq!(log_in(&client, "2001:db8::ffff:1").await, Err(429));
+    log_in(&client, "2001:db8:0:1::1").await.unwrap();
+    assert_eq!(log_in(&client, "::ffff:203.0.113.9").await, Err(429));
+}
+
+#[tokio::test]
+async fn a_right_that_another_server_took_is_gone_within_a_second_whatever_token_asks() {
+    let desk = Desk::new().await;
+    let (id, client, secret) = desk.service("pipeline").await;
+    let (first, second) = (desk.log_in(&client, &secret).await.unwrap(), desk.log_in(&client, &secret).await.unwrap());
+    let right = desk.assign(&desk.owner, "/subscriptions/s", id, "Reader").await.unwrap();
+    let at = ScopePath::subscription("s");
+    let may = async |token: &str| desk.principals.authenticate(token).await.unwrap().may(action::CLUSTERS_READ, &at);
+    assert!(may(&first).await);
+    desk.site.catalog.assignment_delete(right.parse().unwrap()).await.unwrap();
+    desk.site.sim.clock().advance(Duration::from_millis(900));
+    assert!(may(&second).await, "remembered for a second");
+    desk.site.sim.clock().advance(Duration::from_millis(100));
+    assert!(!may(&second).await && !may(&first).await);
+}
+
+#[tokio::test]
+async fn secrets_are_not_in_what_is_printed_for_debugging() {
+    let desk = Desk::new().await;
+    let (id, ..) = desk.service("pipeline").await;
+    let made = desk.services.add_secret(&desk.owner, id, String::new(), None).await.unwrap();
+    let token = desk.principals.create("t".to_owned(), "Reader", Scope::All, None).await.unwrap();
+    let printed = format!("{made:?} {:?} {:?} {token:?}", Proof::Secret(&made.secret), Proof::Assertion { jwt: "eyJ", endpoint: "e" });
+    assert!(!printed.contains(made.secret.as_str()) && !printed.contains(&token.token) && !printed.contains("eyJ"), "{printed}");
+}

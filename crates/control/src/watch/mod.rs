@@ -157,6 +157,9 @@ impl Watch {
         let reserved_ms = self.deps.world.clock.wall().unix_ms() - i64::from(RESERVED_DAYS) * 86_400_000;
         let deleted = self.deps.catalog.cluster_list_deleted().await?;
         clusters.extend(deleted.into_iter().filter(|cluster| cluster.deleted_ms.is_some_and(|at| at > reserved_ms)));
+        // Keys of storage accounts' own are watched as clusters' are.
+        let holders = self.deps.catalog.key_holders().await?;
+        clusters.extend(holders.into_iter().filter(|holder| holder.deleted_ms.is_none_or(|at| at > reserved_ms)));
         for cluster in clusters {
             let Some(account) = cluster.account else { continue };
             let kek = match kek_of(&self.deps.keys, &cluster, account).await {

@@ -76,7 +76,7 @@ impl Watch {
             } else if left.others > 0 {
                 waits = Some("objects that readers may still hold");
             } else {
-                // A function that was stored while the epoch was on its way out.
+                // An entry that was stored while the epoch was on its way out.
                 self.deps.rewrite.carry(epoch, to, None).await.map_err(not_yet)?;
                 self.end(cluster, epoch).await?;
             }
@@ -121,8 +121,8 @@ impl Watch {
                 return Ok(bytes.map_or(RewriteStep::Waits("a block that somebody else is at"), RewriteStep::Wrote));
             }
         }
-        // Stored functions of a workspace without a row under the provider's key.
-        for row in self.deps.catalog.functions(workspace).await? {
+        // Saved content of a workspace without a row under the provider's key; what lies in a storage account is under that one's.
+        for row in self.deps.catalog.contents(workspace).await?.into_iter().filter(|row| row.storage.is_none()) {
             if let Some(old) = classes.iter().find(|old| old.aek == row.aek && old.class == KeyClass::Mmk) {
                 let from = Epoch { account: old.account, aek: old.aek };
                 self.deps.rewrite.carry(from, to, Some(workspace)).await.map_err(not_yet)?;

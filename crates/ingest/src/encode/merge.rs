@@ -28,11 +28,23 @@ const BATCH_BYTES: u64 = 4 << 20;
 /// # Errors
 /// [`IngestError::Internal`] if one is no such file, or there is no row at all.
 pub fn merge(files: Vec<Bytes>) -> Result<Encoded, IngestError> {
+    merge_with(files, false)
+}
+
+/// As [`merge`], with a token filter over all rows beside those of slices: so that groups of blocks are small.
+///
+/// # Errors
+/// As [`merge`].
+pub fn merge_for_groups(files: Vec<Bytes>) -> Result<Encoded, IngestError> {
+    merge_with(files, true)
+}
+
+fn merge_with(files: Vec<Bytes>, whole: bool) -> Result<Encoded, IngestError> {
     let wrong = |error| IngestError::internal("reading blocks", error);
     let files = files.into_iter().map(|file| Ok((as_views(&file)?, file))).collect::<Result<Vec<_>, _>>().map_err(wrong)?;
     let schema = union_schema(files.iter().map(|(metadata, _)| metadata.schema()))?;
     let mut merge =
-        Merge { schema, inputs: Vec::new(), held: Vec::new(), next: BinaryHeap::new(), runs: Vec::new(), waiting: 0, writer: None };
+        Merge { schema, inputs: Vec::new(), held: Vec::new(), next: BinaryHeap::new(), runs: Vec::new(), waiting: 0, writer: None, whole };
     for (metadata, file) in files {
         let rows = batch_rows(&metadata);
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata).with_batch_size(rows).build().map_err(wrong)?;
@@ -70,6 +82,7 @@ struct Merge {
     /// Rows of all runs.
     waiting: usize,
     writer: Option<BlockWriter>,
+    whole: bool,
 }
 
 /// Rows of a held batch that follow one another.
@@ -154,7 +167,10 @@ impl Merge {
         (self.runs, self.waiting) = (Vec::new(), 0);
         let writer = match &mut self.writer {
             Some(writer) => writer,
-            none => none.insert(BlockWriter::new(self.schema.clone(), Profile::Compact, &batch)?),
+            none => {
+                let writer = BlockWriter::new(self.schema.clone(), Profile::Compact, &batch)?;
+                none.insert(if self.whole { writer.with_whole() } else { writer })
+            }
         };
         writer.write(&batch)?;
         // Only what the inputs stand in is needed further.

@@ -27,7 +27,7 @@ use strongroom_model::terms::DIRECTORY_KEY;
 use strongroom_model::{BlockStats, TimeRange};
 
 pub use arrange::{Arranged, arrange, union_schema};
-pub use merge::merge;
+pub use merge::{merge, merge_for_groups};
 pub use stats::StatsBuilder;
 pub use terms::{SLICE_ROWS, TermsBuilder};
 pub use without::without;
@@ -103,6 +103,12 @@ impl BlockWriter {
         let writer =
             ArrowWriter::try_new(Vec::new(), schema, Some(properties)).map_err(|error| IngestError::internal("writing Parquet", error))?;
         Ok(Self { writer, stats, terms })
+    }
+
+    /// Adds a token filter over all rows, for groups of blocks.
+    #[must_use]
+    pub fn with_whole(self) -> Self {
+        Self { terms: self.terms.with_whole(), ..self }
     }
 
     /// Appends rows; they must follow those before in the file's order.

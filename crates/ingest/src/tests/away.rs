@@ -12,14 +12,14 @@ const LEASE: Duration = Duration::from_mins(30);
 const SEALED: &str = "/data/sealed";
 
 /// A site whose one workspace is under a customer's key.
-struct Locked {
+pub(super) struct Locked {
     site: Site,
     vault: MemoryVault,
-    account: AccountId,
+    pub(super) account: AccountId,
 }
 
 impl Locked {
-    async fn new(seed: u64) -> (Self, Up) {
+    pub(super) async fn new(seed: u64) -> (Self, Up) {
         let site = Site::new(seed).await;
         let up = site.up().await;
         let keys = &up.deps.keys;
@@ -32,7 +32,7 @@ impl Locked {
         (Self { site, vault, account }, up)
     }
 
-    fn take_away(&self, up: &Up, why: Shut) {
+    pub(super) fn take_away(&self, up: &Up, why: Shut) {
         let keys = &up.deps.keys;
         let since_ms = self.site.sim.world().clock.wall().unix_ms();
         keys.gate(self.account, CLUSTER, "shop-cluster", Standing::Open).set(Standing::Shut(why, since_ms));
@@ -57,7 +57,7 @@ impl Locked {
     }
 
     /// As the watch does it: unwrap, read the log back, open the gate.
-    async fn give_back(&self, up: &Up) {
+    pub(super) async fn give_back(&self, up: &Up) {
         let polled = up.deps.keys.poll(self.account, &self.vault, 0, LEASE).await.unwrap();
         let flushed = up.deps.catalog.flushed_all().await.unwrap().into_iter().map(|(table, epoch, at)| ((table, epoch), at)).collect();
         for guard in &polled.returned {

@@ -2,8 +2,9 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use strongroom_keyvault::VaultConfig;
 
-use crate::site::{API, Said, Site};
+use crate::site::{API, Said, Site, clock};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn protection_is_switched_on_and_never_off() {
@@ -194,4 +195,16 @@ async fn hosts_bodies_and_addresses_have_bounds() {
     assert_eq!(site.admin(Method::POST, &format!("/keys/k/create?{API}"), huge).await.status, 413);
     assert_eq!(site.get("/nowhere").await.status, 404);
     assert_eq!(site.call(None, Method::GET, "/healthz", None).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vault_of_access_policies_alone_begins_so_and_stays_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = VaultConfig { access_policies_only: true, ..VaultConfig::at(dir.path()) };
+    let site = Site::with(dir, clock(), config).await;
+    assert_eq!(site.get("/vault").await.good()["permissionModel"], "accessPolicy");
+    let refused = site.patch_vault(json!({"permissionModel": "rbac"})).await;
+    assert_eq!(refused.error(), (400, "BadParameter", None), "{}", refused.body);
+    site.patch_vault(json!({"permissionModel": "accessPolicy", "enableSoftDelete": true})).await.good();
+    assert_eq!(site.get("/vault").await.good()["permissionModel"], "accessPolicy");
 }

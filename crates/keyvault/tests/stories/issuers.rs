@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize, PublicKeyComponents};
-use aws_lc_rs::signature::KeyPair as _;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -268,6 +268,59 @@ async fn an_issuers_keys_are_fetched_when_they_change_and_no_oftener() {
     get(&site, &two.sign(&claims(&site))).await.good();
     site.sim.clock().advance(Duration::from_hours(2));
     assert_eq!(get(&site, &two.sign(&claims(&site))).await.status, 401);
+}
+
+/// A key on P-256 that an issuer signs with.
+struct CurveSigner(EcdsaKeyPair);
+
+impl CurveSigner {
+    fn new() -> Self {
+        Self(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
+    }
+
+    fn set(&self, kid: &str) -> String {
+        let point = self.0.public_key().as_ref();
+        let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let jwk = json!({"kty": "EC", "use": "sig", "crv": "P-256", "kid": kid, "x": text(&point[1..33]), "y": text(&point[33..])});
+        json!({"keys": [jwk]}).to_string()
+    }
+
+    fn sign(&self, kid: &str, claims: &Value) -> String {
+        let header = Header { kid: Some(kid.to_owned()), ..Header::new(Algorithm::ES256) };
+        let der = self.0.to_pkcs8v1().unwrap();
+        let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(der.as_ref()));
+        jsonwebtoken::encode(&header, claims, &EncodingKey::from_ec_pem(pem.as_bytes()).unwrap()).unwrap()
+    }
+}
+
+/// Two directories may give the same id to two people, and the same name to two keys: neither speaks for the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_issuers_each_vouches_for_its_own() {
+    const SECOND: &str = "https://second.test/tenant";
+    let (first, second, files) = (Signer::new("one"), CurveSigner::new(), tempfile::tempdir().unwrap());
+    let path = files.path().join("second.json");
+    std::fs::write(&path, second.set("one")).unwrap();
+    let of_second = IssuerConfig { issuer: SECOND.to_owned(), keys: path.display().to_string(), ..IssuerConfig::default() };
+    let dir = tempfile::tempdir().unwrap();
+    let config = VaultConfig { issuers: vec![by_file(&files, &set(&[&first])), of_second], ..VaultConfig::at(dir.path()) };
+    let site = Site::with(dir, clock(), config).await;
+    site.create("k").await;
+    register(&site, "ops").await.good();
+    grant(&site, "ops", "Key Vault Reader").await;
+    let good = claims(&site);
+    get(&site, &first.sign(&good)).await.good();
+    // The same id from the other issuer is somebody else, whom nobody registered.
+    let theirs = with(&good, "iss", json!(SECOND));
+    assert_eq!(get(&site, &second.sign("one", &theirs)).await.error(), (403, "Forbidden", Some("ForbiddenByRbac")));
+    // Neither signs for the other, and no token may choose its own algorithm.
+    for token in [second.sign("one", &good), first.sign(&theirs)] {
+        assert_eq!(get(&site, &token).await.status, 401);
+    }
+    // Registered for the second one, it is that one's, and no longer the first one's.
+    let body = json!({"name": "ops", "issuer": SECOND});
+    site.admin(Method::PUT, &format!("/vault/identities/{CALLER}"), body).await.good();
+    get(&site, &second.sign("one", &theirs)).await.good();
+    assert_eq!(get(&site, &first.sign(&good)).await.error(), (403, "Forbidden", Some("ForbiddenByRbac")));
 }
 
 #[test]

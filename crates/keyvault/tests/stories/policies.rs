@@ -97,6 +97,49 @@ async fn a_policy_rotates_its_key_on_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_policy_on_a_full_key_is_tried_less_and_less_often() {
+    let sim = clock();
+    let now = sim.world().clock.wall();
+    sim.clock().set_wall(WallTime(now.0 - 25 * DAY * 1_000_000_000));
+    let dir = tempfile::tempdir().unwrap();
+    let config = strongroom_keyvault::VaultConfig { versions_max: 1, ..strongroom_keyvault::VaultConfig::at(dir.path()) };
+    let site = Site::with(dir, sim, config).await;
+    site.admin(Method::POST, &format!("/keys/k/create?{API}"), json!({"kty": "EC"})).await.good();
+    let policy = json!({"lifetimeActions": [{"trigger": {"timeAfterCreate": "P7D"}, "action": {"type": "Rotate"}}]});
+    set(&site, "k", policy).await;
+    until(&site, Duration::from_hours(24 * 7), async || !done(&site).await.is_empty()).await;
+    let mut left = 4 * 3_600;
+    until(&site, Duration::from_secs(1), async || {
+        left -= 1;
+        if left % 60 == 0 {
+            // The vault has its turn.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        left <= 0
+    })
+    .await;
+    let tries = done(&site).await;
+    assert!(tries.iter().all(|line| line == "KeyRotate k"), "{tries:?}");
+    assert!((2..=9).contains(&tries.len()), "{}", tries.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_whose_tags_are_as_long_as_may_be_comes_back_from_its_backup() {
+    let site = Site::start().await;
+    let tags: serde_json::Map<String, Value> =
+        (0..15).map(|n| (format!("{n:02}{}", "\u{1}".repeat(254)), "\u{1}".repeat(256).into())).collect();
+    let (jwk, _) = outside_key(aws_lc_rs::rsa::KeySize::Rsa4096);
+    for _ in 0..25 {
+        site.admin(Method::PUT, &format!("/keys/k?{API}"), json!({"key": jwk, "tags": tags})).await.good();
+    }
+    let blob = site.admin(Method::POST, &format!("/keys/k/backup?{API}"), Value::Null).await.good();
+    assert!(blob["value"].as_str().unwrap().len() > 1 << 20);
+    site.admin(Method::DELETE, &format!("/keys/k?{API}"), Value::Null).await.good();
+    site.admin(Method::POST, &format!("/keys/restore?{API}"), blob).await.good();
+    assert_eq!(versions(&site, "k").await.len(), 25);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_expires_soon_is_told_of_once() {
     let site = behind().await;
     let body = json!({"kty": "EC", "attributes": {"exp": site.now() + 37 * DAY}});

@@ -4,7 +4,8 @@
 //! part 0 │ part 1 │ …          a part holds the terms whose hash begins alike, of all slices and columns
 //! part:  slice 0's shape, slice 1's, … (8 bytes each) │ slice 0's bytes │ slice 1's │ …
 //! ```
-//! So whoever looks for one term reads one part, a few dozen KiB, however large the block.
+//! So whoever looks for one term reads one part, a few dozen KiB, however large the block. Behind the parts may lie those of one
+//! filter over all slices, for [groups](super::GroupBuilder) of blocks.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,10 @@ const VERSION: u32 = 1;
 /// Keys of one slice in one part.
 const PART_KEYS: usize = 2_048;
 const PARTS_MAX: usize = 4_096;
+/// Keys of one part of the filter over all slices, at most; it is worth its bytes for blocks of so many slices. The number of parts is
+/// a power of two, so that blocks of like size have as many.
+const WHOLE_PART_KEYS: usize = 1_024;
+const WHOLE_SLICES_MIN: usize = 4;
 /// Slices told of as one at most: a hit has as many rows read.
 const SLICES_AS_ONE_MAX: u64 = 8;
 const SHAPE_BYTES: usize = 8;
@@ -37,6 +42,9 @@ pub struct Directory {
     pub columns: Vec<String>,
     /// Length of each part.
     parts: Vec<u32>,
+    /// Length of each part of the filter over all slices, behind the others; empty: there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    whole: Vec<u32>,
 }
 
 impl Directory {
@@ -46,7 +54,12 @@ impl Directory {
         let version = serde_json::from_str::<serde_json::Value>(text).ok()?.get("version")?.as_u64()?;
         let known = version == u64::from(VERSION);
         let found: Self = known.then(|| serde_json::from_str(text).ok())??;
-        (found.slice_rows > 0 && !found.parts.is_empty() && found.parts.len() <= PARTS_MAX).then_some(found)
+        let some = found.slice_rows > 0 && !found.parts.is_empty();
+        (some && found.parts.len() <= PARTS_MAX && found.whole.len() <= PARTS_MAX).then_some(found)
+    }
+
+    fn text(&self) -> Option<String> {
+        serde_json::to_string(self).ok()
     }
 
     /// How many slices there are.
@@ -76,7 +89,9 @@ impl Directory {
     /// Bytes in memory of the directory itself.
     #[must_use]
     pub fn size(&self) -> usize {
-        size_of::<Self>() + self.columns.iter().map(|name| name.len() + size_of::<String>()).sum::<usize>() + self.parts.len() * 4
+        size_of::<Self>()
+            + self.columns.iter().map(|name| name.len() + size_of::<String>()).sum::<usize>()
+            + (self.parts.len() + self.whole.len()) * 4
     }
 
     /// Where a part lies in the file.
@@ -88,7 +103,36 @@ impl Directory {
     }
 }
 
-fn part_of(term: u64, parts: usize) -> usize {
+/// What a block tells of itself to a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Told<'d> {
+    /// Where its parts lie in the file.
+    pub(super) range: std::ops::Range<u64>,
+    /// Their lengths.
+    pub(super) parts: &'d [u32],
+    /// Whether it is one filter over all slices.
+    pub(super) is_whole: bool,
+}
+
+impl Directory {
+    pub(super) fn told(&self) -> Told<'_> {
+        let of = |parts: &[u32]| parts.iter().map(|len| u64::from(*len)).sum::<u64>();
+        let middle = self.offset.saturating_add(of(&self.parts));
+        if self.whole.is_empty() {
+            Told { range: self.offset..middle, parts: &self.parts, is_whole: false }
+        } else {
+            Told { range: middle..middle.saturating_add(of(&self.whole)), parts: &self.whole, is_whole: true }
+        }
+    }
+
+    /// Where in the file lies what a group takes of it.
+    #[must_use]
+    pub fn group_range(&self) -> std::ops::Range<u64> {
+        self.told().range
+    }
+}
+
+pub(super) fn part_of(term: u64, parts: usize) -> usize {
     let high = term >> 32;
     usize::try_from((high * parts as u64) >> 32).unwrap_or(0)
 }
@@ -112,6 +156,14 @@ impl Gathered {
         self.slices.iter().map(Vec::len).sum()
     }
 
+    /// All slices as one.
+    fn whole(self) -> Self {
+        let mut terms = self.slices.concat();
+        terms.sort_unstable();
+        terms.dedup();
+        Self { column: self.column, slices: vec![terms] }
+    }
+
     /// Two slices as one: what both hold is held once.
     fn paired(&self) -> Self {
         let union = |pair: &[Vec<u64>]| {
@@ -128,17 +180,44 @@ impl Gathered {
 /// slices are told of by two, by four and by eight as one, which costs a hit more rows; what repeats little gains nothing by it, so
 /// then the column with the most terms is left out. `None` if nothing is left.
 #[must_use]
-pub fn build(mut columns: Vec<Gathered>, rows: u64, slice_rows: u64, offset: u64, bytes_max: u64) -> Option<(Vec<u8>, String)> {
+pub fn build(columns: Vec<Gathered>, rows: u64, slice_rows: u64, offset: u64, bytes_max: u64) -> Option<(Vec<u8>, String)> {
+    build_slices(columns, rows, slice_rows, offset, bytes_max).and_then(|(bytes, directory, _)| Some((bytes, directory.text()?)))
+}
+
+/// As [`build`], and one filter over all slices beside them, of as many bytes at most again.
+#[must_use]
+pub fn build_with_whole(columns: Vec<Gathered>, rows: u64, slice_rows: u64, offset: u64, bytes_max: u64) -> Option<(Vec<u8>, String)> {
+    let (mut bytes, mut directory, columns) = build_slices(columns, rows, slice_rows, offset, bytes_max)?;
+    if directory.slices() >= WHOLE_SLICES_MIN {
+        let columns: Vec<Gathered> = columns.into_iter().map(Gathered::whole).collect();
+        let keys: usize = columns.iter().map(Gathered::terms).sum();
+        let (whole, parts) = write(&columns, keys.div_ceil(WHOLE_PART_KEYS).next_power_of_two().min(PARTS_MAX));
+        if whole.len() as u64 <= bytes_max {
+            bytes.extend(whole);
+            directory.whole = parts;
+        }
+    }
+    Some((bytes, directory.text()?))
+}
+
+fn build_slices(
+    mut columns: Vec<Gathered>,
+    rows: u64,
+    slice_rows: u64,
+    offset: u64,
+    bytes_max: u64,
+) -> Option<(Vec<u8>, Directory, Vec<Gathered>)> {
     columns.sort_by_key(Gathered::terms);
     while !columns.is_empty() {
         let (mut coarser, mut as_one) = (None, 1);
         loop {
             let told: &[Gathered] = coarser.as_deref().unwrap_or(&columns);
             if let Some((bytes, parts)) = within(told, bytes_max) {
-                let mut names: Vec<String> = columns.into_iter().map(|column| column.column).collect();
+                let mut names: Vec<String> = columns.iter().map(|column| column.column.clone()).collect();
                 names.sort_unstable();
-                let directory = Directory { version: VERSION, offset, rows, slice_rows: slice_rows * as_one, columns: names, parts };
-                return Some((bytes, serde_json::to_string(&directory).ok()?));
+                let slice_rows = slice_rows * as_one;
+                let directory = Directory { version: VERSION, offset, rows, slice_rows, columns: names, parts, whole: Vec::new() };
+                return Some((bytes, directory, columns));
             }
             if as_one == SLICES_AS_ONE_MAX || told.iter().all(|column| column.slices.len() < 2) {
                 break;
@@ -156,14 +235,15 @@ fn within(columns: &[Gathered], bytes_max: u64) -> Option<(Vec<u8>, Vec<u32>)> {
     // Ten bits a key and a little for each filter: near enough, and looked at once more when it is done.
     let total: usize = columns.iter().map(Gathered::terms).sum();
     let likely = (total as u64 * 10 / 8) <= bytes_max;
-    likely.then(|| write(columns)).filter(|(bytes, _)| bytes.len() as u64 <= bytes_max)
-}
-
-fn write(columns: &[Gathered]) -> (Vec<u8>, Vec<u32>) {
     let slices = columns.iter().map(|column| column.slices.len()).max().unwrap_or(0);
     let keys = |slice: usize| columns.iter().filter_map(|column| column.slices.get(slice)).map(Vec::len).sum::<usize>();
     let most = (0..slices).map(keys).max().unwrap_or(0);
     let parts = most.div_ceil(PART_KEYS).clamp(1, PARTS_MAX);
+    likely.then(|| write(columns, parts)).filter(|(bytes, _)| bytes.len() as u64 <= bytes_max)
+}
+
+fn write(columns: &[Gathered], parts: usize) -> (Vec<u8>, Vec<u32>) {
+    let slices = columns.iter().map(|column| column.slices.len()).max().unwrap_or(0);
     // The shapes and bytes of each part, slice by slice.
     let mut shapes = vec![Vec::with_capacity(slices * SHAPE_BYTES); parts];
     let mut bodies = vec![Vec::new(); parts];

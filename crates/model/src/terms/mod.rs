@@ -10,10 +10,12 @@
 //! ```
 
 mod fuse;
+mod group;
 mod layout;
 mod split;
 
-pub use layout::{Directory, Gathered, Part, build};
+pub use group::{Cut, Group, GroupBuilder, Named};
+pub use layout::{Directory, Gathered, Part, build, build_with_whole};
 pub use split::{Splitter, fold, is_letter, terms_of};
 
 /// The key of the directory in a Parquet file's metadata.

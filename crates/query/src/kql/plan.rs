@@ -27,7 +27,7 @@ use strongroom_model::ColumnType;
 
 use super::bound::{Aggregate, BoundColumn, Key, Rel, RelNode, column};
 use super::gather;
-use super::nodes::{Machine, OnceNode, ReduceNode, Running, ScanNode, SerialCall, SerialNode, without_single};
+use super::nodes::{FinishNode, Finished, Machine, OnceNode, ReduceNode, Running, ScanNode, SerialCall, SerialNode, without_single};
 use super::problem::{Outcome, Problem};
 use expand::Within;
 
@@ -93,6 +93,15 @@ impl Partial {
 
 fn finished(rel: &Rel, marked: bool) -> Planned<LogicalPlan> {
     let mut partial = alone(lower(rel)?)?;
+    // Nulls among texts are sorted as the empty ones that they are.
+    let by_sparse = partial.order.iter().any(|key| rel.columns.iter().any(|column| column.sparse && column.name == key.name));
+    if marked && !by_sparse {
+        let ordered = !partial.order.is_empty();
+        let input = partial.sorted(None)?.builder.build()?;
+        let columns = rel.columns.iter().map(|there| Finished { field: there.kind.query_field(&there.name), sparse: there.sparse });
+        let node = Arc::new(FinishNode::new(input, columns.collect(), ordered)?);
+        return Ok(LogicalPlan::Extension(Extension { node }));
+    }
     let mut values: Vec<Expr> = rel.columns.iter().map(|column| finished_column(column, marked)).collect();
     let visible = values.len();
     for key in &mut partial.order {

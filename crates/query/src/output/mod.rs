@@ -14,7 +14,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use strongroom_model::ErrorKind;
+use strongroom_model::{ColumnType, ErrorKind};
 
 use crate::{Answer, QueryError};
 
@@ -24,6 +24,23 @@ pub(crate) use shaped::shaped_lines;
 
 /// An encoded answer as it comes. An error in it must break the connection: what was sent is not the whole answer.
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, QueryError>> + Send>>;
+
+/// The .NET type by which Kusto's clients know a column.
+#[must_use]
+pub const fn net_name(kind: ColumnType) -> &'static str {
+    match kind {
+        ColumnType::Bool => "System.SByte",
+        ColumnType::Int => "System.Int32",
+        ColumnType::Long => "System.Int64",
+        ColumnType::Real => "System.Double",
+        ColumnType::String => "System.String",
+        ColumnType::DateTime => "System.DateTime",
+        ColumnType::TimeSpan => "System.TimeSpan",
+        ColumnType::Decimal => "System.Data.SqlTypes.SqlDecimal",
+        ColumnType::Guid => "System.Guid",
+        ColumnType::Dynamic => "System.Object",
+    }
+}
 
 /// Turns batches into bytes, one by one.
 trait Encode: Send + 'static {

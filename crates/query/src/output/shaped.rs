@@ -10,8 +10,9 @@ use super::cell::{Cell, cell, quote, write_json};
 /// Bytes of one value; what is longer is cut (Azure's limit).
 const SHAPED_TEXT_MAX: usize = 64 << 10;
 
-/// Appends the rows of a batch, one object a line, nulls left out.
-pub(crate) fn shaped_lines(batch: &RecordBatch, columns: &[Column], out: &mut Vec<u8>) {
+/// Appends the rows of a batch, one object a line, nulls left out. Whether they fit: no row is begun behind `bytes_max`.
+#[must_use]
+pub(crate) fn shaped_lines(batch: &RecordBatch, columns: &[Column], bytes_max: u64, out: &mut Vec<u8>) -> bool {
     let names: Vec<Vec<u8>> = columns.iter().map(|column| name(&column.name)).collect();
     for row in 0..batch.num_rows() {
         out.push(b'{');
@@ -33,7 +34,11 @@ pub(crate) fn shaped_lines(batch: &RecordBatch, columns: &[Column], out: &mut Ve
             write_json(&value, true, out);
         }
         out.extend_from_slice(b"}\n");
+        if out.len() as u64 > bytes_max {
+            return false;
+        }
     }
+    true
 }
 
 fn name(name: &str) -> Vec<u8> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use strongroom_envelope::KeyGuard;
-use strongroom_model::terms::{Directory, Part};
+use strongroom_model::terms::{Cut, Directory, Group, Part};
 use strongroom_model::{Epoch, ObjectId};
 use strongroom_world::Clock;
 
@@ -21,6 +21,8 @@ pub(crate) struct Known(pub(crate) Option<Arc<Directory>>);
 enum Value {
     Directory(Known),
     Part(Arc<Part>),
+    Group(Arc<Group>),
+    Cut(Arc<Cut>),
 }
 
 struct Entry {
@@ -28,7 +30,7 @@ struct Entry {
     epoch: Epoch,
 }
 
-/// A block, and which of its parts; its directory has none.
+/// A block or a group of them, and which of its parts or cuts; its directory has none.
 type Key = (ObjectId, Option<usize>);
 
 /// A bounded cache of filters by block, tagged by epoch.
@@ -45,14 +47,28 @@ impl Filters {
     pub(crate) fn directory(&self, object: ObjectId) -> Option<Known> {
         match self.get((object, None))? {
             Value::Directory(directory) => Some(directory),
-            Value::Part(_) => None,
+            _ => None,
         }
     }
 
     pub(crate) fn part(&self, object: ObjectId, part: usize) -> Option<Arc<Part>> {
         match self.get((object, Some(part)))? {
             Value::Part(part) => Some(part),
-            Value::Directory(_) => None,
+            _ => None,
+        }
+    }
+
+    pub(crate) fn group(&self, object: ObjectId) -> Option<Arc<Group>> {
+        match self.get((object, None))? {
+            Value::Group(group) => Some(group),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn cut(&self, object: ObjectId, cut: usize) -> Option<Arc<Cut>> {
+        match self.get((object, Some(cut)))? {
+            Value::Cut(cut) => Some(cut),
+            _ => None,
         }
     }
 
@@ -68,6 +84,16 @@ impl Filters {
     pub(crate) fn put_part(&self, guard: &KeyGuard, object: ObjectId, at: usize, part: Arc<Part>) {
         let bytes = part.size();
         self.put(guard, (object, Some(at)), Value::Part(part), bytes);
+    }
+
+    pub(crate) fn put_group(&self, guard: &KeyGuard, object: ObjectId, group: Arc<Group>) {
+        let bytes = group.size();
+        self.put(guard, (object, None), Value::Group(group), bytes);
+    }
+
+    pub(crate) fn put_cut(&self, guard: &KeyGuard, object: ObjectId, at: usize, cut: Arc<Cut>) {
+        let bytes = cut.size();
+        self.put(guard, (object, Some(at)), Value::Cut(cut), bytes);
     }
 
     /// Keeps it for as long as the guard holds: what comes in after its key went is not kept.
@@ -93,7 +119,7 @@ impl Filters {
 #[cfg(test)]
 mod tests {
     use strongroom_envelope::Aek;
-    use strongroom_model::terms::{Gathered, build};
+    use strongroom_model::terms::{Gathered, GroupBuilder, build};
     use strongroom_model::{AccountId, AekId, KeyClass};
     use strongroom_world::BootTime;
     use strongroom_world::sim::SimWorld;
@@ -126,6 +152,28 @@ mod tests {
         second.kill();
         filters.forget(second.epoch());
         filters.put_part(&second, id(2), 0, part(9));
+        assert_eq!(filters.len(), 0);
+    }
+
+    #[test]
+    fn groups_and_their_cuts_go_with_their_epoch_too() {
+        let filters = Filters::new(SimWorld::new(1).world().clock, 1 << 20);
+        let guard = guard(1);
+        let (bytes, text) = build(vec![Gathered { column: "m".to_owned(), slices: vec![vec![7, 9]] }], 1, 1, 0, u64::MAX).unwrap();
+        let mut builder = GroupBuilder::default();
+        builder.add(ObjectId::from_bytes([3; 16]), Directory::parse(&text).map(|directory| (directory, bytes)));
+        let whole = builder.finish().unwrap();
+        let from = whole.len() - usize::try_from(Group::directory_len(&whole).unwrap()).unwrap();
+        let group = Arc::new(Group::parse(&whole[from..], whole.len() as u64).unwrap());
+        let cut = Arc::new(group.cut(0, &whole[..from]).unwrap());
+        filters.put_group(&guard, ObjectId::NIL, Arc::clone(&group));
+        filters.put_cut(&guard, ObjectId::NIL, 0, Arc::clone(&cut));
+        assert!(filters.group(ObjectId::NIL).is_some() && filters.cut(ObjectId::NIL, 0).is_some());
+        assert!(filters.directory(ObjectId::NIL).is_none() && filters.part(ObjectId::NIL, 0).is_none());
+        guard.kill();
+        filters.forget(guard.epoch());
+        filters.put_group(&guard, ObjectId::NIL, group);
+        filters.put_cut(&guard, ObjectId::NIL, 0, cut);
         assert_eq!(filters.len(), 0);
     }
 

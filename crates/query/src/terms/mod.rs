@@ -4,11 +4,13 @@
 //! bytes derive from rows: they are read through `blk` under the block's guard, kept by epoch, and go when its key goes.
 //!
 //! ```text
-//! filters ─ask─▶ tree of (column, term) ─▶ per block: directory, the parts of those terms ─▶ slices to read ─▶ row selection
+//! filters ─ask─▶ tree of (column, term) ─▶ groups that name blocks: one cut each ─▶ slices to read ─▶ row selection
+//!                                       └▶ per block that is left: directory, the parts of those terms ──▲
 //! ```
 
 mod ask;
 mod cache;
+mod groups;
 mod pattern;
 
 use std::collections::BTreeSet;
@@ -28,6 +30,7 @@ use strongroom_model::terms::{DIRECTORY_KEY, Directory, Part};
 pub(crate) use ask::Ask;
 pub(crate) use cache::Filters;
 use cache::Known;
+use groups::Groups;
 
 use crate::QueryError;
 use crate::table::{FOOTER_HINT_BYTES, Shared};
@@ -46,12 +49,18 @@ pub(crate) struct Slices {
     keep: Vec<bool>,
     rows: u64,
     slice_rows: u64,
+    /// Told by a group's filters: the block was not opened for it.
+    grouped: bool,
 }
 
 impl Slices {
     /// How many are kept, and of how many.
     pub(crate) fn counts(&self) -> (usize, usize) {
         (self.keep.iter().filter(|keep| **keep).count(), self.keep.len())
+    }
+
+    pub(crate) fn is_grouped(&self) -> bool {
+        self.grouped
     }
 
     pub(crate) fn is_none(&self) -> bool {
@@ -89,9 +98,15 @@ pub(crate) async fn sift(shared: &Shared, ask: &Ask, blocks: &[Candidate<'_>]) -
     let mut wave = if shared.context.newest.get().is_some() { FIRST_WAVE_OF_NEWEST } else { FIRST_WAVE };
     let limit = blocks.len().min(shared.filter_blocks_max);
     let terms = ask.terms();
+    let groups = Groups::around(shared, &blocks[..limit]).await?;
     while found.len() < limit {
         let next = &blocks[found.len()..limit.min(found.len() + wave)];
-        let looks: Vec<_> = next.iter().map(|block| look(shared, ask, &terms, block).boxed()).collect();
+        let told = groups.tell(shared, ask, &terms, next).await?;
+        let look = |(block, told): (_, Option<Slices>)| {
+            let terms = &terms;
+            async move { if told.is_some() { Ok(told) } else { look(shared, ask, terms, block).await } }.boxed()
+        };
+        let looks: Vec<_> = next.iter().zip(told).map(look).collect();
         let seen: Vec<Option<Slices>> = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
         let (kept, all) = seen.iter().flatten().map(Slices::counts).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         found.extend(seen);
@@ -106,7 +121,7 @@ pub(crate) async fn sift(shared: &Shared, ask: &Ask, blocks: &[Candidate<'_>]) -
 
 async fn look(shared: &Shared, ask: &Ask, terms: &BTreeSet<(&str, u64)>, block: &Candidate<'_>) -> Result<Option<Slices>, QueryError> {
     let Some(directory) = directory(shared, block).await? else { return Ok(None) };
-    let known = Columns::of(terms, &directory, block.stats.as_deref());
+    let known = Columns::of(terms, &directory.columns, block.stats.as_deref());
     let told = terms.iter().filter(|(column, _)| known.get(column) == Some(Column::Told));
     let wanted: BTreeSet<usize> = told.map(|(_, term)| directory.part_of(*term)).collect();
     let parts = parts(shared, block, &directory, &wanted).await?;
@@ -120,7 +135,7 @@ async fn look(shared: &Shared, ask: &Ask, terms: &BTreeSet<(&str, u64)>, block: 
         Some(Column::Untold) | None => true,
     };
     let keep = (0..directory.slices()).map(|slice| ask.holds(&|column, term| may(slice, column, term))).collect();
-    Ok(Some(Slices { keep, rows: directory.rows, slice_rows: directory.slice_rows }))
+    Ok(Some(Slices { keep, rows: directory.rows, slice_rows: directory.slice_rows, grouped: false }))
 }
 
 /// What a block says of a column.
@@ -138,13 +153,13 @@ enum Column {
 struct Columns<'a>(Vec<(&'a str, Column)>);
 
 impl<'a> Columns<'a> {
-    fn of(terms: &BTreeSet<(&'a str, u64)>, directory: &Directory, stats: Option<&BlockStats>) -> Self {
+    fn of(terms: &BTreeSet<(&'a str, u64)>, told_of: &[String], stats: Option<&BlockStats>) -> Self {
         let mut known: Vec<(&str, Column)> = Vec::new();
         for (name, _) in terms {
             // Terms are in the order of their columns.
             if known.last().is_none_or(|(last, _)| last != name) {
                 let absent = stats.is_some_and(|stats| stats.columns.iter().all(|column| column.name != *name));
-                let told = directory.columns.iter().any(|column| column == name);
+                let told = told_of.iter().any(|column| column == name);
                 known.push((
                     name,
                     if absent {
@@ -222,7 +237,7 @@ mod tests {
 
     #[test]
     fn kept_slices_become_a_selection_of_as_many_rows_as_the_file_has() {
-        let slices = |keep: &[bool]| Slices { keep: keep.to_vec(), rows: 250, slice_rows: 100 };
+        let slices = |keep: &[bool]| Slices { keep: keep.to_vec(), rows: 250, slice_rows: 100, grouped: false };
         let skips = |keep: &[bool]| {
             let selection = slices(keep).selection()?.into_inner();
             Some(selection.iter().map(|selector| (selector.row_count, selector.skip)).collect::<Vec<_>>())

@@ -81,8 +81,8 @@ async fn functions_are_not_to_be_had_while_their_key_is_away_and_lie_sealed() {
     let rig = Rig::new().await;
     rig.send("App", "{\"n\":1}").await;
     store(&rig, "Canary_7f3a", "canary_parameter:long = 5", "App | where n == canary_parameter // canary remark").await;
-    let rows = rig.deps.catalog.functions(rig.workspace).await.unwrap();
-    let sealed = String::from_utf8_lossy(&rows[0].cell).to_lowercase();
+    let rows = rig.deps.catalog.contents(rig.workspace).await.unwrap();
+    let sealed = String::from_utf8_lossy(rows[0].cell.as_ref().unwrap()).to_lowercase();
     assert!(!sealed.contains("canary"), "name, parameters and body are all in the cell");
     let epoch = rig.deps.keys.epochs().await.unwrap()[0];
     rig.deps.keys.epoch_guard(epoch).await.unwrap().kill();
@@ -96,7 +96,7 @@ async fn functions_are_not_to_be_had_while_their_key_is_away_and_lie_sealed() {
         assert_eq!(error.kind(), ErrorKind::KeyRevoked, "{error}");
         assert!(!error.message().contains("canary"), "{error}");
     }
-    assert_eq!(rig.deps.catalog.functions(rig.workspace).await.unwrap(), rows, "nothing of it is lost");
+    assert_eq!(rig.deps.catalog.contents(rig.workspace).await.unwrap(), rows, "nothing of it is lost");
 }
 
 #[tokio::test]
@@ -112,13 +112,14 @@ async fn functions_move_to_another_epoch_before_their_own_ends_and_go_with_their
     let error = rig.deps.catalog.aek_end(old).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict, "an epoch with a function in it does not end");
     rig.intake.carry_columns(old, new, None).await.unwrap();
-    let rows = rig.deps.catalog.functions(rig.workspace).await.unwrap();
+    rig.contents.carry(old, new, None).await.unwrap();
+    let rows = rig.deps.catalog.contents(rig.workspace).await.unwrap();
     assert!(rows.len() == 1 && rows[0].aek == new.aek);
     assert!(rig.deps.catalog.aek_end(old).await.unwrap());
     assert_eq!(json!(rig.kql("print f()").await.rows()), json!([[42]]));
     rig.deps.catalog.workspace_delete(rig.workspace, 0, 0).await.unwrap();
     rig.deps.catalog.workspace_shred(rig.workspace).await.unwrap();
-    assert!(rig.deps.catalog.functions(rig.workspace).await.unwrap().is_empty());
+    assert!(rig.deps.catalog.contents(rig.workspace).await.unwrap().is_empty());
 }
 
 /// Finds one workspace, under one name.

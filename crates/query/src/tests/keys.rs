@@ -288,3 +288,41 @@ async fn no_row_in_memory_or_block_leaves_without_leave_or_after_it_ended() {
     let late = rig.told(ask(STAFF, "select count(*) from App")).await.unwrap_err();
     assert_eq!(late.code(), "LockboxApprovalOver");
 }
+
+/// The tables that whoever asks may read.
+#[derive(Debug)]
+struct Only(Vec<strongroom_model::TableId>);
+
+#[async_trait::async_trait]
+impl strongroom_keys::Judge for Only {
+    async fn judge(
+        &self,
+        _: PrincipalId,
+        _: strongroom_model::WorkspaceId,
+        table: strongroom_model::TableId,
+    ) -> Result<strongroom_keys::Verdict, strongroom_keys::KeyError> {
+        if self.0.contains(&table) {
+            return Ok(strongroom_keys::Verdict::Own);
+        }
+        let why = "not this one".to_owned();
+        Err(strongroom_keys::KeyError::NotAllowed(strongroom_keys::Refused { code: "AuthorizationFailed", why }))
+    }
+}
+
+#[tokio::test]
+async fn whoever_may_read_some_tables_is_shown_those() {
+    let names = async |allowed: &[&str]| {
+        let rig = Rig::new().await;
+        for table in ["App", "Secret"] {
+            rig.send(table, r#"[{"a":1}]"#).await;
+        }
+        let rows = rig.deps.catalog.tables(rig.workspace).await.unwrap();
+        let ids = rows.iter().filter(|row| allowed.contains(&row.name.as_str())).map(|row| row.id).collect();
+        rig.deps.keys.obey(std::sync::Arc::new(Only(ids)));
+        let tables = rig.engine.tables(rig.workspace, STAFF).await;
+        tables.map(|tables| tables.into_iter().map(|table| table.name).collect::<Vec<_>>()).map_err(|error| error.kind())
+    };
+    assert_eq!(names(&["App"]).await, Ok(vec!["App".to_owned()]));
+    assert_eq!(names(&["App", "Secret"]).await.map(|names| names.len()), Ok(2));
+    assert_eq!(names(&[]).await, Err(ErrorKind::Forbidden), "not as if there were none");
+}

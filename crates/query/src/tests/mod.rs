@@ -5,6 +5,7 @@ mod answers;
 mod counted;
 mod explained;
 mod functions;
+mod groups;
 mod keys;
 mod kql_plans;
 mod limits;

@@ -1,5 +1,6 @@
 //! Rows on their way in, shaped by a text over `source`.
 
+use strongroom_ingest::RequestLimits;
 use strongroom_ingest::stream::typed;
 use strongroom_model::{Column, ColumnType, ErrorKind};
 
@@ -16,8 +17,12 @@ fn declared() -> Vec<Column> {
 }
 
 async fn shape(rig: &Rig, body: &str, text: Option<&str>) -> Result<Shaped, QueryError> {
-    let rows = typed(body.as_bytes(), &declared(), 64).unwrap();
-    rig.engine.shape(rig.workspace, rows, text, NOW).await
+    shape_within(rig, body, text, 1 << 20).await
+}
+
+async fn shape_within(rig: &Rig, body: &str, text: Option<&str>, bytes_max: u64) -> Result<Shaped, QueryError> {
+    let rows = typed(body.as_bytes(), &declared(), &RequestLimits::default(), &mut |_| Ok(())).unwrap();
+    rig.engine.shape(rig.workspace, rows, text, NOW, bytes_max).await
 }
 
 const BODY: &str = r#"[
@@ -84,4 +89,18 @@ async fn a_text_that_multiplies_rows_is_stopped() {
     let text = "source | extend n = range(1, 1000) | mv-expand n to typeof(long)";
     let error = shape(&rig, BODY, Some(text)).await.unwrap_err();
     assert_eq!((error.kind(), error.code()), (ErrorKind::TooLarge, "TooManyRows"));
+}
+
+#[tokio::test]
+async fn a_text_that_blows_rows_up_is_stopped_and_pieces_keep_their_order() {
+    let rig = Rig::new().await;
+    let many = format!("[{}]", (0..20_000).map(|n| format!("{{\"code\":{n}}}")).collect::<Vec<_>>().join(","));
+    let text = "source | project code, a = strrep('x', 1000)";
+    for text in [Some(text), None] {
+        let error = shape_within(&rig, &many, text, 100_000).await.unwrap_err();
+        assert_eq!((error.kind(), error.code()), (ErrorKind::TooLarge, "TransformTooLarge"), "{text:?}");
+    }
+    let shaped = shape(&rig, &many, Some("source | where code % 2 == 0 | project code")).await.unwrap();
+    let lines = std::str::from_utf8(&shaped.lines).unwrap().to_owned();
+    assert!(lines.lines().map(str::to_owned).eq((0..10_000).map(|n| format!("{{\"code\":{}}}", 2 * n))));
 }

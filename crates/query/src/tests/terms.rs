@@ -39,7 +39,7 @@ const WORDS: [&str; 24] = [
 ];
 
 /// A stream of numbers that is the same in every run.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
     fn roll(&mut self, sides: usize) -> usize {
@@ -54,6 +54,11 @@ fn quoted(text: &str) -> String {
 
 /// Rows whose words come from a few of all, other ones in each block; `late` is in some blocks only, `s` null in some rows.
 fn body(dice: &mut Dice, block: usize, rows: usize) -> String {
+    body_at(NOW - 600_000_000_000, dice, block, rows)
+}
+
+/// Likewise, back from a moment.
+pub(super) fn body_at(moment: i64, dice: &mut Dice, block: usize, rows: usize) -> String {
     let own: Vec<&str> = (0..5).map(|_| WORDS[dice.roll(WORDS.len())]).collect();
     let mut body = String::new();
     for row in 0..rows {
@@ -65,7 +70,7 @@ fn body(dice: &mut Dice, block: usize, rows: usize) -> String {
                 .concat()
         };
         let (message, text, inner, list) = (words(3), words(1), words(2), words(1));
-        let at = format_datetime(NOW - 600_000_000_000 - i64::try_from(block * 1_000 + row).unwrap() * 1_000_000);
+        let at = format_datetime(moment - i64::try_from(block * 1_000 + row).unwrap() * 1_000_000);
         let n = block * 10_000 + row;
         write!(body, r#"{{"TimeGenerated":"{at}","n":{n},"m":{}"#, quoted(&message)).unwrap();
         if row % 3 > 0 {
@@ -88,7 +93,7 @@ fn body(dice: &mut Dice, block: usize, rows: usize) -> String {
     body
 }
 
-fn questions(dice: &mut Dice) -> Vec<(Language, String)> {
+pub(super) fn questions(dice: &mut Dice) -> Vec<(Language, String)> {
     let rounds = std::env::var("STRONGROOM_TEST_QUESTIONS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(1);
     let mut questions = Vec::new();
     for _ in 0..rounds {
@@ -149,7 +154,7 @@ fn questions(dice: &mut Dice) -> Vec<(Language, String)> {
     questions
 }
 
-async fn answered(engine: &Engine, request: QueryRequest) -> (Vec<i64>, u64) {
+pub(super) async fn answered(engine: &Engine, request: QueryRequest) -> (Vec<i64>, u64) {
     let text = request.text.clone();
     let answer = engine.run(request).await.unwrap_or_else(|error| panic!("{text}: {error}"));
     let stats = answer.stats.clone();

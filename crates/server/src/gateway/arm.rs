@@ -5,6 +5,7 @@
 //! Rules are not here: they are `strongroom_control::Clusters`.
 
 mod about;
+mod alerts;
 mod authorization;
 mod clusters;
 mod collection;
@@ -12,14 +13,17 @@ mod identities;
 mod json;
 mod links;
 mod moves;
+mod packs;
 mod page;
 mod places;
 mod purge;
 mod searches;
 mod shared_keys;
+mod storage;
 mod tables;
 mod vaults;
 mod version;
+mod workbooks;
 mod workspaces;
 
 use axum::Router;
@@ -42,17 +46,20 @@ use super::auth::Who;
 use super::error::ApiError;
 use super::{App, control_error, external_url};
 pub(super) use clusters::cluster_json;
-use json::object;
+pub(super) use collection::rule_place;
+use json::sent;
 pub(super) use version::ApiVersion;
 
 const INSIGHTS: &str = "Microsoft.OperationalInsights";
+const STORAGE: &str = "Microsoft.Storage";
 const KEY_VAULT: &str = "Microsoft.KeyVault";
 const MONITOR: &str = "Microsoft.Insights";
+const ALERTS_MANAGEMENT: &str = "Microsoft.AlertsManagement";
 const MANAGED_IDENTITY: &str = "Microsoft.ManagedIdentity";
 const ASYNC_OPERATION: HeaderName = HeaderName::from_static("azure-asyncoperation");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
 const CORRELATION_ID: HeaderName = HeaderName::from_static("x-ms-correlation-request-id");
-const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
+pub(super) const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
 /// Bytes of a client's own request id that come back.
 const CLIENT_REQUEST_ID_MAX: usize = 128;
 /// Seconds between two looks at an operation: never 0, which clients read as their own default of 30.
@@ -94,7 +101,11 @@ pub(super) fn routes() -> Router<App> {
         .merge(places::routes())
         .merge(authorization::routes())
         .merge(collection::routes())
+        .merge(alerts::routes())
+        .merge(workbooks::routes())
+        .merge(packs::routes())
         .merge(shared_keys::routes())
+        .merge(storage::routes())
         .layer(middleware::from_fn(request_ids))
 }
 
@@ -124,8 +135,18 @@ const WORDS: &[&str] = &[
     "providers",
     INSIGHTS,
     KEY_VAULT,
+    STORAGE,
+    "storageAccounts",
+    "linkedStorageAccounts",
     MANAGED_IDENTITY,
     MONITOR,
+    ALERTS_MANAGEMENT,
+    "scheduledQueryRules",
+    "actionGroups",
+    "alerts",
+    "workbooks",
+    "queryPacks",
+    "queries",
     "sharedKeys",
     "regenerateSharedKey",
     "dataCollectionEndpoints",
@@ -158,6 +179,13 @@ const WORDS: &[&str] = &[
 
 /// Gives a path the spelling of the routes: one leading slash, fixed words in their own case. Names stay as they came.
 pub(super) fn canonical(mut request: Request<Body>) -> Request<Body> {
+    // HTTP/2 has the host in its address (RFC 9113 §8.3.1); it is looked for where HTTP/1.1 has it.
+    if !request.headers().contains_key(header::HOST)
+        && let Some(authority) = request.uri().authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        request.headers_mut().insert(header::HOST, host);
+    }
     authorization::reroute(&mut request);
     if let Some(path) = respelled(request.uri().path()) {
         let text = match request.uri().query() {

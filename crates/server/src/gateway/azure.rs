@@ -15,21 +15,17 @@ mod suffixes;
 mod tests;
 
 use axum::Router;
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::HeaderValue;
 use axum::response::Response;
 use axum::routing::{get, post};
 use strongroom_ingest::{IngestError, IngestReply, Taken};
 use strongroom_model::{ErrorKind, TableName, WorkspaceId};
 
 use super::App;
+use super::ingest::{DROPPED, STATE, note};
 use crate::doors::Refusal;
 pub(super) use ingestion::immutable_id;
-pub(crate) use meter::{Late, Meter};
-
-/// How many rows were thrown away, as the customer wants it while the key is away.
-const DROPPED: HeaderName = HeaderName::from_static("x-ingest-dropped");
-/// Says that the rows are kept, and not to be seen yet.
-const STATE: HeaderName = HeaderName::from_static("x-ingest-state");
+pub(crate) use meter::{Late, Meter, RequestName};
 
 /// The routes.
 pub(super) fn routes() -> Router<App> {
@@ -70,20 +66,12 @@ fn not_taken(app: &App, workspace: WorkspaceId, table: &TableName, error: &Inges
 
 /// Writes down what became of rows whose key is away, and says so in the headers of a success.
 fn told(app: &App, workspace: WorkspaceId, table: &TableName, reply: &IngestReply, response: &mut Response) {
-    let rows = reply.accepted + reply.rejected;
+    note(app, workspace, table, reply);
     let headers = response.headers_mut();
     match reply.taken {
         Taken::Stored => {}
-        Taken::Dropped => {
-            app.site.audit.dropped(workspace, table.as_str(), "CustomerKeyRevoked", rows);
-            headers.insert(DROPPED, HeaderValue::from(rows));
-        }
-        Taken::Buffered | Taken::Sealed => {
-            if !reply.duplicate {
-                app.site.audit.kept(workspace, table.as_str(), reply.accepted);
-            }
-            let state = if reply.taken == Taken::Sealed { "sealed" } else { "buffered" };
-            headers.insert(STATE, HeaderValue::from_static(state));
-        }
+        Taken::Dropped => drop(headers.insert(DROPPED, HeaderValue::from(reply.accepted + reply.rejected))),
+        Taken::Buffered => drop(headers.insert(STATE, HeaderValue::from_static("buffered"))),
+        Taken::Sealed => drop(headers.insert(STATE, HeaderValue::from_static("sealed"))),
     }
 }

@@ -9,16 +9,16 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use strongroom_control::action;
 use strongroom_ingest::{Encoding, Format, IngestError, IngestReply, IngestRequest, OnError, Taken};
-use strongroom_model::{ErrorKind, TableName};
+use strongroom_model::{ErrorKind, TableName, WorkspaceId};
 
 use super::auth::Who;
 use super::error::ApiError;
 use super::{App, body};
 
 /// Says that the rows are kept, and not to be seen yet.
-const STATE: HeaderName = HeaderName::from_static("x-ingest-state");
-/// How many rows were thrown away.
-const DROPPED: HeaderName = HeaderName::from_static("x-ingest-dropped");
+pub(super) const STATE: HeaderName = HeaderName::from_static("x-ingest-state");
+/// How many rows were thrown away, as the customer wants it while the key is away.
+pub(super) const DROPPED: HeaderName = HeaderName::from_static("x-ingest-dropped");
 
 /// Parameters of the ingest door.
 #[derive(Debug, Default, Deserialize)]
@@ -78,12 +78,17 @@ pub(crate) async fn ingest(
     };
     let table = request.table.clone();
     let reply = app.site.intake.ingest_within(request, share).await.map_err(|error| refused(error, &table))?;
+    note(&app, workspace, &table, &reply);
+    Ok(answer(&reply))
+}
+
+/// Writes down what became of rows whose key is away.
+pub(super) fn note(app: &App, workspace: WorkspaceId, table: &TableName, reply: &IngestReply) {
     match reply.taken {
         Taken::Dropped => app.site.audit.dropped(workspace, table.as_str(), "CustomerKeyRevoked", reply.accepted + reply.rejected),
         Taken::Buffered | Taken::Sealed if !reply.duplicate => app.site.audit.kept(workspace, table.as_str(), reply.accepted),
         Taken::Buffered | Taken::Sealed | Taken::Stored => {}
     }
-    Ok(answer(&reply))
 }
 
 /// Nothing is said to be accepted that was not, and nothing is said of columns that nobody has looked at.
@@ -201,3 +206,6 @@ fn format(headers: &HeaderMap, parameter: Option<&str>) -> Result<Format, ApiErr
         .target("content-type")),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -230,6 +230,12 @@ pub(crate) async fn token(
         (Some(_), Some(_)) => return Err(refused(400, "invalid_request", 90_014, "Give a secret or an assertion, not both.")),
     };
     let (audience, own) = audience(&app, &headers, &form)?;
+    // What is signed for the address of another host is not for this one, whatever host the request names: else whoever is sent an
+    // assertion could use it here.
+    if matches!(proof, Proof::Assertion { .. }) && !crate::tls::is_own_name(&app.site.config, &base) {
+        let text = "The address of this token endpoint is not one that this server knows as its own: its operator names it in gateway.external_url or [tls] names.";
+        return Err(refused(401, "invalid_client", 700_023, text));
+    }
     let address = peer.map_or_else(|| std::net::Ipv4Addr::UNSPECIFIED.into(), |Extension(ConnectInfo(peer))| peer.ip());
     let row = app.site.identity.services.log_in(client, &proof, address).await.map_err(Refused)?;
     let Some(client) = row.client_id else {

@@ -4,6 +4,9 @@
 //! 403 if the caller may know of the place, and else the answer is that of what is absent, to the byte.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod every;
+mod trust;
+
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode};
@@ -35,6 +38,12 @@ struct Route {
 const CLUSTER: &str = "/providers/Microsoft.OperationalInsights/clusters/things";
 const WORKSPACE: &str = "/providers/Microsoft.OperationalInsights/workspaces/things";
 const VAULT: &str = "/providers/Microsoft.KeyVault/vaults/things";
+const ACCOUNT: &str = "/providers/Microsoft.Storage/storageAccounts/things";
+const RULE: &str = "/providers/Microsoft.Insights/scheduledQueryRules/things";
+const BOOK: &str = "/providers/Microsoft.Insights/workbooks/things";
+const QUERY: &str = "/providers/Microsoft.OperationalInsights/queryPacks/things/queries/q";
+const PACK: &str = "/providers/Microsoft.OperationalInsights/queryPacks/things";
+const ACTIONS: &str = "/providers/Microsoft.Insights/actionGroups/things";
 const IDENTITY: &str = "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/things";
 
 /// Those that change nothing, or nothing that later cells need.
@@ -47,6 +56,18 @@ fn routes() -> Vec<Route> {
         list("{G}/providers/Microsoft.OperationalInsights/workspaces", &[(action::WORKSPACES_READ, "")]),
         list("{G}/providers/Microsoft.KeyVault/vaults", &[(action::VAULTS_READ, "")]),
         list("{G}/providers/Microsoft.ManagedIdentity/userAssignedIdentities", &[(action::IDENTITIES_READ, "")]),
+        list("{G}/providers/Microsoft.Storage/storageAccounts", &[(action::STORAGE_READ, "")]),
+        get("{G}/providers/Microsoft.Storage/storageAccounts/things", &[(action::STORAGE_READ, ACCOUNT)]),
+        get("{G}/providers/Microsoft.OperationalInsights/workspaces/things/linkedStorageAccounts", &[(action::WORKSPACES_READ, WORKSPACE)]),
+        list("{G}/providers/Microsoft.Insights/scheduledQueryRules", &[(action::ALERT_RULES_READ, "")]),
+        list("{G}/providers/Microsoft.Insights/actionGroups", &[(action::ACTION_GROUPS_READ, "")]),
+        list("{G}/providers/Microsoft.Insights/workbooks", &[(action::WORKBOOKS_READ, "")]),
+        list("{G}/providers/Microsoft.OperationalInsights/queryPacks", &[(action::PACKS_READ, "")]),
+        get("{G}/providers/Microsoft.Insights/workbooks/things", &[(action::WORKBOOKS_READ, BOOK)]),
+        get("{G}/providers/Microsoft.OperationalInsights/queryPacks/things", &[(action::PACKS_READ, PACK)]),
+        get("{G}/providers/Microsoft.OperationalInsights/queryPacks/things/queries", &[(action::PACK_QUERIES_READ, PACK)]),
+        get("{G}/providers/Microsoft.Insights/scheduledQueryRules/things", &[(action::ALERT_RULES_READ, RULE)]),
+        get("{G}/providers/Microsoft.Insights/actionGroups/things", &[(action::ACTION_GROUPS_READ, ACTIONS)]),
         get("{G}/providers/Microsoft.OperationalInsights/clusters/things", &[(action::CLUSTERS_READ, CLUSTER)]),
         get("{G}/providers/Microsoft.OperationalInsights/workspaces/things", &[(action::WORKSPACES_READ, WORKSPACE)]),
         get("{G}/providers/Microsoft.OperationalInsights/workspaces/things/linkedServices", &[(action::WORKSPACES_READ, WORKSPACE)]),
@@ -57,6 +78,15 @@ fn routes() -> Vec<Route> {
         bad(Method::PUT, "{G}/providers/Microsoft.OperationalInsights/clusters/things", &[(action::CLUSTERS_WRITE, CLUSTER)]),
         bad(Method::PATCH, "{G}/providers/Microsoft.OperationalInsights/clusters/things", &[(action::CLUSTERS_WRITE, CLUSTER)]),
         bad(Method::PATCH, "{G}/providers/Microsoft.OperationalInsights/workspaces/things", &[(action::WORKSPACES_WRITE, WORKSPACE)]),
+        bad(Method::PUT, "{G}/providers/Microsoft.Storage/storageAccounts/things", &[(action::STORAGE_WRITE, ACCOUNT)]),
+        bad(Method::PATCH, "{G}/providers/Microsoft.Storage/storageAccounts/things", &[(action::STORAGE_WRITE, ACCOUNT)]),
+        bad(Method::PUT, "{G}/providers/Microsoft.Insights/scheduledQueryRules/things", &[(action::ALERT_RULES_WRITE, RULE)]),
+        bad(Method::PATCH, "{G}/providers/Microsoft.Insights/scheduledQueryRules/things", &[(action::ALERT_RULES_WRITE, RULE)]),
+        bad(Method::PUT, "{G}/providers/Microsoft.Insights/workbooks/things", &[(action::WORKBOOKS_WRITE, BOOK)]),
+        bad(Method::PUT, "{G}/providers/Microsoft.OperationalInsights/queryPacks/things", &[(action::PACKS_WRITE, PACK)]),
+        bad(Method::PUT, "{G}/providers/Microsoft.OperationalInsights/queryPacks/things/queries/q", &[(action::PACK_QUERIES_WRITE, QUERY)]),
+        bad(Method::PUT, "{G}/providers/Microsoft.Insights/actionGroups/things", &[(action::ACTION_GROUPS_WRITE, ACTIONS)]),
+        bad(Method::PATCH, "{G}/providers/Microsoft.Insights/actionGroups/things", &[(action::ACTION_GROUPS_WRITE, ACTIONS)]),
         bad(Method::PUT, "{G}/providers/Microsoft.KeyVault/vaults/things", &[(action::VAULTS_WRITE, VAULT)]),
         bad(Method::PUT, "{G}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/things", &[(action::IDENTITIES_WRITE, IDENTITY)]),
         bad(
@@ -76,6 +106,15 @@ fn routes() -> Vec<Route> {
 /// A cluster that either document allows.
 fn new_cluster() -> Value {
     json!({"identity": {"type": "SystemAssigned"}, "location": "local", "sku": {"name": "CapacityReservation", "capacity": 1_000}})
+}
+
+/// A rule that asks the group's own workspace.
+fn alert_rule(group: &str) -> Value {
+    let condition = json!({"query": "print n = 1", "timeAggregation": "Count", "operator": "GreaterThan", "threshold": 5});
+    json!({"location": "local", "properties": {
+        "scopes": [format!("{group}{WORKSPACE}")], "evaluationFrequency": "P1D", "windowSize": "P1D",
+        "criteria": {"allOf": [condition]}, "actions": {"actionGroups": [format!("{group}{ACTIONS}")]},
+    }})
 }
 
 struct Doors {
@@ -112,6 +151,14 @@ impl Doors {
                 (format!("{group}{CLUSTER}"), new_cluster()),
                 (format!("{group}{WORKSPACE}"), region.clone()),
                 (format!("{group}{IDENTITY}"), region.clone()),
+                (format!("{group}{ACTIONS}"), json!({"location": "local", "properties": {"groupShortName": "ops"}})),
+                (format!("{group}{RULE}"), alert_rule(group)),
+                (
+                    format!("{group}{BOOK}"),
+                    json!({"location": "local", "properties": {"displayName": "b", "category": "workbook", "serializedData": "{}"}}),
+                ),
+                (format!("{group}{PACK}"), region.clone()),
+                (format!("{group}{ACCOUNT}"), region.clone()),
             ] {
                 let made = doors.call(ADMIN, &Method::PUT, &path, &body).await;
                 assert!(made.0.is_success(), "{path}: {}", made.1);
@@ -238,6 +285,12 @@ async fn what_is_native_looks_absent_to_those_whose_right_lies_elsewhere() {
             (Method::GET, "/v1/workspaces/{n}/tables", Value::Null),
             (Method::GET, "/v1/workspaces/{n}/metadata", Value::Null),
             (Method::GET, "/v1/workspaces/{n}/functions", Value::Null),
+            (Method::GET, "/v1/workspaces/{n}/history", Value::Null),
+            (Method::POST, "/v1/workspaces/{n}/history", json!({"query": "print 1"})),
+            (Method::DELETE, "/v1/workspaces/{n}/history", Value::Null),
+            (Method::GET, "/v1/workspaces/{n}/pins", Value::Null),
+            (Method::POST, "/v1/workspaces/{n}/pins", json!({"title": "one", "query": "print 1"})),
+            (Method::DELETE, "/v1/workspaces/{n}/pins/1", Value::Null),
             (Method::POST, "/v1/workspaces/{n}/query", json!({"query": "print 1"})),
             (Method::POST, "/v1/workspaces/{n}/ingest/T", json!({"a": 1})),
             (Method::POST, "/v1/workspaces/{n}/flush", Value::Null),

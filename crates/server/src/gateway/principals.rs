@@ -101,16 +101,23 @@ pub(crate) async fn create(
     let new = body(request)?;
     let (name, ttl) = (new.name.unwrap_or_else(|| new.role.clone()), new.ttl_seconds.map(Duration::from_secs));
     let principals = &app.site.principals;
+    // Making a token is giving its role: who may do the one and not the other would make itself an owner.
+    let at = match (&new.workspace, &new.scope) {
+        (Some(_), _) => None,
+        (None, text) => Some(scope(text.as_deref().unwrap_or("/"))?),
+    };
+    if let Some(at) = &at {
+        who.on(action::ROLES_WRITE, at)?;
+    }
     let created = match (&new.workspace, &new.scope) {
         (Some(_), Some(_)) => {
             return Err(ApiError::new(ErrorKind::Invalid, "BadParameter", "give a workspace or a scope, not both").target("scope"));
         }
         (Some(workspace), None) => {
-            let id = who.workspace(&app, workspace, action::WORKSPACES_READ).await?;
+            let id = who.workspace(&app, workspace, action::ROLES_WRITE).await?;
             principals.create(name, &new.role, strongroom_catalog::Scope::Workspace(id), ttl).await
         }
-        (None, Some(text)) => principals.create_at(name, &new.role, &scope(text)?, ttl).await,
-        (None, None) => principals.create_at(name, &new.role, &ScopePath::root(), ttl).await,
+        (None, _) => principals.create_at(name, &new.role, &at.unwrap_or_else(ScopePath::root), ttl).await,
     };
     let created = created.map_err(told)?;
     Ok((StatusCode::CREATED, Json(json!({"id": created.id, "role": new.role, "token": created.token, "expiresMs": created.expires_ms}))))
@@ -228,6 +235,10 @@ pub(crate) async fn add_credential(
     let new = body(request)?;
     let services = &app.site.identity.services;
     let row = services.named(&service).await.map_err(told)?;
+    // Whoever has a credential of a service has what the service has: giving one is giving all of that.
+    for right in app.site.catalog.assignments_of(row.id).await.map_err(|error| told(error.into()))? {
+        who.on(action::ROLES_WRITE, &ScopePath::of(&right.scope))?;
+    }
     let ttl = new.ttl_seconds.map(Duration::from_secs);
     let page = if let Some(pem) = &new.certificate_pem {
         credential_json(&services.add_certificate(&who.0, row.id, new.name, pem, ttl).await.map_err(told)?)

@@ -22,7 +22,7 @@ use strongroom_query::output::{self, JsonOptions};
 use strongroom_query::{Answer, Egress, Language, Limits, Neighbours, QueryError, QueryRequest};
 
 use super::auth::Who;
-use super::azure::Late;
+use super::azure::{Late, RequestName};
 use super::error::ApiError;
 use super::{App, SMALL_BODY, body, control_error, egress};
 use crate::timespan;
@@ -135,9 +135,11 @@ impl Question {
         serde_json::from_slice(bytes).map_err(|error| wrong(&plain(&error)))
     }
 
-    /// What is asked.
-    pub(super) fn text(&self) -> &str {
-        &self.query
+    /// What a client calls this question, if it calls it something; see [`Late`].
+    fn name(&self, id: Option<&[u8]>, who: &Who, workspace: WorkspaceId, url_timespan: Option<&str>) -> Option<RequestName> {
+        let more =
+            json!([self.language == Some(Language::Sql), self.timespan, url_timespan, self.explain, self.workspaces, self.parameters]);
+        Late::name(id, who.0.principal, workspace, &[&self.query, &more.to_string()])
     }
 
     /// A question in KQL.
@@ -165,9 +167,9 @@ pub(crate) async fn by_body(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let bytes = body::read(body, SMALL_BODY, &app.site.config.gateway).await?;
-    let question = Question::of_body(&bytes)?;
+    // Who may not ask here is told so before what was sent is looked at.
     let workspace = who.questions(&app, &workspace).await?;
+    let question = Question::of_body(&body::read(body, SMALL_BODY, &app.site.config.gateway).await?)?;
     answer(&app, &who, workspace, question, parameters.timespan, &headers).await
 }
 
@@ -194,13 +196,24 @@ pub(super) struct Asking<'a> {
     pub(super) prefer: &'a Preferences,
     /// What the client calls the request, if it does.
     pub(super) request: Option<&'a [u8]>,
+    /// Bytes of the answer in memory, if they are to be fewer than the engine's.
+    pub(super) bytes_max: Option<u64>,
 }
 
-/// Asks. Also the workspaces that were asked beside the first.
-pub(super) async fn ask(app: &App, who: &Who, asking: Asking<'_>) -> Result<(Answer, Vec<WorkspaceId>), ApiError> {
-    let Asking { workspace, question, url_timespan, prefer, request } = asking;
+/// A question's answer, before it is read.
+pub(super) struct Asked {
+    pub(super) answer: Answer,
+    /// The workspaces that were asked beside the first.
+    pub(super) others: Vec<WorkspaceId>,
+    /// What is remembered if it takes too long.
+    pub(super) late: Option<RequestName>,
+}
+
+/// Asks.
+pub(super) async fn ask(app: &App, who: &Who, asking: Asking<'_>) -> Result<Asked, ApiError> {
+    let Asking { workspace, question, url_timespan, prefer, request, bytes_max } = asking;
     let (world, doors) = (&app.site.world, &app.site.config.doors);
-    let late = Late::name(request, &question.query);
+    let late = question.name(request, who, workspace, url_timespan.as_deref());
     if late.is_some_and(|name| app.site.late.knows(name, world.clock.boot(), Duration::from_millis(doors.timed_out_query_ms))) {
         let text = "the query took too long a moment ago and is not run again; narrow the time range or ask for less";
         return Err(ApiError::new(ErrorKind::TimedOut, "QueryTimeout", text));
@@ -220,7 +233,7 @@ pub(super) async fn ask(app: &App, who: &Who, asking: Asking<'_>) -> Result<(Ans
         text: question.query,
         language: question.language.unwrap_or_default(),
         timespan: span,
-        limits: Limits { time: prefer.wait, ..Limits::default() },
+        limits: Limits { time: prefer.wait, bytes: bytes_max, ..Limits::default() },
         explain: question.explain.unwrap_or(false),
         parameters: question.parameters.unwrap_or_default(),
         neighbours: Some(Arc::clone(&others) as Arc<dyn Neighbours>),
@@ -238,13 +251,13 @@ pub(super) async fn ask(app: &App, who: &Who, asking: Asking<'_>) -> Result<(Ans
         }
     }
     match answer {
-        Ok(answer) => Ok((answer, asked)),
+        Ok(answer) => Ok(Asked { answer, others: asked, late }),
         Err(error) => Err(failed(app, late, &error)),
     }
 }
 
 /// A question's error in Azure's envelope. One that took too long is remembered.
-pub(super) fn failed(app: &App, late: Option<u64>, error: &QueryError) -> ApiError {
+pub(super) fn failed(app: &App, late: Option<RequestName>, error: &QueryError) -> ApiError {
     if let Some(name) = late.filter(|_| error.kind() == ErrorKind::TimedOut) {
         app.site.late.remember(name, app.site.world.clock.boot());
     }
@@ -278,9 +291,12 @@ pub(super) async fn whole(
     answer: Answer,
     workspaces: &[WorkspaceId],
     prefer: &Preferences,
-    late: Option<u64>,
+    late: Option<RequestName>,
+    bytes_max: Option<u64>,
 ) -> Result<Bytes, ApiError> {
-    let options = JsonOptions { statistics: prefer.statistics, render: prefer.render, ..JsonOptions::default() };
+    let all = JsonOptions::default();
+    let bytes_max = bytes_max.and_then(|bytes| usize::try_from(bytes).ok()).map_or(all.bytes_max, |bytes| bytes.min(all.bytes_max));
+    let options = JsonOptions { statistics: prefer.statistics, render: prefer.render, bytes_max };
     let whole = output::json(answer, options).await.map_err(|error| failed(app, late, &error))?;
     if !prefer.sources {
         return Ok(whole);
@@ -315,15 +331,15 @@ pub(super) async fn answer(
     let shape = accepted(headers)?;
     let prefer = Preferences::read(headers)?;
     let request = request_id(headers);
-    let late = Late::name(request, &question.query);
-    let (answer, others) = ask(app, who, Asking { workspace, question, url_timespan, prefer: &prefer, request }).await?;
+    let asking = Asking { workspace, question, url_timespan, prefer: &prefer, request, bytes_max: None };
+    let Asked { answer, others, late } = ask(app, who, asking).await?;
     let egress = answer.egress.clone();
     // A complete answer says how long it is: one that breaks off is seen to, and simple clients need not join chunks.
     let mut length = None;
     let (media_type, body) = match shape {
         Shape::Json => {
             let workspaces: Vec<WorkspaceId> = std::iter::once(workspace).chain(others).collect();
-            let whole = whole(app, answer, &workspaces, &prefer, late).await?;
+            let whole = whole(app, answer, &workspaces, &prefer, late, None).await?;
             length = Some(HeaderValue::from(whole.len()));
             ("application/json", egress::guarded(egress, futures::stream::once(async { Ok(whole) })))
         }

@@ -9,7 +9,7 @@ use strongroom_buffer::{BufferConfig, SealedConfig, SealedLog};
 use strongroom_catalog::{Billing, ClusterRow, ClusterState, IdentityType, LinkRow, WorkspaceRow};
 use strongroom_control::audit::{Event, Scribe};
 use strongroom_control::watch::{Desk, Vaults};
-use strongroom_control::{ControlConfig, ControlError, KeyDesk, Retention};
+use strongroom_control::{ControlConfig, ControlError, KeyDesk, Retention, Rules};
 use strongroom_envelope::Mmk;
 use strongroom_ingest::{Encoding, Format, IngestConfig, IngestDeps, IngestRequest, OnError};
 use strongroom_keys::identity::ClusterIdentity;
@@ -23,6 +23,8 @@ use strongroom_store::{CacheConfig, HotCache, LocalObjects};
 use strongroom_world::sim::SimWorld;
 
 use super::*;
+use crate::linked_stores::LinkedStores;
+use crate::shelf::Shelf;
 
 const DAY: Duration = Duration::from_hours(24);
 const KEK: &str = "https://vault.example/";
@@ -86,12 +88,15 @@ impl House {
             writer: catalog.acquire_writer().await.unwrap(),
         };
         let intake = Intake::open(deps, IngestConfig::default(), Vec::new()).await.unwrap();
+        let stores = LinkedStores { world: world.clone(), own: "/data/storage".into(), roots: Vec::new() };
+        let contents = Contents::new(world.clone(), catalog.clone(), Arc::clone(&keys), Arc::new(stores), Rules::default());
         let deps = QueryDeps {
             world: world.clone(),
             catalog: catalog.clone(),
             keys: Arc::clone(&keys),
             buffer: Arc::clone(&buffer),
             blocks: Arc::clone(&blocks),
+            texts: Arc::new(Shelf(Arc::clone(&contents))),
             spill_dir: "/data/spill".into(),
         };
         let engine = Engine::open(deps, QueryConfig::default()).await.unwrap();
@@ -108,10 +113,11 @@ impl House {
             cut: Arc::new(Queries(Arc::clone(&engine))),
             forget: vec![
                 Arc::new(Caches(Arc::clone(&engine), Arc::clone(&intake))),
+                Arc::clone(&contents) as _,
                 Arc::new(Memtables(Arc::clone(&buffer))),
                 Arc::new(Cached(Arc::clone(&blocks))),
             ],
-            rewrite: Arc::new(Rewrites { intake: Arc::clone(&intake), buffer: Arc::clone(&buffer) }),
+            rewrite: Arc::new(Rewrites { intake: Arc::clone(&intake), buffer: Arc::clone(&buffer), contents }),
             recall: Arc::new(Log { buffer, catalog: catalog.clone(), intake: Arc::clone(&intake), reload }),
             still: Arc::new(Writes(Arc::clone(&intake))),
             audit: Arc::new(Unheard),

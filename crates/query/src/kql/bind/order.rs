@@ -14,6 +14,7 @@ use crate::kql::Binder;
 use crate::kql::bound::{Aggregate, BoundColumn, Key, Rel, RelNode};
 use crate::kql::expr::Scope;
 use crate::kql::problem::{Outcome, Problem};
+use crate::output::net_name;
 
 impl Binder<'_> {
     /// Descending unless said otherwise; nulls last if descending, first if ascending.
@@ -70,21 +71,5 @@ impl Binder<'_> {
         let arrays: Vec<ArrayRef> = vec![Arc::new(names), Arc::new(ordinals), Arc::new(net), Arc::new(kinds)];
         let batch = RecordBatch::try_new(values::schema(&columns), arrays).expect("the arrays are of the types and lengths above");
         Rel::source(RelNode::Values(batch), columns, span)
-    }
-}
-
-/// The .NET type by which Kusto's clients know a column.
-const fn net_name(kind: ColumnType) -> &'static str {
-    match kind {
-        ColumnType::Bool => "System.SByte",
-        ColumnType::Int => "System.Int32",
-        ColumnType::Long => "System.Int64",
-        ColumnType::Real => "System.Double",
-        ColumnType::String => "System.String",
-        ColumnType::DateTime => "System.DateTime",
-        ColumnType::TimeSpan => "System.TimeSpan",
-        ColumnType::Decimal => "System.Data.SqlTypes.SqlDecimal",
-        ColumnType::Guid => "System.Guid",
-        ColumnType::Dynamic => "System.Object",
     }
 }

@@ -4,6 +4,7 @@
 //! one partition and in the order said; none works for SQL (the sandbox refuses them there).
 
 mod expand;
+mod finish;
 mod once;
 mod parts;
 mod reduce;
@@ -28,6 +29,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
 pub(super) use expand::{CellsOf, ExpandNode, Expansion};
+pub(super) use finish::{FinishNode, Finished};
 pub(super) use once::{Cell, OnceNode, without_single};
 pub(super) use reduce::{Likeness, ReduceNode};
 pub(super) use running::Running;
@@ -48,7 +50,12 @@ impl QueryPlanner for KqlPlanner {
 /// Whether it is a node of these.
 pub(crate) fn is_ours(node: &dyn UserDefinedLogicalNode) -> bool {
     let node = node.as_any();
-    node.is::<SerialNode>() || node.is::<ScanNode>() || node.is::<ReduceNode>() || node.is::<OnceNode>() || node.is::<ExpandNode>()
+    node.is::<SerialNode>()
+        || node.is::<ScanNode>()
+        || node.is::<ReduceNode>()
+        || node.is::<OnceNode>()
+        || node.is::<ExpandNode>()
+        || node.is::<FinishNode>()
 }
 
 struct Nodes;
@@ -78,6 +85,9 @@ impl ExtensionPlanner for Nodes {
         }
         if let Some(node) = node.downcast_ref::<ReduceNode>() {
             return node.physical(input, &make).map(Some);
+        }
+        if let Some(node) = node.downcast_ref::<FinishNode>() {
+            return Ok(Some(node.physical(input)));
         }
         Ok(node.downcast_ref::<OnceNode>().map(|node| node.physical(input)))
     }

@@ -100,3 +100,14 @@ fn a_stored_number_is_compared_and_sorted_as_it_lies_until_it_meets_a_computed_o
     let plan = explain("union Logs, (datatable(Took: real)[real(nan)]) | where Took > 1.0");
     assert!(plan.contains("inf"), "{plan}");
 }
+
+#[test]
+fn an_answers_columns_are_one_node_above_the_order_they_are_in() {
+    let plan = explain("Logs | top 3 by TimeGenerated");
+    let first = plan.lines().position(|line| line.contains("Finish: ")).expect("the answer's columns");
+    assert!(plan.lines().nth(first + 1).is_some_and(|line| line.contains("Sort: ")) && !plan.contains("coalesce"), "{plan}");
+    // Where texts may be null and are what is sorted by, the empty ones that they are read as come first.
+    let columns = "datatable(k: long, s: string)[1, \"a\", 2, \"\"] | join kind=leftouter (datatable(k: long, t: string)[1, \"b\"]) on k";
+    super::check(&format!("{columns} | project k, t | sort by t asc"), &["k:long, t:string", "2 | ''", "1 | 'b'"]);
+    super::check(&format!("{columns} | sort by k desc | project t"), &["t:string", "''", "'b'"]);
+}

@@ -9,7 +9,6 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -20,7 +19,7 @@ use strongroom_model::ErrorKind;
 use super::super::auth::{AskedAt, Who, absent};
 use super::super::error::ApiError;
 use super::super::{App, control_error};
-use super::{ApiVersion, object, refused, time};
+use super::{ApiVersion, refused, sent, time};
 
 const PROVIDER: &str = "Microsoft.Authorization";
 const KINDS: [&str; 2] = ["roleAssignments", "roleDefinitions"];
@@ -187,11 +186,11 @@ async fn put(
     _: ApiVersion,
     asked: Option<Extension<AskedAt>>,
     Path(name): Path<String>,
-    body: Bytes,
+    body: Body,
 ) -> Result<Response, ApiError> {
     let at = place(asked)?;
     who.on(action::ROLES_WRITE, &at)?;
-    let body = object(&body)?;
+    let body = sent(&app, body).await?;
     let properties = body.get("properties").and_then(Value::as_object).ok_or_else(|| refused(Refusal::Body))?;
     let text = |name: &str| properties.get(name).and_then(Value::as_str).ok_or_else(|| refused(Refusal::Body));
     let (role, principal) = (text("roleDefinitionId")?, text("principalId")?);
@@ -255,11 +254,11 @@ async fn put_role(
     _: ApiVersion,
     asked: Option<Extension<AskedAt>>,
     Path(name): Path<String>,
-    body: Bytes,
+    body: Body,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let at = place(asked)?;
     who.on(action::ROLE_DEFINITIONS_WRITE, &at)?;
-    let body = object(&body)?;
+    let body = sent(&app, body).await?;
     let properties = body.get("properties").and_then(Value::as_object).ok_or_else(|| refused(Refusal::Body))?;
     let text = |name: &str| properties.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let list = |value: Option<&Value>| -> Result<Vec<String>, ApiError> {

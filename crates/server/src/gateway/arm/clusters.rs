@@ -1,6 +1,7 @@
 //! `Microsoft.OperationalInsights/clusters`.
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
@@ -14,11 +15,11 @@ use strongroom_model::ErrorKind;
 use super::super::auth::Who;
 use super::super::error::ApiError;
 use super::super::{App, control_error};
-use super::json::{member, text};
+use super::json::{member, object, text, whole};
 use super::page::{self, Page};
 use super::version::{ApiVersion, WHOLE_CLUSTERS};
 use super::workspaces::workspace_id;
-use super::{INSIGHTS, InGroup, Named, accepted, object, refused, time};
+use super::{INSIGHTS, InGroup, Named, accepted, refused, time};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Deletion {
@@ -60,7 +61,7 @@ pub(super) async fn put(
     version: ApiVersion,
     Path(named): Path<Named>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Result<Response, ApiError> {
     who.allow(&app, action::CLUSTERS_WRITE)?;
     let place = Place::from(named);
@@ -68,7 +69,7 @@ pub(super) async fn put(
     if matches!(app.site.clusters.get(&place).await, Err(error) if error.kind() == ErrorKind::NotFound) {
         who.on(action::DEPLOYMENTS_WRITE, &ScopePath::group(&place.subscription, &place.resource_group))?;
     }
-    let taken = app.site.clusters.put(&place, may_show(&who, read(&body)?)?).await;
+    let taken = app.site.clusters.put(&place, may_show(&who, read(&whole(&app, body).await?)?)?).await;
     answer(&app, &version, &headers, taken, None).await
 }
 
@@ -78,10 +79,10 @@ pub(super) async fn patch(
     version: ApiVersion,
     Path(named): Path<Named>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Result<Response, ApiError> {
     who.allow(&app, action::CLUSTERS_WRITE)?;
-    let taken = app.site.clusters.patch(&named.into(), may_show(&who, read(&body)?)?).await;
+    let taken = app.site.clusters.patch(&named.into(), may_show(&who, read(&whole(&app, body).await?)?)?).await;
     answer(&app, &version, &headers, taken, None).await
 }
 

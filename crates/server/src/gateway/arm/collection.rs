@@ -1,26 +1,26 @@
 //! `Microsoft.Insights/dataCollectionEndpoints` and `dataCollectionRules`: where rows may be sent, and how they find their tables.
 //!
-//! Writing a rule takes leave to change the workspace that its rows go to; seeing one, leave to see that workspace's tables, for it
-//! names their columns. Its texts are bound before it is kept: a mistake is told with its place.
+//! A right is asked for where the rule lies, and once more at the workspace that its rows go to: writing a rule changes what comes
+//! there, and seeing one tells of its columns. Its texts are bound before it is kept: a mistake is told with its place.
 
 use std::collections::BTreeMap;
 
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use axum::{Json, Router};
-use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use strongroom_catalog::{CollectionEndpointRow, CollectionRuleRow};
 use strongroom_control::collection::{CollectionAsk, CollectionError, Misread, RESERVED_COLUMNS, RuleBody, RuleFlow, is_column_name};
-use strongroom_control::{ControlError, Place, action};
+use strongroom_control::{ControlError, Place, ScopePath, action};
 use strongroom_model::{Column, ErrorKind, WorkspaceId};
 
 use super::super::auth::Who;
 use super::super::error::ApiError;
 use super::super::query::query_error;
 use super::super::{App, control_error};
-use super::{ApiVersion, InGroup, MONITOR, Named, external_url, object, time};
+use super::{ApiVersion, InGroup, MONITOR, Named, external_url, sent, time};
 use crate::gateway::azure::immutable_id;
 
 const ENDPOINTS: &str = "dataCollectionEndpoints";
@@ -43,8 +43,9 @@ pub(super) fn routes() -> Router<App> {
 type Shown = Result<Json<Value>, ApiError>;
 
 async fn list_endpoints(State(app): State<App>, who: Who, _: ApiVersion, headers: HeaderMap, Path(at): Path<InGroup>) -> Shown {
-    who.allow(&app, action::COLLECTION_READ)?;
-    let rows = app.site.collection.endpoints(&at.subscription, at.group.as_deref()).await.map_err(|error| control_error(&error))?;
+    who.list(action::COLLECTION_READ)?;
+    let mut rows = app.site.collection.endpoints(&at.subscription, at.group.as_deref()).await.map_err(|error| control_error(&error))?;
+    rows.retain(|row| who.0.may(action::COLLECTION_READ, &place_of(ENDPOINTS, &row.subscription, &row.resource_group, &row.name)));
     Ok(Json(json!({"value": rows.iter().map(|row| endpoint_json(&app, &headers, row)).collect::<Vec<_>>()})))
 }
 
@@ -61,10 +62,10 @@ async fn put_endpoint(
     _: ApiVersion,
     headers: HeaderMap,
     Path(named): Path<Named>,
-    body: Bytes,
+    body: Body,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     who.allow(&app, action::COLLECTION_WRITE)?;
-    let (ask, properties) = asked(&body)?;
+    let (ask, properties) = asked(&sent(&app, body).await?)?;
     let (row, new) = app.site.collection.put_endpoint(&named.into(), ask, &properties).await.map_err(|error| wrong(&error))?;
     Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, Json(endpoint_json(&app, &headers, &row))))
 }
@@ -75,12 +76,12 @@ async fn patch_endpoint(
     _: ApiVersion,
     headers: HeaderMap,
     Path(named): Path<Named>,
-    body: Bytes,
+    body: Body,
 ) -> Shown {
     who.allow(&app, action::COLLECTION_WRITE)?;
     let place = Place::from(named);
     let row = app.site.collection.endpoint(&place).await.map_err(|error| absent(error, ENDPOINTS, &place))?;
-    let tags = tags(&object(&body)?)?.unwrap_or_else(|| read(&row.tags));
+    let tags = tags(&sent(&app, body).await?)?.unwrap_or_else(|| read(&row.tags));
     let ask = CollectionAsk { region: row.region.clone(), kind: row.kind.clone(), tags };
     let put = app.site.collection.put_endpoint(&place, ask, &read(&row.properties)).await;
     let (row, _) = put.map_err(|error| wrong(&error))?;
@@ -94,17 +95,22 @@ async fn delete_endpoint(State(app): State<App>, who: Who, _: ApiVersion, Path(n
 }
 
 async fn list_rules(State(app): State<App>, who: Who, _: ApiVersion, headers: HeaderMap, Path(at): Path<InGroup>) -> Shown {
+    who.list(action::COLLECTION_READ)?;
     let mut value = Vec::new();
     for row in app.site.collection.rules(&at.subscription, at.group.as_deref()).await.map_err(|error| control_error(&error))? {
+        if !who.0.may(action::COLLECTION_READ, &rule_place(&row)) {
+            continue;
+        }
         match seen(&app, &who, &row, action::COLLECTION_READ).await {
             Ok(()) => {}
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound) => continue,
+            // One rule that this caller may not see hides no other.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Forbidden) => continue,
             Err(error) => return Err(control_error(&error)),
         }
-        // One whose key is away is there all the same; what it says is not told.
+        // One whose key is away, or that is damaged, is there all the same and can be deleted; what it says is not told.
         let body = match app.site.collection.open(&row).await {
             Ok(body) => Some(body),
-            Err(error) if matches!(error.kind(), ErrorKind::KeyRevoked | ErrorKind::Unavailable) => None,
+            Err(error) if matches!(error.kind(), ErrorKind::KeyRevoked | ErrorKind::Unavailable | ErrorKind::Corrupt) => None,
             Err(error) => return Err(control_error(&error)),
         };
         value.push(rule_json(&app, &headers, &row, body.as_ref()));
@@ -124,17 +130,18 @@ async fn put_rule(
     _: ApiVersion,
     headers: HeaderMap,
     Path(named): Path<Named>,
-    body: Bytes,
+    body: Body,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
+    who.allow(&app, action::COLLECTION_WRITE)?;
     let place = Place::from(named);
-    let (ask, properties) = asked(&body)?;
     // Whoever may not change the rule that is there is told so before anything of the new one is looked at.
     match app.site.collection.rule(&place).await {
         Ok(row) => seen(&app, &who, &row, action::COLLECTION_WRITE).await.map_err(|error| absent(error, RULES, &place))?,
-        // Whether it may make one, its workspace says.
+        // Whether it may make one, its workspace says, too.
         Err(ControlError::NotFound { .. }) => {}
         Err(error) => return Err(control_error(&error)),
     }
+    let (ask, properties) = asked(&sent(&app, body).await?)?;
     let rule = RuleBody::read(properties).map_err(|error| misread(&error))?;
     let workspace = workspace_of(&app, &who, &rule).await?;
     for (index, flow) in rule.flows.iter().enumerate() {
@@ -146,11 +153,11 @@ async fn put_rule(
     Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, Json(rule_json(&app, &headers, &row, Some(&rule)))))
 }
 
-async fn patch_rule(State(app): State<App>, who: Who, _: ApiVersion, headers: HeaderMap, Path(named): Path<Named>, body: Bytes) -> Shown {
+async fn patch_rule(State(app): State<App>, who: Who, _: ApiVersion, headers: HeaderMap, Path(named): Path<Named>, body: Body) -> Shown {
     let place = Place::from(named);
     let row = rule(&app, &who, &place, action::COLLECTION_WRITE).await?;
     let rule = app.site.collection.open(&row).await.map_err(|error| control_error(&error))?;
-    let row = match tags(&object(&body)?)? {
+    let row = match tags(&sent(&app, body).await?)? {
         Some(tags) => app.site.collection.tag_rule(row, tags).await.map_err(|error| control_error(&error))?,
         None => row,
     };
@@ -158,6 +165,7 @@ async fn patch_rule(State(app): State<App>, who: Who, _: ApiVersion, headers: He
 }
 
 async fn delete_rule(State(app): State<App>, who: Who, _: ApiVersion, Path(named): Path<Named>) -> Result<StatusCode, ApiError> {
+    who.allow(&app, action::COLLECTION_DELETE)?;
     let place = Place::from(named);
     let row = match app.site.collection.rule(&place).await {
         Ok(row) => row,
@@ -174,11 +182,21 @@ async fn delete_rule(State(app): State<App>, who: Who, _: ApiVersion, Path(named
     Ok(if there { StatusCode::OK } else { StatusCode::NO_CONTENT })
 }
 
-/// The rule there, if this caller may do that with rules of its workspace.
+/// The rule there, if this caller may do that with it, and with rules of its workspace.
 async fn rule(app: &App, who: &Who, place: &Place, action: &str) -> Result<CollectionRuleRow, ApiError> {
+    who.allow(app, action)?;
     let row = app.site.collection.rule(place).await.map_err(|error| absent(error, RULES, place))?;
     seen(app, who, &row, action).await.map_err(|error| absent(error, RULES, place))?;
     Ok(row)
+}
+
+fn place_of(kind: &str, subscription: &str, group: &str, name: &str) -> ScopePath {
+    ScopePath::of(&format!("/subscriptions/{subscription}/resourceGroups/{group}/providers/{MONITOR}/{kind}/{name}"))
+}
+
+/// Where a rule lies.
+pub(in crate::gateway) fn rule_place(row: &CollectionRuleRow) -> ScopePath {
+    place_of(RULES, &row.subscription, &row.resource_group, &row.name)
 }
 
 async fn seen(app: &App, who: &Who, row: &CollectionRuleRow, action: &str) -> Result<(), ControlError> {
@@ -226,8 +244,7 @@ async fn check_flow(app: &App, workspace: WorkspaceId, declared: &BTreeMap<Strin
 }
 
 /// What a body says of itself, and its properties.
-fn asked(body: &Bytes) -> Result<(CollectionAsk, Map<String, Value>), ApiError> {
-    let body = object(body)?;
+fn asked(body: &Map<String, Value>) -> Result<(CollectionAsk, Map<String, Value>), ApiError> {
     let text = |name: &str| match body.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
@@ -240,7 +257,7 @@ fn asked(body: &Bytes) -> Result<(CollectionAsk, Map<String, Value>), ApiError> 
     };
     // What the server says of a resource comes back from clients that read, change and write.
     let properties = properties.into_iter().filter(|(name, _)| !OWN.contains(&name.as_str())).collect();
-    let ask = CollectionAsk { region: text("location")?.unwrap_or_default(), kind: text("kind")?, tags: tags(&body)?.unwrap_or_default() };
+    let ask = CollectionAsk { region: text("location")?.unwrap_or_default(), kind: text("kind")?, tags: tags(body)?.unwrap_or_default() };
     Ok((ask, properties))
 }
 
@@ -251,8 +268,8 @@ const OWN: [&str; 7] =
 fn tags(body: &Map<String, Value>) -> Result<Option<Map<String, Value>>, ApiError> {
     match body.get("tags") {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::Object(tags)) => Ok(Some(tags.clone())),
-        Some(_) => Err(ApiError::new(ErrorKind::Invalid, "InvalidPayload", "tags is an object").target("tags")),
+        Some(Value::Object(tags)) if tags.values().all(Value::is_string) => Ok(Some(tags.clone())),
+        Some(_) => Err(ApiError::new(ErrorKind::Invalid, "InvalidPayload", "tags is an object of texts").target("tags")),
     }
 }
 

@@ -2,10 +2,10 @@
 //! Each has a key pair made here; its public half is what the vault is told.
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use serde_json::{Value, json};
 use strongroom_catalog::UserIdentityRow;
 use strongroom_control::{Place, Refusal, ScopePath, UserIdentityAsk, action};
@@ -13,7 +13,7 @@ use strongroom_control::{Place, Refusal, ScopePath, UserIdentityAsk, action};
 use super::super::auth::Who;
 use super::super::error::ApiError;
 use super::super::{App, control_error};
-use super::{ApiVersion, InGroup, MANAGED_IDENTITY, Named, object, refused};
+use super::{ApiVersion, InGroup, MANAGED_IDENTITY, Named, refused, sent};
 
 pub(super) async fn list(State(app): State<App>, who: Who, _: ApiVersion, Path(at): Path<InGroup>) -> Result<Json<Value>, ApiError> {
     who.list(action::IDENTITIES_READ)?;
@@ -33,14 +33,14 @@ pub(super) async fn put(
     who: Who,
     _: ApiVersion,
     Path(named): Path<Named>,
-    body: Bytes,
+    body: Body,
 ) -> Result<Response, ApiError> {
     who.allow(&app, action::IDENTITIES_WRITE)?;
-    let body = object(&body)?;
+    let body = sent(&app, body).await?;
     let region = body.get("location").and_then(Value::as_str).ok_or_else(|| refused(Refusal::Body))?.to_owned();
     let tags = match body.get("tags") {
         None | Some(Value::Null) => serde_json::Map::new(),
-        Some(Value::Object(tags)) => tags.clone(),
+        Some(Value::Object(tags)) if tags.values().all(Value::is_string) => tags.clone(),
         Some(_) => return Err(refused(Refusal::Body)),
     };
     let row = app.site.identities.put(&named.into(), UserIdentityAsk { region, tags }).await.map_err(|error| control_error(&error))?;

@@ -1,11 +1,26 @@
 //! Bodies: JSON objects, and where one is none.
 
+use axum::body::Body;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use strongroom_control::Refusal;
 
 use super::super::error::ApiError;
+use super::super::{App, SMALL_BODY, body};
 use super::refused;
+
+/// The JSON object that is sent, read at last: whoever may not ask for this was told so before.
+///
+/// # Errors
+/// As [`object`]; 413, or 400 if it comes too slowly.
+pub(super) async fn sent(app: &App, body: Body) -> Result<Map<String, Value>, ApiError> {
+    object(&whole(app, body).await?)
+}
+
+/// What is sent, whatever it is.
+pub(super) async fn whole(app: &App, body: Body) -> Result<Bytes, ApiError> {
+    body::read(body, SMALL_BODY, &app.site.config.gateway).await
+}
 
 /// The JSON object that a body is.
 ///
@@ -25,6 +40,14 @@ pub(super) fn member<'a>(object: &'a Map<String, Value>, name: &str) -> Result<O
         None | Some(Value::Null) => Ok(None),
         Some(Value::Object(member)) => Ok(Some(member)),
         Some(_) => Err(wrong(name, "an object")),
+    }
+}
+
+/// The tags: names and texts; null is as good as absent.
+pub(super) fn tags(object: &Map<String, Value>) -> Result<Option<&Map<String, Value>>, ApiError> {
+    match member(object, "tags")? {
+        Some(tags) if !tags.values().all(Value::is_string) => Err(wrong("tags", "an object of texts")),
+        tags => Ok(tags),
     }
 }
 

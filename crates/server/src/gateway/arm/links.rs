@@ -1,10 +1,10 @@
 //! `Microsoft.OperationalInsights/workspaces/linkedServices`: the one to a cluster.
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use strongroom_catalog::WorkspaceRow;
@@ -15,7 +15,7 @@ use super::super::auth::Who;
 use super::super::error::ApiError;
 use super::super::{App, control_error};
 use super::workspaces::workspace_id;
-use super::{ApiVersion, INSIGHTS, Named, accepted, object, refused};
+use super::{ApiVersion, INSIGHTS, Named, accepted, refused, sent};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Service {
@@ -66,14 +66,14 @@ pub(super) async fn put(
     version: ApiVersion,
     Path(at): Path<Service>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Result<Response, ApiError> {
     // Z3: each right where it belongs; of the cluster only the body says which it is.
     let own = app.site.clusters.rules().link_requires_linked_services_write.then_some(action::LINKS_WRITE);
     for action in [action::WORKSPACES_WRITE].into_iter().chain(own) {
         who.allow(&app, action)?;
     }
-    let body = object(&body)?;
+    let body = sent(&app, body).await?;
     let row = at.workspace(&app, &who, own.unwrap_or(action::WORKSPACES_WRITE)).await?;
     let target = body.get("properties").and_then(|properties| properties.get("writeAccessResourceId")).and_then(Value::as_str);
     let target = target.unwrap_or_default().to_owned();

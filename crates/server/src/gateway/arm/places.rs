@@ -1,11 +1,11 @@
 //! What Azure's clients ask for before anything else: where the endpoints are, which subscriptions, regions and resource groups there
 //! are, and what a provider offers.
 
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use axum::{Json, Router};
-use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use strongroom_catalog::{ResourceGroupRow, SubscriptionRow};
 use strongroom_control::{ControlError, Refusal, ScopePath, action};
@@ -13,7 +13,7 @@ use strongroom_control::{ControlError, Refusal, ScopePath, action};
 use super::super::auth::{Who, absent};
 use super::super::error::ApiError;
 use super::super::{App, control_error, external_url};
-use super::{ApiVersion, INSIGHTS, KEY_VAULT, MANAGED_IDENTITY, object, refused};
+use super::{ALERTS_MANAGEMENT, ApiVersion, INSIGHTS, KEY_VAULT, MANAGED_IDENTITY, MONITOR, STORAGE, refused, sent};
 
 const RESOURCES: &str = "Microsoft.Resources";
 const AUTHORIZATION: &str = "Microsoft.Authorization";
@@ -29,13 +29,18 @@ const PROVIDERS: &[(&str, &[&str])] = &[
             "workspaces",
             "workspaces/linkedServices",
             "workspaces/tables",
+            "queryPacks",
+            "queryPacks/queries",
             "locations",
             "locations/operationStatuses",
             "operations",
         ],
     ),
     (KEY_VAULT, &["vaults"]),
+    (STORAGE, &["storageAccounts"]),
     (MANAGED_IDENTITY, &["userAssignedIdentities"]),
+    (MONITOR, &["dataCollectionEndpoints", "dataCollectionRules", "scheduledQueryRules", "actionGroups", "workbooks"]),
+    (ALERTS_MANAGEMENT, &["alerts"]),
     (AUTHORIZATION, &["roleAssignments", "roleDefinitions"]),
     (RESOURCES, &["subscriptions", "resourceGroups"]),
 ];
@@ -194,15 +199,15 @@ async fn put_group(
     who: Who,
     _: ApiVersion,
     Path((id, name)): Path<(String, String)>,
-    body: Bytes,
+    body: Body,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     who.allow(&app, action::GROUPS_WRITE)?;
     seen(&app, &who, &id).await?;
-    let body = object(&body)?;
+    let body = sent(&app, body).await?;
     let region = body.get("location").and_then(Value::as_str).ok_or_else(|| refused(Refusal::Body))?;
     let tags = match body.get("tags") {
         None | Some(Value::Null) => Map::new(),
-        Some(Value::Object(tags)) => tags.clone(),
+        Some(Value::Object(tags)) if tags.values().all(Value::is_string) => tags.clone(),
         Some(_) => return Err(refused(Refusal::Body)),
     };
     let (row, new) =

@@ -2,10 +2,10 @@
 //! opened, and asked for, as a question is.
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use chrono::DateTime;
 use serde_json::{Map, Value, json};
 use strongroom_catalog::OperationStatus;
@@ -17,7 +17,7 @@ use super::super::error::ApiError;
 use super::super::{App, control_error};
 use super::json::text;
 use super::workspaces::{workspace, workspace_id};
-use super::{ApiVersion, Named, external_url, object};
+use super::{ApiVersion, Named, external_url, sent};
 
 const STATUS_LOCATION: HeaderName = HeaderName::from_static("x-ms-status-location");
 
@@ -27,10 +27,10 @@ pub(super) async fn begin(
     _: ApiVersion,
     Path(named): Path<Named>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Result<Response, ApiError> {
     let row = workspace(&app, &who, &named.into(), action::SHRED).await?;
-    let body = object(&body)?;
+    let body = sent(&app, body).await?;
     let table: TableName = text(&body, "table")?.unwrap_or_default().parse().map_err(|error| wrong("table", format!("table: {error}")))?;
     let range = range(&body)?;
     let operation = app.site.shredder.begin_table(&who.0, &row, &table, range).await.map_err(|error| control_error(&error))?;

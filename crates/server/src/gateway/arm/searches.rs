@@ -2,9 +2,9 @@
 //! alias is the stored function of that name.
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use strongroom_catalog::WorkspaceRow;
@@ -18,7 +18,7 @@ use super::super::error::ApiError;
 use super::super::query::query_error;
 use super::json::{member, text};
 use super::workspaces::{workspace, workspace_id};
-use super::{ApiVersion, INSIGHTS, Named, object};
+use super::{ApiVersion, INSIGHTS, Named, sent};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Search {
@@ -56,10 +56,10 @@ pub(super) async fn put(
     who: Who,
     _: ApiVersion,
     Path(at): Path<Search>,
-    body: Bytes,
+    body: Body,
 ) -> Result<Json<Value>, ApiError> {
     let row = at.workspace(&app, &who, action::FUNCTIONS_WRITE).await?;
-    let body = object(&body)?;
+    let body = sent(&app, body).await?;
     let search = read(&at.id, &body)?;
     let stored = app.site.engine.search_put(row.id, who.0.principal, search, text(&body, "etag")?).await;
     let (stored, _) = stored.map_err(|error| query_error(&error))?;

@@ -2,13 +2,14 @@
 //! name: rows are asked where they are for as long as they are kept.
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use strongroom_catalog::{TablePlan, WorkspaceRow};
+use strongroom_control::collection::{RESERVED_COLUMNS, column_type};
 use strongroom_control::{Place, TableAsk, TableView, action};
 use strongroom_model::{Column, ColumnType, ErrorKind, TIME_COLUMN, TableName, TimeRange};
 use strongroom_query::TableInfo;
@@ -20,12 +21,12 @@ use super::super::query::query_error;
 use super::super::{App, control_error};
 use super::json::{member, text};
 use super::workspaces::{workspace, workspace_id};
-use super::{ApiVersion, INSIGHTS, Named, accepted, object, time};
+use super::{ApiVersion, INSIGHTS, Named, accepted, sent, time};
 
 /// How the name of a table ends that is the customer's own.
 const CUSTOM: &str = "_CL";
-/// Columns that every row has, or that only the server fills.
-const RESERVED: &[&str] = &["TenantId", "Type", "_ResourceId", "_SubscriptionId", "_Overflow", "UniqueId", "Title", "id"];
+/// The column that only the write path fills.
+const OVERFLOW: &str = "_Overflow";
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Table {
@@ -65,10 +66,10 @@ pub(super) async fn put(
     who: Who,
     _: ApiVersion,
     Path(at): Path<Table>,
-    body: Bytes,
+    body: Body,
 ) -> Result<Json<Value>, ApiError> {
     let (row, name) = at.workspace(&app, &who, action::TABLES_WRITE).await?;
-    let ask = Ask::read(&object(&body)?, &name)?;
+    let ask = Ask::read(&sent(&app, body).await?, &name)?;
     let there = app.site.catalog.table_get(row.id, &name).await.map_err(|error| control_error(&error.into()))?;
     if there.is_none() && !name.as_str().ends_with(CUSTOM) {
         let text = format!("There is no table {name}. A table that you declare yourself has a name that ends in {CUSTOM}.");
@@ -83,10 +84,10 @@ pub(super) async fn patch(
     who: Who,
     _: ApiVersion,
     Path(at): Path<Table>,
-    body: Bytes,
+    body: Body,
 ) -> Result<Json<Value>, ApiError> {
     let (row, name) = at.workspace(&app, &who, action::TABLES_WRITE).await?;
-    let ask = Ask::read(&object(&body)?, &name)?;
+    let ask = Ask::read(&sent(&app, body).await?, &name)?;
     app.site.tables.get(row.id, &name).await.map_err(|error| absent(&name, &error))?;
     declare(&app, &who, &row, &name, &ask).await
 }
@@ -109,8 +110,12 @@ pub(super) async fn delete(
     Path(at): Path<Table>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let (row, name) = at.workspace(&app, &who, action::TABLES_WRITE).await?;
-    let Ok(view) = app.site.tables.get(row.id, &name).await else { return Ok(StatusCode::NO_CONTENT.into_response()) };
+    let (row, name) = at.workspace(&app, &who, action::TABLES_DELETE).await?;
+    let view = match app.site.tables.get(row.id, &name).await {
+        Ok(view) => view,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(StatusCode::NO_CONTENT.into_response()),
+        Err(error) => return Err(control_error(&error)),
+    };
     if !name.as_str().ends_with(CUSTOM) {
         let text = format!("Table {name} can't be deleted: only one whose name ends in {CUSTOM} can.");
         return Err(ApiError::new(ErrorKind::Invalid, "TableNotDeletable", text));
@@ -230,13 +235,13 @@ fn read_columns(columns: &[Value]) -> Result<Vec<Column>, ApiError> {
         if !fine {
             return Err(wrong("schema.columns", format!("{name} is no name of a column: letters, digits and _, no digit first")));
         }
-        let kind = kind_of(kind).ok_or_else(|| {
+        let kind = column_type(kind).ok_or_else(|| {
             wrong("schema.columns", format!("{name}: the types are string, int, long, real, boolean, dateTime, guid and dynamic"))
         })?;
         if name == TIME_COLUMN && kind != ColumnType::DateTime {
             return Err(wrong("schema.columns", format!("{TIME_COLUMN} is of type dateTime")));
         }
-        if RESERVED.contains(&name) {
+        if RESERVED_COLUMNS.contains(&name) || name == OVERFLOW {
             return Err(wrong("schema.columns", format!("{name} is a name of the service's own")));
         }
         if read.iter().any(|known| known.name == name) {
@@ -245,20 +250,6 @@ fn read_columns(columns: &[Value]) -> Result<Vec<Column>, ApiError> {
         read.push(Column { name: name.to_owned(), kind });
     }
     Ok(read)
-}
-
-fn kind_of(word: &str) -> Option<ColumnType> {
-    Some(match word.to_ascii_lowercase().as_str() {
-        "string" => ColumnType::String,
-        "int" => ColumnType::Int,
-        "long" => ColumnType::Long,
-        "real" => ColumnType::Real,
-        "bool" | "boolean" => ColumnType::Bool,
-        "datetime" => ColumnType::DateTime,
-        "guid" => ColumnType::Guid,
-        "dynamic" => ColumnType::Dynamic,
-        _ => return None,
-    })
 }
 
 /// As clients of this door spell it.

@@ -1,6 +1,10 @@
 //! The control plane over its own door: everything but the socket is real, the key vault excepted.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod alerts;
+mod documents;
+mod storage;
+
 use axum::body::to_bytes;
 use axum::http::{Method, StatusCode};
 use strongroom_catalog::Scope;

@@ -2,9 +2,9 @@
 //! the vault.
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use strongroom_catalog::VaultRefRow;
@@ -16,6 +16,7 @@ use strongroom_model::ErrorKind;
 use super::super::auth::Who;
 use super::super::error::ApiError;
 use super::super::{App, control_error};
+use super::json::whole;
 use super::{ApiVersion, InGroup, KEY_VAULT, Named};
 
 /// What a PUT says. Members that Azure's clients send besides (sku, network rules) say nothing of interest here.
@@ -60,10 +61,10 @@ pub(super) async fn put(
     who: Who,
     _: ApiVersion,
     Path(named): Path<Named>,
-    body: Bytes,
+    body: Body,
 ) -> Result<Json<Value>, ApiError> {
     who.allow(&app, action::VAULTS_WRITE)?;
-    let VaultBody { location, properties } = serde_json::from_slice(&body).map_err(|error| {
+    let VaultBody { location, properties } = serde_json::from_slice(&whole(&app, body).await?).map_err(|error| {
         let text = format!("a vault is given as {{\"location\", \"properties\": {{\"tenantId\", \"vaultUri\", \"caPem\"?, \"provider\"?, \"access\"?}}}}: {error}");
         ApiError::new(ErrorKind::Invalid, "InvalidRequestBody", text)
     })?;

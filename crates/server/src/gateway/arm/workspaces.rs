@@ -1,9 +1,9 @@
 //! `Microsoft.OperationalInsights/workspaces`.
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use strongroom_catalog::WorkspaceRow;
 use strongroom_control::{ControlError, Place, WorkspacePages, action};
@@ -14,7 +14,7 @@ use super::super::error::ApiError;
 use super::super::{App, control_error};
 use super::json::{member, text};
 use super::version::ApiVersion;
-use super::{INSIGHTS, InGroup, Named, object, time};
+use super::{INSIGHTS, InGroup, Named, sent, time};
 
 /// The first version whose clients read `etag`; older ones read `eTag`.
 const ETAG: &str = "2021-12-01";
@@ -63,14 +63,14 @@ pub(super) async fn put(
     who: Who,
     version: ApiVersion,
     Path(named): Path<Named>,
-    body: Bytes,
+    body: Body,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let place = Place::from(named);
     match app.site.workspaces.at(&who.0, &place, action::WORKSPACES_WRITE).await {
-        Ok(row) => Ok((StatusCode::OK, Json(change(&app, &version, row, &object(&body)?).await?))),
+        Ok(row) => Ok((StatusCode::OK, Json(change(&app, &version, row, &sent(&app, body).await?).await?))),
         Err(ControlError::NotFound { .. }) => {
             who.allow(&app, action::WORKSPACES_WRITE)?;
-            let body = object(&body)?;
+            let body = sent(&app, body).await?;
             let (days, region) = (Ask::read(&body)?.retention_days, text(&body, "location")?);
             WorkspacePages::check(&body).map_err(|error| control_error(&error))?;
             if let Some(row) = app.site.shredder.recover_at(&who.0, &place).await.map_err(|error| control_error(&error))? {
@@ -114,10 +114,10 @@ pub(super) async fn patch(
     who: Who,
     version: ApiVersion,
     Path(named): Path<Named>,
-    body: Bytes,
+    body: Body,
 ) -> Result<Json<Value>, ApiError> {
     let row = workspace(&app, &who, &named.into(), action::WORKSPACES_WRITE).await?;
-    Ok(Json(change(&app, &version, row, &object(&body)?).await?))
+    Ok(Json(change(&app, &version, row, &sent(&app, body).await?).await?))
 }
 
 async fn change(app: &App, version: &ApiVersion, mut row: WorkspaceRow, body: &Map<String, Value>) -> Result<Value, ApiError> {

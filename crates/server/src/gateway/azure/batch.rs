@@ -1,4 +1,5 @@
-//! Many questions in one request: `POST /v1/$batch`. Each is answered by itself, in a status and a body of its own.
+//! Many questions in one request: `POST /v1/$batch`. Each is answered by itself, in a status and a body of its own; all of them share the
+//! room that one answer may have.
 
 use std::collections::HashSet;
 
@@ -8,6 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::StreamExt;
+use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -16,9 +18,12 @@ use strongroom_query::Egress;
 
 use super::super::auth::Who;
 use super::super::error::ApiError;
-use super::super::query::{Asking, Preferences, Question, ask, failed, whole};
+use super::super::query::{Asked, Asking, Preferences, Question, ask, failed, whole};
 use super::super::{App, SMALL_BODY, body, egress};
 use super::resource::of_resource;
+
+/// An answer with less room than this is none.
+const PART_MIN: u64 = 4 << 10;
 
 #[derive(Debug, Deserialize)]
 struct Batch {
@@ -68,11 +73,13 @@ pub(super) async fn batch(State(app): State<App>, who: Who, headers: HeaderMap, 
         return Err(invalid("Each request of a batch has an id of its own"));
     }
     let request = super::super::query::request_id(&headers);
+    let concurrent = doors.batch_concurrent_max.clamp(1, batch.requests.len());
+    let room = Room { left: Mutex::new(doors.batch_bytes_max), concurrent: concurrent as u64 };
     let answers = futures::stream::iter(batch.requests).map(|item| {
-        let (app, who) = (&app, &who);
+        let (app, who, room) = (&app, &who, &room);
         async move {
             let id = item.id.clone();
-            match one(app, who, item, request).await {
+            match room.within(|bytes_max| one(app, who, item, request, bytes_max)).await {
                 Ok((body, egress)) => Answered { id, status: StatusCode::OK, body, egress: Some(egress) },
                 Err(error) => {
                     let (status, body) = error.status_and_body();
@@ -81,11 +88,42 @@ pub(super) async fn batch(State(app): State<App>, who: Who, headers: HeaderMap, 
             }
         }
     });
-    let answers: Vec<Answered> = answers.buffer_unordered(doors.batch_concurrent_max.max(1)).collect().await;
+    let answers: Vec<Answered> = answers.buffer_unordered(concurrent).collect().await;
     Ok(joined(answers))
 }
 
-async fn one(app: &App, who: &Who, item: Item, request: Option<&[u8]>) -> Result<(Bytes, Egress), ApiError> {
+/// Bytes that the answers of a batch may still have, all together: they are in memory until the last one is there.
+struct Room {
+    left: Mutex<u64>,
+    /// Among how many questions at once it is shared out.
+    concurrent: u64,
+}
+
+impl Room {
+    /// Answers one question within its part of what is left; what it does not need is for the others.
+    async fn within<F>(&self, answer: impl FnOnce(u64) -> F) -> Result<(Bytes, Egress), ApiError>
+    where
+        F: Future<Output = Result<(Bytes, Egress), ApiError>>,
+    {
+        let part = {
+            let mut left = self.left.lock();
+            let part = *left / self.concurrent;
+            *left -= part;
+            part
+        };
+        if part < PART_MIN {
+            *self.left.lock() += part;
+            let text = "the answers before this one take all the room that a batch has; ask in more than one batch";
+            return Err(ApiError::new(ErrorKind::TooLarge, "ResponseTooLarge", text));
+        }
+        let answered = answer(part).await;
+        let used = answered.as_ref().map_or(0, |(body, _)| body.len() as u64);
+        *self.left.lock() += part.saturating_sub(used);
+        answered
+    }
+}
+
+async fn one(app: &App, who: &Who, item: Item, request: Option<&[u8]>, bytes_max: u64) -> Result<(Bytes, Egress), ApiError> {
     if item.path.as_deref().is_some_and(|path| !path.trim_matches('/').eq_ignore_ascii_case("query")) {
         return Err(ApiError::new(ErrorKind::NotFound, "PathNotFoundError", "The requested path does not exist"));
     }
@@ -98,13 +136,12 @@ async fn one(app: &App, who: &Who, item: Item, request: Option<&[u8]>) -> Result
     let headers = item.headers.unwrap_or_default();
     let prefer = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("prefer")).filter_map(|(_, value)| value.as_str());
     let prefer = Preferences::of(prefer)?;
-    // One id names the whole batch: each of its questions is told by its text.
-    let (late, asking) =
-        (super::Late::name(request, question.text()), Asking { workspace, question, url_timespan: None, prefer: &prefer, request });
-    let (answer, others) = ask(app, who, asking).await?;
+    // One id names the whole batch: each of its questions is told by what it says.
+    let asking = Asking { workspace, question, url_timespan: None, prefer: &prefer, request, bytes_max: Some(bytes_max) };
+    let Asked { answer, others, late } = ask(app, who, asking).await?;
     let egress = answer.egress.clone();
     let workspaces: Vec<_> = std::iter::once(workspace).chain(others).collect();
-    let body = whole(app, answer, &workspaces, &prefer, late).await?;
+    let body = whole(app, answer, &workspaces, &prefer, late, Some(bytes_max)).await?;
     // It may have waited for others of its batch; it is asked once more when it leaves.
     egress.pass().await.map_err(|error| failed(app, None, &error))?;
     Ok((body, egress))

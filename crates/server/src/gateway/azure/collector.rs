@@ -5,6 +5,7 @@
 
 use axum::Json;
 use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -13,18 +14,20 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::DateTime;
 use serde::Deserialize;
 use serde_json::json;
-use strongroom_ingest::{Encoding, Format, IngestError, IngestRequest, OnError};
-use strongroom_model::{ErrorKind, PrincipalId, TableName, WorkspaceId};
+use strongroom_ingest::{Encoding, Format, IngestError, IngestRequest, OnError, Share};
+use strongroom_model::{ErrorKind, PrincipalId, TableName, TableSchema, WorkspaceId};
 
 use super::super::error::status;
 use super::super::{App, body};
-use super::suffixes::{Reading, lines};
+use super::suffixes::{NotRead, Reading, lines};
 use super::{NotTaken, ingestion, not_taken, told};
 
 /// The one version there is.
 const VERSION: &str = "2016-04-01";
 /// Characters of a log type (Azure's limit).
 const LOG_TYPE_MAX: usize = 100;
+/// Bytes of a resource's id.
+const RESOURCE_MAX: usize = 2 << 10;
 /// What the names of tables made here end in.
 const TABLE_ENDING: &str = "_CL";
 
@@ -77,10 +80,13 @@ impl IntoResponse for Refused {
 
 pub(super) async fn collect(
     State(app): State<App>,
-    Query(parameters): Query<Parameters>,
+    parameters: Result<Query<Parameters>, QueryRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
+    let Ok(Query(parameters)) = parameters else {
+        return Err(Refused::invalid("InvalidApiVersion", "The API version is to be there once."));
+    };
     match parameters.version.as_deref() {
         None | Some("") => return Err(Refused::invalid("MissingApiVersion", "The API version was not specified.")),
         Some(VERSION) => {}
@@ -94,24 +100,37 @@ pub(super) async fn collect(
     }
     check_content_type(&headers)?;
     let table = table(&headers)?;
+    let resource = text(&headers, "x-ms-azureresourceid").map(str::to_owned);
+    if resource.as_ref().is_some_and(|resource| resource.len() > RESOURCE_MAX) {
+        let why = format!("The x-ms-AzureResourceId header has at most {RESOURCE_MAX} bytes: it stands in every record.");
+        return Err(Refused::invalid("InvalidDataFormat", &why));
+    }
     let refused = |error: &IngestError| Refused(not_taken(&app, workspace, &table, error, doors.data_collector_while_revoked));
     app.site.intake.ready(workspace, &table).await.map_err(|error| refused(&error))?;
     // Whoever finds no room waits here, its body unread.
     let mut share = app.site.intake.admit(Some(length as u64 * 2), Encoding::Identity).await.map_err(|error| refused(&error))?;
     let read = body::read(body, limit, &app.site.config.gateway).await;
     let bytes = read.map_err(|error| Refused::new(error.kind(), "InvalidDataFormat", error.message()))?;
-    // What is made of it is longer: names grow by their endings.
-    share.grow(bytes.len() as u64 * 2).map_err(|error| refused(&error))?;
-    let reading = Reading {
+    share.grow(bytes.len() as u64).map_err(|error| refused(&error))?;
+    let known = match app.site.intake.schema(workspace, &table).await {
+        Ok(known) => known.unwrap_or_default(),
         // A key that is away hides the columns too: values then go by what they are.
-        known: app.site.intake.schema(workspace, &table).await.ok().flatten().unwrap_or_default(),
+        Err(IngestError::Key(_)) => TableSchema::default(),
+        Err(error) => return Err(refused(&error)),
+    };
+    let reading = Reading {
+        known,
         time_field: text(&headers, "time-generated-field").map(str::to_owned),
-        resource: text(&headers, "x-ms-azureresourceid").map(str::to_owned),
+        resource,
         arrival: app.site.world.clock.wall().0,
     };
-    let made = tokio::task::spawn_blocking(move || lines(&bytes, &reading)).await;
+    let most = app.site.config.ingest.limits.inflated_bytes_max;
+    let made = tokio::task::spawn_blocking(move || made(&bytes, &reading, most, &mut share).map(|rows| (rows, share))).await;
     let made = made.map_err(|_| Refused::new(ErrorKind::Internal, "UnspecifiedError", "The request could not be read."))?;
-    let rows = made.map_err(|why| Refused::invalid("InvalidDataFormat", &why))?;
+    let (rows, share) = made.map_err(|why| match why {
+        NotRead::Body(why) => Refused::invalid("InvalidDataFormat", &why),
+        NotRead::Room(error) => refused(&error),
+    })?;
     let request = IngestRequest {
         workspace,
         principal: PrincipalId::NIL,
@@ -128,6 +147,18 @@ pub(super) async fn collect(
     let mut response = StatusCode::OK.into_response();
     told(&app, workspace, &table, &reply, &mut response);
     Ok(response)
+}
+
+/// The lines of a post: within what a body may be in all, each byte taken from the share before it is there.
+fn made(body: &[u8], reading: &Reading, most: u64, share: &mut Share) -> Result<Vec<u8>, NotRead> {
+    let mut taken = 0;
+    lines(body, reading, &mut |more| {
+        taken += more as u64;
+        if taken > most {
+            return Err(IngestError::BodyTooLarge { limit: most, when: "in all" });
+        }
+        share.grow(more as u64)
+    })
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
@@ -147,7 +178,10 @@ async fn authenticated(app: &App, headers: &HeaderMap) -> Result<(WorkspaceId, u
     // The keys of a deleted workspace are there until it is shredded.
     let there = app.site.catalog.workspace(signed.workspace).await;
     let there = there.map_err(|error| Refused::new(error.kind(), error.code(), error.to_string()))?.is_some();
-    if !(verified & there) {
+    // Whose owner ended the use of keys looks the same, too.
+    let taken = app.site.pages.takes_shared_keys(signed.workspace).await;
+    let taken = taken.map_err(|error| Refused::new(error.kind(), error.code(), error.to_string()))?;
+    if !(verified & there & taken) {
         return Err(Refused::unauthorized());
     }
     Ok((signed.workspace, signed.length))

@@ -10,12 +10,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use strongroom_control::ControlError;
 use strongroom_model::{Column, ColumnType, ErrorKind, WorkspaceId};
-use strongroom_query::output::{self, Rows};
+use strongroom_query::output::{self, Rows, net_name};
 use strongroom_query::{Egress, TableInfo};
 
 use super::super::auth::Who;
 use super::super::error::ApiError;
-use super::super::query::{Asking, Preferences, Question, ask, failed, query_error, request_id};
+use super::super::query::{Asked, Asking, Preferences, Question, ask, failed, query_error, request_id};
 use super::super::{App, SMALL_BODY, body, control_error, egress};
 use crate::timespan;
 
@@ -89,7 +89,8 @@ impl IntoResponse for KustoError {
 
 type Outcome = Result<Response, KustoError>;
 
-pub(super) async fn query_v1(State(app): State<App>, who: Who, headers: HeaderMap, body: Body) -> Outcome {
+pub(super) async fn query_v1(State(app): State<App>, who: Result<Who, ApiError>, headers: HeaderMap, body: Body) -> Outcome {
+    let who = who?;
     let (rows, egress) = answered(&app, &who, &headers, body).await?;
     let mut out = Vec::with_capacity(rows.rows.len() + 1_024);
     out.extend_from_slice(b"{\"Tables\":[{\"TableName\":\"Table_0\",\"Columns\":");
@@ -110,7 +111,8 @@ pub(super) async fn query_v1(State(app): State<App>, who: Who, headers: HeaderMa
     Ok(guarded(egress, out))
 }
 
-pub(super) async fn query_v2(State(app): State<App>, who: Who, headers: HeaderMap, body: Body) -> Outcome {
+pub(super) async fn query_v2(State(app): State<App>, who: Result<Who, ApiError>, headers: HeaderMap, body: Body) -> Outcome {
+    let who = who?;
     let (rows, egress) = answered(&app, &who, &headers, body).await?;
     let mut out = Vec::with_capacity(rows.rows.len() + 2_048);
     let header = json!({"FrameType": "DataSetHeader", "IsProgressive": false, "Version": "v2.0"});
@@ -185,9 +187,8 @@ async fn answered(app: &App, who: &Who, headers: &HeaderMap, body: Body) -> Resu
     let (parameters, prefer) = options(call.properties.as_ref())?;
     let request = request_id(headers);
     let question = Question::kql(call.csl, parameters);
-    let late = super::Late::name(request, question.text());
-    let asking = Asking { workspace, question, url_timespan: None, prefer: &prefer, request };
-    let (answer, _) = ask(app, who, asking).await?;
+    let asking = Asking { workspace, question, url_timespan: None, prefer: &prefer, request, bytes_max: None };
+    let Asked { answer, late, .. } = ask(app, who, asking).await?;
     let egress = answer.egress.clone();
     let rows = output::rows(answer, true, BYTES_MAX).await.map_err(|error| failed(app, late, &error))?;
     Ok((rows, egress))
@@ -236,7 +237,8 @@ fn options(properties: Option<&Value>) -> Result<(Map<String, Value>, Preference
 }
 
 /// `POST /v1/rest/mgmt`: what there is to ask about.
-pub(super) async fn manage(State(app): State<App>, who: Who, body: Body) -> Outcome {
+pub(super) async fn manage(State(app): State<App>, who: Result<Who, ApiError>, body: Body) -> Outcome {
+    let who = who?;
     let call = call(&app, body).await?;
     let words: Vec<&str> = call.csl.split(|c: char| c.is_whitespace() || c == ';').filter(|word| !word.is_empty()).collect();
     let lower: Vec<String> = words.iter().map(|word| word.to_ascii_lowercase()).collect();
@@ -276,7 +278,7 @@ pub(super) async fn manage(State(app): State<App>, who: Who, body: Body) -> Outc
             let columns: Vec<Value> = table
                 .columns
                 .iter()
-                .map(|column| json!({"Name": column.name, "Type": clr(column.kind), "CslType": column.kind.as_str()}))
+                .map(|column| json!({"Name": column.name, "Type": net_name(column.kind), "CslType": column.kind.as_str()}))
                 .collect();
             one_table(&SCHEMA, &[json!([table.name, json!({"Name": table.name, "OrderedColumns": columns}).to_string(), name, "", ""])])
         }
@@ -323,7 +325,7 @@ async fn database_schema(app: &App, who: &Who, name: Option<&str>) -> Result<Val
     let mut rows = Vec::new();
     for table in &tables {
         rows.push(json!([name, table.name, "", "", false, false, name, "v1.0", "", ""]));
-        let column = |column: &Column| json!([name, table.name, column.name, clr(column.kind), false, false, "", "", "", ""]);
+        let column = |column: &Column| json!([name, table.name, column.name, net_name(column.kind), false, false, "", "", "", ""]);
         rows.extend(table.columns.iter().map(column));
     }
     Ok(one_table(
@@ -380,27 +382,13 @@ fn one_table(columns: &[(&str, ColumnType)], rows: &[Value]) -> Value {
 }
 
 fn v1_column(column: &Column) -> Value {
-    json!({"ColumnName": column.name, "DataType": clr(column.kind).trim_start_matches("System."), "ColumnType": column.kind.as_str()})
+    // The type's name alone, as Kusto's first version tells it.
+    let kind = net_name(column.kind).rsplit('.').next();
+    json!({"ColumnName": column.name, "DataType": kind, "ColumnType": column.kind.as_str()})
 }
 
 fn v2(name: &str, kind: &str) -> Value {
     json!({"ColumnName": name, "ColumnType": kind})
-}
-
-/// The type's name in .NET, as Kusto tells it.
-const fn clr(kind: ColumnType) -> &'static str {
-    match kind {
-        ColumnType::Bool => "System.SByte",
-        ColumnType::Int => "System.Int32",
-        ColumnType::Long => "System.Int64",
-        ColumnType::Real => "System.Double",
-        ColumnType::String => "System.String",
-        ColumnType::DateTime => "System.DateTime",
-        ColumnType::TimeSpan => "System.TimeSpan",
-        ColumnType::Decimal => "System.Data.SqlTypes.SqlDecimal",
-        ColumnType::Guid => "System.Guid",
-        ColumnType::Dynamic => "System.Object",
-    }
 }
 
 /// `GET /v1/rest/auth/metadata`: where to log in. Nothing of it is secret.
@@ -439,6 +427,13 @@ mod tests {
         }
         assert!(options(None).unwrap().0.is_empty() && options(Some(&json!(""))).unwrap().1.wait.is_none());
         assert!(options(Some(&json!("{"))).is_err() && options(Some(&json!([]))).is_err());
+    }
+
+    #[test]
+    fn the_first_version_tells_types_by_their_names_alone() {
+        let told = |kind| v1_column(&Column { name: "c".to_owned(), kind })["DataType"].clone();
+        let kinds = [ColumnType::Decimal, ColumnType::Bool, ColumnType::Dynamic, ColumnType::DateTime];
+        assert_eq!(kinds.map(told), ["SqlDecimal", "SByte", "Object", "DateTime"].map(Value::from));
     }
 
     #[test]

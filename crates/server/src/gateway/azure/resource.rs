@@ -32,9 +32,9 @@ pub(in super::super) async fn by_body(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let bytes = body::read(body, SMALL_BODY, &app.site.config.gateway).await?;
-    let question = Question::of_body(&bytes)?;
+    // Who may not ask here is told so before what was sent is looked at.
     let workspace = workspace(&app, &who, &format!("{subscription}/{resource}")).await?;
+    let question = Question::of_body(&body::read(body, SMALL_BODY, &app.site.config.gateway).await?)?;
     answer(&app, &who, workspace, question, parameters.timespan, &headers).await
 }
 

@@ -4,13 +4,17 @@
 //! of that name and another ending, is turned into that if it can be. One record at a time: a post may have 30 MB.
 
 use std::fmt;
+use std::io::{self, Write};
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+use strongroom_ingest::IngestError;
 use strongroom_ingest::decode::time::parse_iso8601;
 use strongroom_ingest::stream::guid_of;
 use strongroom_model::{TIME_COLUMN, TableSchema};
 
+/// Bytes that room is asked for at a time.
+const STEP: usize = 256 << 10;
 /// Bytes of a text; what is longer is cut (Azure's limit).
 const TEXT_MAX: usize = 32 << 10;
 /// How old a record's own time may be (Azure's rule), in nanoseconds.
@@ -31,24 +35,74 @@ pub(super) struct Reading {
     pub(super) arrival: i64,
 }
 
-/// One JSON object a line of an array of objects, or of one object.
+/// Why a post was not read.
+#[derive(Debug)]
+pub(super) enum NotRead {
+    /// It is no such thing; nothing of it is quoted.
+    Body(String),
+    /// There is no room for what would come of it.
+    Room(IngestError),
+}
+
+/// One JSON object a line of an array of objects, or of one object. `room` is told of bytes before they are written, and may refuse
+/// them: what every record is about can be much more than the record.
 ///
 /// # Errors
-/// Where the body is no such thing; nothing of it is quoted.
-pub(super) fn lines(body: &[u8], reading: &Reading) -> Result<Vec<u8>, String> {
-    let mut out = Vec::with_capacity(body.len() + body.len() / 4);
+/// [`NotRead`].
+pub(super) fn lines(body: &[u8], reading: &Reading, room: &mut Room<'_>) -> Result<Vec<u8>, NotRead> {
+    let mut refused = None;
+    let mut out = Lines { bytes: Vec::new(), taken: 0, room, refused: &mut refused };
     let mut json = serde_json::Deserializer::from_slice(body);
     let read = Records { reading, out: &mut out }.deserialize(&mut json).and_then(|()| json.end());
-    read.map_err(|error| format!("the body is not a JSON array of objects: see line {} column {}", error.line(), error.column()))?;
-    Ok(out)
+    let bytes = out.bytes;
+    match (refused, read) {
+        (Some(error), _) => Err(NotRead::Room(error)),
+        (None, Ok(())) => Ok(bytes),
+        (None, Err(error)) => {
+            Err(NotRead::Body(format!("the body is not a JSON array of objects: see line {} column {}", error.line(), error.column())))
+        }
+    }
 }
 
-struct Records<'r> {
+/// Who says whether there is room for so many bytes more.
+pub(super) type Room<'a> = dyn FnMut(usize) -> Result<(), IngestError> + 'a;
+
+/// What was made so far.
+struct Lines<'r, 'a> {
+    bytes: Vec<u8>,
+    /// Bytes there is room for.
+    taken: usize,
+    room: &'r mut Room<'a>,
+    refused: &'r mut Option<IngestError>,
+}
+
+impl Write for Lines<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let needed = self.bytes.len() + bytes.len();
+        if needed > self.taken {
+            let more = (needed - self.taken).max(STEP);
+            if let Err(error) = (self.room)(more) {
+                *self.refused = Some(error);
+                return Err(io::ErrorKind::OutOfMemory.into());
+            }
+            self.taken += more;
+            self.bytes.reserve_exact(self.taken - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Records<'r, 'o, 'a> {
     reading: &'r Reading,
-    out: &'r mut Vec<u8>,
+    out: &'r mut Lines<'o, 'a>,
 }
 
-impl<'de> DeserializeSeed<'de> for Records<'_> {
+impl<'de> DeserializeSeed<'de> for Records<'_, '_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
@@ -56,7 +110,7 @@ impl<'de> DeserializeSeed<'de> for Records<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Records<'_> {
+impl<'de> Visitor<'de> for Records<'_, '_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -80,7 +134,7 @@ impl<'de> Visitor<'de> for Records<'_> {
 }
 
 impl Reading {
-    fn line(&self, record: Map<String, Value>, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+    fn line(&self, record: Map<String, Value>, out: &mut Lines<'_, '_>) -> Result<(), serde_json::Error> {
         let mut made = Map::new();
         if let Some(at) = self.time_of(&record) {
             made.insert(TIME_COLUMN.to_owned(), at);
@@ -94,8 +148,7 @@ impl Reading {
             }
         }
         serde_json::to_writer(&mut *out, &made)?;
-        out.push(b'\n');
-        Ok(())
+        out.write_all(b"\n").map_err(serde_json::Error::io)
     }
 
     /// The record's own time, if it is to count.
@@ -182,7 +235,7 @@ mod tests {
     const NOW: i64 = 1_772_366_400_000_000_000;
 
     fn read(body: &Value, reading: &Reading) -> Vec<Value> {
-        let text = String::from_utf8(lines(body.to_string().as_bytes(), reading).unwrap()).unwrap();
+        let text = String::from_utf8(lines(body.to_string().as_bytes(), reading, &mut |_| Ok(())).unwrap()).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
@@ -236,9 +289,26 @@ mod tests {
     #[test]
     fn what_is_no_array_of_objects_is_refused_and_not_quoted() {
         for body in ["", "5", "[5]", "[{}", "[{}] []", "{\"secret\":}", "[{\"a\":1}, \"secret\"]"] {
-            let told = lines(body.as_bytes(), &Reading::default()).unwrap_err();
+            let NotRead::Body(told) = lines(body.as_bytes(), &Reading::default(), &mut |_| Ok(())).unwrap_err() else { panic!("{body}") };
             assert!(told.contains("line 1 column") && !told.contains("secret"), "{body}: {told}");
         }
         assert_eq!(cut("ä".repeat(TEXT_MAX)).len(), TEXT_MAX);
+    }
+    #[test]
+    fn records_with_nothing_in_them_do_not_become_more_than_there_is_room_for() {
+        let reading = Reading { resource: Some("r".repeat(2_000)), ..Reading::default() };
+        let body = format!("[{}]", vec!["{}"; 100_000].join(","));
+        let mut taken = 0;
+        let mut room = |more| {
+            taken += more;
+            if taken > 4 << 20 { Err(IngestError::BodyTooLarge { limit: 4 << 20, when: "in all" }) } else { Ok(()) }
+        };
+        assert!(matches!(lines(body.as_bytes(), &reading, &mut room), Err(NotRead::Room(IngestError::BodyTooLarge { .. }))));
+        let mut taken = 0;
+        let made = lines(b"[{},{}]", &reading, &mut |more| {
+            taken += more;
+            Ok(())
+        });
+        assert!(made.unwrap().len() <= taken && taken <= STEP, "{taken}");
     }
 }

@@ -1,6 +1,8 @@
 //! Azure's doors for data: everything but the socket is real.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod rules;
+
 use std::io::Write as _;
 
 use axum::Router;
@@ -330,6 +332,17 @@ async fn signed_posts_become_rows_and_others_do_not() {
     assert_eq!(refused("A", format!("[{}]", " ".repeat(5_000))).await.status, 404, "too large is not found, as Azure has it");
     assert_eq!(door.send(Method::POST, "/api/logs", &[], "[]").await.error(), (400, "MissingApiVersion"));
     assert_eq!(door.send(Method::POST, "/api/logs?api-version=2020-01-01", &[], "[]").await.error(), (400, "InvalidApiVersion"));
+    let about = door.collect(&primary, &now(), "My_Log", &body, &[("x-ms-azureresourceid", &"r".repeat(3_000))]).await;
+    assert_eq!(about.error(), (400, "InvalidDataFormat"), "{}", about.body);
+    // An owner who ends the use of shared keys ends it here.
+    let page = format!("{}/Microsoft.OperationalInsights/workspaces/default?api-version=2023-09-01", door.group);
+    for (ended, expected) in [(true, (403, "InvalidAuthorization")), (false, (200, ""))] {
+        let patched = door.call(Method::PATCH, &page, &json!({"properties": {"features": {"disableLocalAuth": ended}}})).await;
+        assert_eq!(patched.status, 200, "{}", patched.body);
+        let answer = refused("My_Log", body.clone()).await;
+        assert_eq!(answer.error(), expected, "{}", answer.body);
+        assert!(!ended || answer.body == forged.body);
+    }
     let path = path.replace("sharedKeys", "regenerateSharedKey");
     assert_ne!(door.call(Method::POST, &path, &Value::Null).await.body["primarySharedKey"], json!(primary));
     assert_eq!(refused("My_Log", body.clone()).await.error(), (403, "InvalidAuthorization"), "the old keys are over");
