@@ -33,6 +33,8 @@ pub(crate) const SNAPSHOT: &str = blocks!(
        AND window_start + window_len > ?4 AND time_max >= ?5 AND time_min <= ?6
      ORDER BY window_start DESC, id DESC"
 );
+pub(crate) const ARRIVED: &str =
+    blocks!("x''", "WHERE state = 1 AND account = ?1 AND arrived_ms >= ?2 ORDER BY arrived_ms DESC, id DESC LIMIT ?3");
 pub(crate) const BLOCKS_IN: &str = blocks!(
     "cell",
     "LEFT JOIN block_stats ON n = stats
@@ -159,14 +161,13 @@ impl Catalog {
     /// # Errors
     /// What SQLite says.
     pub async fn live_since(&self, account: AccountId, arrived_ms: i64, limit: u32) -> Result<Vec<BlockRow>, CatalogError> {
-        let rows =
-            sqlx::query(blocks!("x''", "WHERE state = 1 AND account = ?1 AND arrived_ms >= ?2 ORDER BY arrived_ms DESC, id DESC LIMIT ?3"))
-                .bind(&account.as_bytes()[..])
-                .bind(arrived_ms)
-                .bind(i64::from(limit))
-                .fetch_all(&mut *self.reader().await?)
-                .await
-                .map_err(|e| refused(BLOCK, &e))?;
+        let rows = sqlx::query(ARRIVED)
+            .bind(&account.as_bytes()[..])
+            .bind(arrived_ms)
+            .bind(i64::from(limit))
+            .fetch_all(&mut *self.reader().await?)
+            .await
+            .map_err(|e| refused(BLOCK, &e))?;
         rows.iter().map(block_row).collect()
     }
 

@@ -71,6 +71,10 @@ impl<K: Clone + Eq + Hash, V> Aged<K, V> {
         self.held.len()
     }
 
+    pub(crate) fn weight(&self) -> usize {
+        self.weight
+    }
+
     pub(crate) fn limit(&self) -> usize {
         self.limit
     }

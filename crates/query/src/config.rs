@@ -56,6 +56,9 @@ pub struct QueryConfig {
     pub blocks_held_max: usize,
     /// Blocks whose ends are read ahead of a scan, while it reads those before them; 0: none. Default 16.
     pub readahead_blocks: usize,
+    /// Blocks whose ends are opened again after a start, and when a key is back, those that arrived last, before anybody asks; 0: none.
+    /// Default 1,000.
+    pub warm_blocks: u32,
     /// Most tables one query may name. Default 100.
     pub tables_max: usize,
     /// Whether counts are taken from what was counted when blocks were written, where that says enough, and the blocks not read.
@@ -89,6 +92,7 @@ impl Default for QueryConfig {
             blocks_looked_at_max: 100_000,
             blocks_held_max: 200_000,
             readahead_blocks: 16,
+            warm_blocks: 1_000,
             tables_max: 100,
             counts: true,
             batch_rows: 8_192,

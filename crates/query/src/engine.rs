@@ -166,7 +166,7 @@ impl Engine {
         }
     }
 
-    fn shared(&self, context: &Arc<QueryContext>) -> Arc<Shared> {
+    pub(crate) fn shared(&self, context: &Arc<QueryContext>) -> Arc<Shared> {
         Arc::new(Shared {
             context: Arc::clone(context),
             lineage: Arc::clone(&self.lineage),
@@ -190,7 +190,7 @@ impl Engine {
         self.deps.keys.pass(home.account).await.map_err(|error| shut_error(&error))
     }
 
-    fn context(
+    pub(crate) fn context(
         &self,
         workspace: WorkspaceId,
         principal: PrincipalId,
@@ -211,6 +211,22 @@ impl Engine {
         }
         let why = format!("the query is {} bytes long, at most {} are allowed", text.len(), self.config.text_max_bytes);
         Err(QueryError::new(ErrorKind::TooLarge, "QueryTooLong", why))
+    }
+
+    pub(crate) fn deps(&self) -> &QueryDeps {
+        &self.deps
+    }
+
+    pub(crate) fn config(&self) -> &QueryConfig {
+        &self.config
+    }
+
+    pub(crate) fn footers(&self) -> &Footers {
+        &self.footers
+    }
+
+    pub(crate) fn lineage(&self) -> &Lineage {
+        &self.lineage
     }
 
     pub(crate) fn threads(&self) -> &Handle {

@@ -43,6 +43,12 @@ impl Footers {
         self.inner.lock().guards.insert(guard.epoch(), guard.clone());
     }
 
+    /// Whether half of what may be kept is.
+    pub(crate) fn is_half_full(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.entries.weight() >= inner.entries.limit() / 2
+    }
+
     /// Drops every footer of an epoch.
     pub(crate) fn forget(&self, epoch: Epoch) {
         let mut inner = self.inner.lock();

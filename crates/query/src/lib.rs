@@ -43,6 +43,7 @@ mod terms;
 pub mod texts;
 mod thin;
 mod transform;
+mod warm;
 
 #[cfg(test)]
 mod rig;

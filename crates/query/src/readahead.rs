@@ -31,6 +31,11 @@ tokio::task_local! {
     static AHEAD: ();
 }
 
+/// What is done so fails nobody's query.
+pub(crate) async fn ahead<T>(what: impl Future<Output = T>) -> T {
+    AHEAD.scope((), what).await
+}
+
 /// Whether the task reads ahead: what fails then is no failure of the query.
 pub(crate) fn is_ahead() -> bool {
     AHEAD.try_with(|()| ()).is_ok()

@@ -133,6 +133,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
         ("retention", tokio::spawn(Arc::clone(&site.retention).run(stopping.clone()))),
         ("saved content", tokio::spawn(Arc::clone(&site.storages).run(stopping.clone()))),
         ("shredding", tokio::spawn(Arc::clone(&site.shredder).run(stopping.clone()))),
+        ("what is asked first", tokio::spawn(warm(Arc::clone(&site)))),
         ("housekeeping", tokio::spawn(housekeeping(Arc::clone(&site), metrics.clone(), tls, stopping.clone()))),
     ];
     let signals = tokio::spawn(signals(Arc::clone(&site), stop));
@@ -161,6 +162,14 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     site.catalog.close().await;
     tracing::info!("stopped");
     closed.map_err(|error| ServeError::Close(error.to_string()))
+}
+
+/// Opens the newest blocks of each account. Where a customer's vault has not answered yet, it is done when it has.
+async fn warm(site: Arc<Site>) {
+    match site.catalog.accounts().await {
+        Ok(accounts) => reload::warm(&site.engine, accounts.into_iter().map(|account| account.id).collect()).await,
+        Err(error) => tracing::info!(code = error.code(), "no blocks are opened before they are asked for"),
+    }
 }
 
 /// Turns SIGTERM and SIGINT into `stop`. A second one ends the process at once.

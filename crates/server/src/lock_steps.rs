@@ -62,7 +62,12 @@ pub(crate) fn key_watch(
             Arc::new(Memtables(buffer())),
             Arc::new(Cached(Arc::clone(rooms.blocks))),
         ],
-        recall: Arc::new(Log { buffer: buffer(), catalog: catalog.clone(), intake: intake(), reload: Reload::new(catalog, rooms.blocks) }),
+        recall: Arc::new(Log {
+            buffer: buffer(),
+            catalog: catalog.clone(),
+            intake: intake(),
+            reload: Reload::new(catalog, rooms.blocks, rooms.engine),
+        }),
         still: Arc::new(Writes(intake())),
         audit: rooms.audit.scribe(),
         rewrite: Arc::new(Rewrites { intake: intake(), buffer: buffer(), contents: Arc::clone(rooms.contents) }),

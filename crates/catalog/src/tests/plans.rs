@@ -35,6 +35,7 @@ async fn a_snapshot_is_a_range_of_keys_in_the_order_wanted() {
 async fn what_runs_often_scans_no_table_and_sorts_nothing() {
     for sql in [
         rewriting::UNDER,
+        snapshot::ARRIVED,
         snapshot::BLOCKS_IN,
         snapshot::ONE_BLOCK,
         snapshot::FLUSHED,

@@ -181,7 +181,7 @@ impl<'a> Columns<'a> {
 }
 
 /// Where a block's filters lie, if it has any that this build can read.
-async fn directory(shared: &Shared, block: &Candidate<'_>) -> Result<Option<Arc<Directory>>, QueryError> {
+pub(crate) async fn directory(shared: &Shared, block: &Candidate<'_>) -> Result<Option<Arc<Directory>>, QueryError> {
     let object = block.row.object;
     if let Some(known) = shared.filters.directory(object) {
         return Ok(known.0);

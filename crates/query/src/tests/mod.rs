@@ -14,3 +14,4 @@ mod refusals;
 mod scale;
 mod shaping;
 mod terms;
+mod warm;

@@ -104,7 +104,7 @@ impl House {
         let retention = retention.with_log(Arc::clone(&buffer), 2 * DAY);
         let kek = KekRef::new(KEK, "kek", None).unwrap();
         let vault = MemoryVault::new(world.clone(), kek.clone());
-        let reload = Reload::new(&catalog, &blocks);
+        let reload = Reload::new(&catalog, &blocks, &engine);
         let deps = WatchDeps {
             world: world.clone(),
             catalog: catalog.clone(),

@@ -1,0 +1,72 @@
+//! After a start, or when a key is back: what every question asks of the newest blocks first is opened again, behind everything else.
+//!
+//! Places in the catalog, footers, directories of filters and statistics are in memory alone: a restart forgets them, and so does a
+//! key that goes. Here no question waits, and none is asked on anybody's behalf: what is opened only fills the caches, under the
+//! guards of the blocks, and goes when they go. What fails is left to the question that comes there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use strongroom_catalog::BlockRow;
+use strongroom_keys::Purpose;
+use strongroom_model::{AccountId, PrincipalId, TableId, TimeRange, WorkspaceId};
+
+use crate::context::QueryContext;
+use crate::error::{catalog_error, key_error, shut_error};
+use crate::readahead::ahead;
+use crate::table::Shared;
+use crate::terms::{self, Candidate};
+use crate::{Engine, QueryError};
+
+impl Engine {
+    /// Opens the ends of the blocks of an account that arrived last, at most `query.warm_blocks` of them and as many as half of
+    /// `query.metadata_cache_bytes` holds. Tells how many it opened.
+    ///
+    /// # Errors
+    /// As the catalog's; of kind `KeyRevoked` or `Unavailable` if the account's key is away, or goes meanwhile.
+    pub async fn warm(&self, account: AccountId) -> Result<u64, QueryError> {
+        if self.config().warm_blocks == 0 {
+            return Ok(0);
+        }
+        let newest = self.deps().catalog.live_since(account, 0, self.config().warm_blocks).await;
+        let newest = newest.map_err(|error| catalog_error(&error))?;
+        let mut tables: BTreeMap<TableId, Vec<BlockRow>> = BTreeMap::new();
+        for row in newest {
+            tables.entry(row.table).or_default().push(row);
+        }
+        let pass = self.deps().keys.pass(account).await.map_err(|error| shut_error(&error))?;
+        let context = self.context(WorkspaceId::NIL, PrincipalId::NIL, pass, None, false);
+        let shared = self.shared(&context);
+        let mut opened = 0;
+        for (table, rows) in tables {
+            self.recollect(&shared, table, &rows).await?;
+            for row in rows {
+                context.check()?;
+                if self.footers().is_half_full() {
+                    return Ok(opened);
+                }
+                opened += u64::from(ahead(self.look(&context, &shared, &row)).await.is_ok());
+            }
+        }
+        Ok(opened)
+    }
+
+    /// The places of the table's blocks, from the oldest of these on.
+    async fn recollect(&self, shared: &Shared, table: TableId, rows: &[BlockRow]) -> Result<(), QueryError> {
+        let Some(start) = rows.iter().map(|row| row.time.start).min() else { return Ok(()) };
+        let catalog = &self.deps().catalog;
+        let pin = catalog.pin(table).await.map_err(|error| catalog_error(&error))?;
+        let range = TimeRange { start, end: i64::MAX };
+        // Too many to be looked at, or changed meanwhile: the question will say so.
+        drop(catalog.blocks_at(table, pin.seq, range, &shared.shelf, shared.blocks_looked_at_max).await);
+        Ok(())
+    }
+
+    async fn look(&self, context: &Arc<QueryContext>, shared: &Shared, row: &BlockRow) -> Result<(), QueryError> {
+        let guard = self.deps().keys.guard(row.epoch, row.workspace, PrincipalId::NIL, Purpose::Maintain).await;
+        let guard = guard.map_err(|error| key_error(&error, row.epoch))?;
+        context.touch(guard.clone(), None);
+        let stats = self.lineage().stats(context, row.table, &[(row, guard.clone())]).await?.pop().flatten();
+        terms::directory(shared, &Candidate { row, stats, guard }).await.map(drop)
+    }
+}
