@@ -1,12 +1,14 @@
 //! Many blocks in one house, some files over and over: what a term that is nowhere costs, with groups of filters and without.
 
+use std::time::Duration;
+
 use futures::TryStreamExt;
 use strongroom_catalog::{FlushCommit, LiveBlock, PendingBlock};
 use strongroom_envelope::{CellPlace, Header, ObjectKind, seal, seal_cell};
 use strongroom_ingest::Grouped;
 use strongroom_ingest::encode::Encoded;
 use strongroom_model::{ObjectId, Position, TimeRange, Window, WindowLength};
-use strongroom_query::{Engine, Language, QueryConfig};
+use strongroom_query::{Engine, Language, Limits, QueryConfig, QueryRequest};
 use strongroom_store::{ObjectKey, StoredBlock};
 
 use crate::clock::process_cpu;
@@ -133,7 +135,9 @@ impl House {
     fn ask_of(&self, engine: &Engine, text: &str) -> Cost {
         let before = process_cpu();
         let (rows, stats) = self.runtime().block_on(async {
-            let answer = engine.run(question(self.workspace(), text, Language::Kql)).await.expect("a plan");
+            let limits = Limits { time: Some(Duration::from_mins(10)), ..Limits::default() };
+            let asked = QueryRequest { limits, ..question(self.workspace(), text, Language::Kql) };
+            let answer = engine.run(asked).await.expect("a plan");
             let stats = answer.stats.clone();
             let batches: Vec<_> = answer.batches.try_collect().await.expect("an answer");
             (batches.iter().map(arrow::array::RecordBatch::num_rows).sum(), stats)
