@@ -110,6 +110,12 @@ macro_rules! contents {
     };
 }
 
+// Asked for by every query and every rule: each is answered by an index.
+pub(crate) const OF_KIND: &str = contents!("WHERE workspace = ? AND kind = ? ORDER BY id");
+pub(crate) const ONE: &str = contents!("WHERE workspace = ? AND kind = ? AND id = ?");
+pub(crate) const COUNTS: &str = "SELECT 1 FROM contents WHERE rev = ?";
+pub(crate) const COUNT: &str = "SELECT count(*) FROM contents WHERE workspace = ? AND kind = ?";
+
 fn entry(row: &SqliteRow) -> Result<ContentRow, CatalogError> {
     let mut columns = Columns::of(row, ENTRY);
     Ok(ContentRow {
@@ -135,6 +141,48 @@ impl Catalog {
         self.entries(contents!("WHERE workspace = ? ORDER BY id"), &workspace.as_bytes()[..]).await
     }
 
+    /// The entries of a workspace of one kind, oldest first.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub async fn contents_of(&self, workspace: WorkspaceId, kind: ContentKind) -> Result<Vec<ContentRow>, CatalogError> {
+        let rows = sqlx::query(OF_KIND)
+            .bind(&workspace.as_bytes()[..])
+            .bind(kind.as_str())
+            .fetch_all(&mut *self.reader().await?)
+            .await
+            .map_err(|e| refused(ENTRY, &e))?;
+        rows.iter().map(entry).collect()
+    }
+
+    /// One entry of a workspace, if it is of that kind.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub async fn content(&self, workspace: WorkspaceId, kind: ContentKind, id: ObjectId) -> Result<Option<ContentRow>, CatalogError> {
+        let row = sqlx::query(ONE)
+            .bind(&workspace.as_bytes()[..])
+            .bind(kind.as_str())
+            .bind(&id.as_bytes()[..])
+            .fetch_optional(&mut *self.reader().await?)
+            .await
+            .map_err(|e| refused(ENTRY, &e))?;
+        row.as_ref().map(entry).transpose()
+    }
+
+    /// Whether a sealing still counts: its entry was neither changed nor taken away since.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub async fn content_counts(&self, rev: ObjectId) -> Result<bool, CatalogError> {
+        let found: Option<i64> = sqlx::query_scalar(COUNTS)
+            .bind(&rev.as_bytes()[..])
+            .fetch_optional(&mut *self.reader().await?)
+            .await
+            .map_err(|e| refused(ENTRY, &e))?;
+        Ok(found.is_some())
+    }
+
     /// The entries that are sealed in an epoch, of all workspaces.
     ///
     /// # Errors
@@ -156,13 +204,14 @@ impl Catalog {
         rows.iter().map(entry).collect()
     }
 
-    /// How many entries a workspace has.
+    /// How many entries of a kind a workspace has.
     ///
     /// # Errors
     /// What SQLite says.
-    pub async fn contents_count(&self, workspace: WorkspaceId) -> Result<u64, CatalogError> {
-        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM contents WHERE workspace = ?")
+    pub async fn contents_count(&self, workspace: WorkspaceId, kind: ContentKind) -> Result<u64, CatalogError> {
+        let count: i64 = sqlx::query_scalar(COUNT)
             .bind(&workspace.as_bytes()[..])
+            .bind(kind.as_str())
             .fetch_one(&mut *self.reader().await?)
             .await
             .map_err(|e| refused(ENTRY, &e))?;

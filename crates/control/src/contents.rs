@@ -282,10 +282,11 @@ impl Contents {
     /// # Errors
     /// What the catalog says.
     pub async fn count(&self, workspace: WorkspaceId, kinds: &[ContentKind]) -> Result<usize, ControlError> {
-        if self.catalog.contents_count(workspace).await? == 0 {
-            return Ok(0);
+        let mut count = 0;
+        for &kind in kinds {
+            count += self.catalog.contents_count(workspace, kind).await?;
         }
-        Ok(self.catalog.contents(workspace).await?.iter().filter(|row| kinds.contains(&row.kind)).count())
+        Ok(usize::try_from(count).unwrap_or(usize::MAX))
     }
 
     /// Opens a workspace's entries of these kinds.
@@ -327,8 +328,7 @@ impl Contents {
                     opened.passes.push(self.keys.pass(account).await?);
                 }
             }
-            let rows = self.catalog.contents(workspace).await?;
-            for row in rows.into_iter().filter(|row| kinds.contains(&row.kind) && only.is_none_or(|id| id == row.id)) {
+            for row in self.rows(workspace, kinds, only).await? {
                 match self.open_row(&row, reader, &mut opened.guards).await? {
                     Some(entry) => opened.entries.push(entry),
                     // Changed since the rows were read.
@@ -338,6 +338,21 @@ impl Contents {
             return Ok(opened);
         }
         Err(ControlError::Conflict { why: "the entries keep being changed: try again" })
+    }
+
+    /// What is asked for of a workspace's rows, oldest first; no others are read.
+    async fn rows(&self, workspace: WorkspaceId, kinds: &[ContentKind], only: Option<ObjectId>) -> Result<Vec<ContentRow>, ControlError> {
+        let mut rows = Vec::new();
+        for &kind in kinds {
+            match only {
+                Some(id) => rows.extend(self.catalog.content(workspace, kind, id).await?),
+                None => rows.extend(self.catalog.contents_of(workspace, kind).await?),
+            }
+        }
+        if kinds.len() > 1 {
+            rows.sort_by_key(|row| row.id);
+        }
+        Ok(rows)
     }
 
     /// `None`: its object is not there, and the row has been changed since.
@@ -370,7 +385,9 @@ impl Contents {
             Some(cell) => open_cell(&guard, now, &place, cell).map_err(KeyError::from)?,
             None => match self.fetch(row, guard.epoch()).await? {
                 Some(cell) => open_cell(&guard, now, &place, &cell).map_err(KeyError::from)?,
-                None if self.is_still(row).await? => return Err(ControlError::Damaged { what: "an entry in a linked storage account" }),
+                None if self.catalog.content_counts(row.rev).await? => {
+                    return Err(ControlError::Damaged { what: "an entry in a linked storage account" });
+                }
                 None => return Ok(None),
             },
         };
@@ -382,10 +399,6 @@ impl Contents {
     async fn account_of_aek(&self, aek: AekId) -> Result<AccountId, ControlError> {
         let row = self.catalog.aek(aek).await?;
         Ok(row.ok_or(ControlError::Damaged { what: "the key record of an entry" })?.account)
-    }
-
-    async fn is_still(&self, row: &ContentRow) -> Result<bool, ControlError> {
-        Ok(self.catalog.contents(row.workspace).await?.iter().any(|known| known.rev == row.rev))
     }
 
     /// Writes an entry, where entries of its kind go now.

@@ -27,6 +27,8 @@ pub struct Documents {
     catalog: Catalog,
     mmk: Arc<Mmk>,
     contents: Arc<Contents>,
+    /// Held while a document is written or taken away: its row and its text change together.
+    turn: tokio::sync::Mutex<()>,
 }
 
 /// What is written of a document.
@@ -50,7 +52,7 @@ impl Documents {
     /// Those of a catalog, sealed under `mmk`.
     #[must_use]
     pub fn new(world: World, catalog: Catalog, mmk: Arc<Mmk>, contents: Arc<Contents>) -> Self {
-        Self { world, catalog, mmk, contents }
+        Self { world, catalog, mmk, contents, turn: tokio::sync::Mutex::default() }
     }
 
     /// Makes a document or writes one anew. Whether it is new.
@@ -66,18 +68,21 @@ impl Documents {
             let message = format!("a document has at most {BYTES_MAX} bytes");
             return Err(ControlError::Elsewhere(Said { kind: ErrorKind::TooLarge, code: "DocumentTooLarge", message }));
         }
+        let _turn = self.turn.lock().await;
         let there = self.find(kind, parent, place).await?;
         if there.is_none() && self.catalog.documents(kind, parent).await?.len() >= COUNT_MAX {
             return Err(ControlError::TooMany { what: "documents", max: COUNT_MAX });
         }
         let (cell_id, now_ms) = (self.mint(), self.world.clock.wall().unix_ms());
         let id = there.as_ref().map_or_else(|| self.mint(), |row| row.id);
+        let mut before = None;
         let cell = if let Some(workspace) = workspace {
             if !self.contents.linked(workspace, ContentKind::Workbooks).await? {
                 let message = "the workspace of sourceId has no storage account linked for Query".to_owned();
                 return Err(ControlError::Elsewhere(Said { kind: ErrorKind::Invalid, code: "StorageNotLinked", message }));
             }
-            let replaces = self.entry(workspace, id).await?.map(|(rev, _)| rev);
+            before = self.entry(workspace, id).await?;
+            let replaces = before.as_ref().map(|(rev, _)| *rev);
             let new = NewEntry { workspace, kind: ContentKind::Workbooks, id, replaces, value: &plain, by: PrincipalId::NIL };
             self.contents.put(new).await?;
             None
@@ -99,13 +104,36 @@ impl Documents {
             created_ms: there.as_ref().map_or(now_ms, |row| row.created_ms),
             changed_ms: now_ms,
         };
-        self.catalog.document_put(&row).await?;
+        if let Err(error) = self.catalog.document_put(&row).await {
+            self.undo(&row, before).await;
+            return Err(error.into());
+        }
         // It lies in one place.
         if let Some(before) = there.as_ref().and_then(|row| row.workspace).filter(|before| Some(*before) != workspace) {
             self.contents.delete(before, id).await?;
         }
         tracing::info!(document = %row.id, ?kind, "document written");
         Ok((row, there.is_none()))
+    }
+
+    /// The row was not written: its entry goes back to what it was, or goes.
+    async fn undo(&self, row: &DocumentRow, before: Option<(ObjectId, Zeroizing<Vec<u8>>)>) {
+        let Some(workspace) = row.workspace else { return };
+        let undone = match before {
+            None => self.contents.delete(workspace, row.id).await.map(drop),
+            Some((_, value)) => match self.entry(workspace, row.id).await {
+                Ok(now) => {
+                    let replaces = now.map(|(rev, _)| rev);
+                    let (kind, id) = (ContentKind::Workbooks, row.id);
+                    let new = NewEntry { workspace, kind, id, replaces, value: &value, by: PrincipalId::NIL };
+                    self.contents.put(new).await.map(drop)
+                }
+                Err(error) => Err(error),
+            },
+        };
+        if let Err(error) = undone {
+            tracing::warn!(document = %row.id, code = error.code(), "the text of a document that was not written was left");
+        }
     }
 
     async fn find(&self, kind: DocumentKind, parent: ObjectId, place: &Place) -> Result<Option<DocumentRow>, ControlError> {
@@ -134,7 +162,10 @@ impl Documents {
     /// # Errors
     /// What catalog and store say.
     pub async fn delete(&self, row: &DocumentRow) -> Result<bool, ControlError> {
-        if let Some(workspace) = row.workspace {
+        let _turn = self.turn.lock().await;
+        // Where it lies now: it may have been written since the caller's row was read.
+        let now = self.find(row.kind, row.parent, &place_of(row)).await?.filter(|now| now.id == row.id);
+        if let Some(workspace) = now.and_then(|now| now.workspace) {
             self.contents.delete(workspace, row.id).await?;
         }
         Ok(self.catalog.document_delete(row.id).await?)
@@ -143,11 +174,13 @@ impl Documents {
     /// What a document says.
     ///
     /// # Errors
-    /// [`ControlError::Keys`] while its key is away; [`ControlError::Damaged`].
+    /// [`ControlError::Keys`] while its key is away; [`ControlError::NotFound`] if its text is gone; [`ControlError::Damaged`].
     pub async fn open(&self, row: &DocumentRow) -> Result<Map<String, Value>, ControlError> {
         let damaged = || ControlError::Damaged { what: "the document" };
+        // Linking storage may have removed it (`azure.linked_storage_existing`).
+        let gone = || ControlError::NotFound { what: "text of the document", name: row.name.clone() };
         let plain = match (row.workspace, &row.cell) {
-            (Some(workspace), _) => self.entry(workspace, row.id).await?.ok_or_else(damaged)?.1,
+            (Some(workspace), _) => self.entry(workspace, row.id).await?.ok_or_else(gone)?.1,
             (None, Some(cell)) => Zeroizing::new(self.mmk.open_cell(row.cell_id, cell).map_err(|_| damaged())?),
             (None, None) => return Err(damaged()),
         };
@@ -163,4 +196,9 @@ impl Documents {
         let (ms, random) = self.world.id_seed();
         ObjectId::mint(ms, random)
     }
+}
+
+fn place_of(row: &DocumentRow) -> Place {
+    let DocumentRow { subscription, resource_group, name, .. } = row.clone();
+    Place { subscription, resource_group, name }
 }

@@ -3,7 +3,9 @@
 use sqlx::Row as _;
 
 use super::*;
-use crate::{ageing, clusters, groups, lockbox, mergeable, operations, pinned, resources, rewriting, snapshot, vaults};
+use crate::{
+    ContentKind, ageing, clusters, contents, groups, lockbox, mergeable, operations, pinned, resources, rewriting, snapshot, vaults,
+};
 
 async fn plan(site: &Site, sql: &str) -> Vec<String> {
     let mut reader = site.catalog.reader().await.unwrap();
@@ -53,6 +55,10 @@ async fn what_runs_often_scans_no_table_and_sorts_nothing() {
         pinned::OF_WINDOWS,
         pinned::CELLS,
         clusters::BY_NAME,
+        contents::OF_KIND,
+        contents::ONE,
+        contents::COUNTS,
+        contents::COUNT,
         clusters::HELD_BY_ACCOUNT,
         clusters::HELD_BY_WORKSPACE,
         lockbox::OVER,
@@ -142,4 +148,40 @@ pub(super) async fn many_blocks(site: &Site, count: i64) {
         sqlx::query(sql).execute(&mut *tx).await.unwrap();
     }
     tx.commit().await.unwrap();
+}
+
+/// A row that cannot be read is in nobody's way who asked for another: it was not looked at.
+#[tokio::test]
+async fn what_is_asked_of_saved_content_reads_no_other_row() {
+    let site = Site::new().await;
+    let row = |kind| crate::ContentRow {
+        id: object(),
+        workspace: site.workspace,
+        kind,
+        rev: object(),
+        format: 1,
+        aek: site.epoch.aek,
+        storage: None,
+        cell: Some(vec![1]),
+        sealed_len: 1,
+        changed_ms: 1,
+    };
+    let (first, second, bad) = (row(ContentKind::Functions), row(ContentKind::Functions), row(ContentKind::History));
+    for row in [&second, &first, &bad] {
+        site.catalog.content_put(row, None).await.unwrap();
+    }
+    {
+        let mut writer = site.catalog.writer().await.unwrap();
+        let changed = sqlx::query("UPDATE contents SET kind = 'of a newer build' WHERE id = ?");
+        changed.bind(&bad.id.as_bytes()[..]).execute(writer.conn()).await.unwrap();
+    }
+    let catalog = &site.catalog;
+    assert!(catalog.contents(site.workspace).await.is_err(), "all of them cannot be read");
+    assert_eq!(catalog.contents_of(site.workspace, ContentKind::Functions).await.unwrap(), [first.clone(), second], "oldest first");
+    assert_eq!(catalog.contents_count(site.workspace, ContentKind::Functions).await.unwrap(), 2);
+    assert_eq!(catalog.contents_count(site.workspace, ContentKind::History).await.unwrap(), 0);
+    assert_eq!(catalog.content(site.workspace, ContentKind::Functions, first.id).await.unwrap().as_ref(), Some(&first));
+    assert_eq!(catalog.content(site.workspace, ContentKind::Query, first.id).await.unwrap(), None, "of another kind");
+    assert!(catalog.content_counts(first.rev).await.unwrap());
+    assert!(!catalog.content_counts(first.id).await.unwrap());
 }

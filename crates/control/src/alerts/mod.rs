@@ -11,6 +11,7 @@
 //!   └─ key away ─▶ suspended, one notice           (pure)       └─ from here a crash tells again, under the same id
 //! ```
 
+mod calls;
 mod groups;
 mod locked;
 mod ports;
@@ -18,6 +19,7 @@ mod rule;
 mod runner;
 mod state;
 mod tell;
+mod text;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -30,6 +32,7 @@ use strongroom_catalog::{AlertRow, AlertRuleRow, Catalog, WorkspaceRow};
 use strongroom_model::{ErrorKind, ObjectId, PrincipalId};
 use strongroom_world::{BootTime, World};
 use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
 
 use crate::audit::{Emit, Scribe};
 use crate::{ControlError, Place};
@@ -42,6 +45,7 @@ pub use tell::ALERTS_TABLE;
 
 /// Characters of a name (Azure's limit).
 const NAME_MAX: usize = 260;
+const CHANGED: &str = "the alert rule was changed meanwhile";
 
 /// How alerts are looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,6 +127,8 @@ pub struct Alerts {
     /// Rules whose turn it is.
     running: Mutex<HashSet<ObjectId>>,
     places: Arc<Semaphore>,
+    /// Calls that are being made; whoever waits for one holds no place.
+    calls: Semaphore,
     /// Held while a rule is written.
     turn: tokio::sync::Mutex<()>,
     /// When keys were last looked at.
@@ -166,7 +172,15 @@ impl Alerts {
     #[must_use]
     pub fn new(deps: AlertDeps, config: AlertsConfig) -> Arc<Self> {
         let places = Arc::new(Semaphore::new(config.parallel_max.max(1)));
-        Arc::new(Self { deps, config, running: Mutex::default(), places, turn: tokio::sync::Mutex::default(), looked: Mutex::default() })
+        Arc::new(Self {
+            deps,
+            config,
+            running: Mutex::default(),
+            places,
+            calls: Semaphore::new(calls::CALLS_AT_ONCE_MAX),
+            turn: tokio::sync::Mutex::default(),
+            looked: Mutex::default(),
+        })
     }
 
     /// The settings.
@@ -236,18 +250,32 @@ impl Alerts {
             created_ms: there.as_ref().map_or(now_ms, |row| row.created_ms),
             changed_ms: now_ms,
         };
-        let plain = serde_json::to_vec(&rule.properties).unwrap_or_default();
-        self.deps.safe.put(workspace.id, Kept::Rule, row.id, &plain).await?;
+        let before = match &there {
+            Some(there) => {
+                self.text(there).await?.and_then(|plain| text::decode(&plain, there.etag).ok().flatten()).map(|was| (there.etag, was))
+            }
+            None => None,
+        };
+        // The row that counts, whichever it is, finds the text that it was written with.
+        self.keep_text(&row, &text::encode(row.etag, &rule.properties, before.clone())).await?;
         if let Err(error) = catalog.alert_rule_put(&row, there.as_ref().map(|row| row.etag)).await {
-            if there.is_none()
-                && let Err(left) = self.deps.safe.delete(workspace.id, row.id).await
-            {
-                tracing::warn!(rule = %row.id, code = left.code(), "the text of an alert rule that is not there was left");
+            let undone = match before {
+                _ if there.is_none() => self.deps.safe.delete(workspace.id, row.id).await,
+                Some((etag, was)) => self.keep_text(&row, &text::encode(etag, &was, None)).await,
+                None => Ok(()),
+            };
+            if let Err(left) = undone {
+                tracing::warn!(rule = %row.id, code = left.code(), "the text of an alert rule that was not written was left");
             }
             return Err(match error.kind() {
-                ErrorKind::Conflict => ControlError::Conflict { why: "the alert rule was changed meanwhile" },
+                ErrorKind::Conflict => ControlError::Conflict { why: CHANGED },
                 _ => error.into(),
             });
+        }
+        if before.is_some()
+            && let Err(error) = self.keep_text(&row, &text::encode(row.etag, &rule.properties, None)).await
+        {
+            tracing::warn!(rule = %row.id, code = error.code(), "the text before an alert rule's is kept until it is written again");
         }
         tracing::info!(rule = %row.id, workspace = %workspace.id, "alert rule written");
         Ok((row, there.is_none()))
@@ -270,17 +298,35 @@ impl Alerts {
         Ok(self.deps.catalog.alert_rules().await?)
     }
 
-    /// What a rule says.
+    /// What a rule says: the text that was written along with this row, and no other.
     ///
     /// # Errors
-    /// [`ControlError::Keys`] while its key is away; [`ControlError::NotFound`] if its text is gone; [`ControlError::Damaged`].
+    /// [`ControlError::Keys`] while its key is away; [`ControlError::NotFound`] if its text is gone; [`ControlError::Conflict`] if it was
+    /// written anew since the row was read; `AlertRuleTextMismatch` if its text is of another writing; [`ControlError::Damaged`].
     pub async fn open(&self, row: &AlertRuleRow) -> Result<AlertRule, ControlError> {
         let damaged = || ControlError::Damaged { what: "the alert rule" };
-        let plain = self.deps.safe.get(row.workspace, Kept::Rule, row.id).await?;
         // Linking storage may have removed it (`azure.linked_storage_existing`).
-        let plain = plain.ok_or_else(|| ControlError::NotFound { what: "text of the alert rule", name: row.name.clone() })?;
-        // The setting may have changed since it was written.
-        AlertRule::read(serde_json::from_slice(&plain).map_err(|_| damaged())?, 1).map_err(|_| damaged())
+        let gone = || ControlError::NotFound { what: "text of the alert rule", name: row.name.clone() };
+        let plain = self.text(row).await?.ok_or_else(gone)?;
+        if let Some(properties) = text::decode(&plain, row.etag).map_err(|_| damaged())? {
+            // The setting may have changed since it was written.
+            return AlertRule::read(properties, 1).map_err(|_| damaged());
+        }
+        match self.deps.catalog.alert_rule_by_id(row.id).await? {
+            Some(now) if now.etag == row.etag => {
+                let message = "the text of this alert rule was not written along with it, so it is not run: write the rule again";
+                Err(said(ErrorKind::NotFound, "AlertRuleTextMismatch", message.to_owned()))
+            }
+            _ => Err(ControlError::Conflict { why: CHANGED }),
+        }
+    }
+
+    async fn text(&self, row: &AlertRuleRow) -> Result<Option<Zeroizing<Vec<u8>>>, ControlError> {
+        self.deps.safe.get(row.workspace, Kept::Rule, row.id).await
+    }
+
+    async fn keep_text(&self, row: &AlertRuleRow, plain: &[u8]) -> Result<(), ControlError> {
+        self.deps.safe.put(row.workspace, Kept::Rule, row.id, plain).await
     }
 
     /// Whether what rules of a workspace say lies in an account that the customer linked.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
-use strongroom_catalog::{AlertRow, AlertRuleRow, Delivery, WorkspaceRow};
+use strongroom_catalog::{AlertRuleRow, WorkspaceRow};
 use strongroom_model::{ErrorKind, ObjectId, TimeRange, WorkspaceId};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinHandle;
@@ -14,11 +14,10 @@ use zeroize::Zeroizing;
 
 use super::ports::{AskedAlert, Kept};
 use super::rule::AlertRule;
-use super::state::{Happened, Monitor, Pending, RuleState};
-use super::tell::{ALERTS_TABLE, Telling, group_path};
-use super::{Alerts, next_after};
-use crate::audit::{Event, NotTaken, name};
-use crate::{ControlError, Place};
+use super::state::RuleState;
+use super::{Alerts, CHANGED, next_after};
+use crate::ControlError;
+use crate::audit::{Event, name};
 
 /// How often it is looked whose turn it is.
 const TICK: Duration = Duration::from_secs(1);
@@ -26,19 +25,14 @@ const TICK: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_secs(5);
 /// Rules that are looked up at once.
 const DUE_MAX: u32 = 256;
-/// From a call that was not taken to the next one: twice as long after each.
-const REST_MS: i64 = 10_000;
 /// How old the written outcome of a rule that works may be.
 const OUTCOME_AGE_MAX_MS: i64 = 300_000;
-/// Calls that are older than that are given up.
-const CALL_AGE_MAX_MS: i64 = 24 * 3_600_000;
-
 /// A rule's memory as it is sealed.
 #[derive(Default, serde::Serialize, serde::Deserialize)]
-struct Memory {
+pub(super) struct Memory {
     /// What the condition was; of another nothing is remembered.
     of: String,
-    state: RuleState,
+    pub(super) state: RuleState,
 }
 
 /// Takes a rule's turn back, however it ends.
@@ -158,10 +152,10 @@ impl Alerts {
     /// A rule's turn: asks about the window that ended at `slot`, if one did, and tells what is to be told.
     async fn turn(self: Arc<Self>, row: AlertRuleRow, slot: Option<i64>, place: OwnedSemaphorePermit) {
         let _turn = Turn(&self, row.id);
-        let done = self.take_turn(&row, slot).await;
-        drop(place);
-        match done {
+        match self.take_turn(&row, slot, place).await {
             Ok(()) => {}
+            // It is due again as it is now.
+            Err(ControlError::Conflict { why }) if why == CHANGED => {}
             Err(error) if is_away(&error) => {
                 let suspended = match self.deps.catalog.workspace(row.workspace).await {
                     Ok(Some(workspace)) => self.suspend(&workspace, error.code()).await,
@@ -190,7 +184,7 @@ impl Alerts {
         }
     }
 
-    async fn take_turn(&self, row: &AlertRuleRow, slot: Option<i64>) -> Result<(), ControlError> {
+    async fn take_turn(&self, row: &AlertRuleRow, slot: Option<i64>, place: OwnedSemaphorePermit) -> Result<(), ControlError> {
         let Some(workspace) = self.deps.catalog.workspace(row.workspace).await? else { return Ok(()) };
         let rule = self.open(row).await?;
         let mut memory = self.memory(row).await?;
@@ -221,6 +215,7 @@ impl Alerts {
                         return self.suspend(&workspace, code).await;
                     }
                     self.failed(row, said.code, said.kind).await;
+                    drop(place);
                     return self.tell(row, &rule, &workspace, memory).await;
                 }
             }
@@ -233,6 +228,8 @@ impl Alerts {
                 self.deps.catalog.alert_rule_outcome(row.id, "ok", self.now_ms()).await?;
             }
         }
+        // Somebody who is slow to be called keeps no other rule from asking.
+        drop(place);
         self.tell(row, &rule, &workspace, memory).await
     }
 
@@ -241,126 +238,9 @@ impl Alerts {
         serde_json::from_slice(&plain).map_err(|_| ControlError::Damaged { what: "what an alert rule remembers" })
     }
 
-    async fn keep(&self, row: &AlertRuleRow, memory: &Memory) -> Result<(), ControlError> {
+    pub(super) async fn keep(&self, row: &AlertRuleRow, memory: &Memory) -> Result<(), ControlError> {
         let plain = Zeroizing::new(serde_json::to_vec(memory).unwrap_or_default());
         self.deps.safe.put(row.workspace, Kept::State, row.memory, &plain).await
-    }
-
-    /// Writes down what happened and calls whoever is to be called. What it could not do it remembers.
-    async fn tell(&self, row: &AlertRuleRow, rule: &AlertRule, workspace: &WorkspaceRow, mut memory: Memory) -> Result<(), ControlError> {
-        if memory.state.events.is_empty() {
-            return Ok(());
-        }
-        let open = workspace.link.is_none() && !self.deps.safe.is_linked(workspace.id).await?;
-        let mut left = Vec::new();
-        for mut event in std::mem::take(&mut memory.state.events) {
-            if self.tell_one(row, rule, &mut event, open).await? {
-                left.push(event);
-            }
-        }
-        memory.state.events = left;
-        self.keep(row, &memory).await?;
-        self.deps.catalog.alert_rule_calls(row.id, memory.state.due_ms()).await?;
-        Ok(())
-    }
-
-    /// Whether something is left to tell.
-    async fn tell_one(&self, row: &AlertRuleRow, rule: &AlertRule, event: &mut Happened, open: bool) -> Result<bool, ControlError> {
-        let now_ms = self.now_ms();
-        if event.due_ms > now_ms {
-            return Ok(true);
-        }
-        if event.calls.is_none() {
-            event.calls = Some(if event.muted { Vec::new() } else { self.whom(rule).await? });
-        }
-        if !event.told {
-            self.write_down(row, event).await?;
-            let (id, line) = Telling { row, rule, event, now_ms }.line();
-            match self.deps.emit.emit(row.workspace, ALERTS_TABLE, &id, &line).await {
-                Ok(()) | Err(NotTaken::Never) => event.told = true,
-                Err(NotTaken::Later) => event.due_ms = now_ms + REST_MS,
-            }
-        }
-        let body = Telling { row, rule, event, now_ms }.call(open).to_string();
-        let mut calls = event.calls.take().unwrap_or_default();
-        let mut again_ms = i64::MAX;
-        for call in std::mem::take(&mut calls) {
-            let Some(url) = self.address(&call).await? else {
-                // Its receiver is gone, or its group was switched off.
-                event.given_up = true;
-                continue;
-            };
-            event.tries += 1;
-            let outcome = self.deps.post.post(&url, Zeroizing::new(body.clone())).await;
-            metrics::counter!("control_alert_calls_total", "outcome" => if outcome.is_ok() { "taken" } else { "failed" }).increment(1);
-            let Err(code) = outcome else { continue };
-            let tries = call.tries + 1;
-            let late = now_ms.saturating_sub(event.window.1) > CALL_AGE_MAX_MS;
-            tracing::warn!(rule = %row.id, alert = %event.alert, code, tries, "a webhook did not take an alert");
-            if tries >= self.config.calls_max || late {
-                event.given_up = true;
-                continue;
-            }
-            again_ms = again_ms.min(now_ms + (REST_MS << (tries - 1).min(10)));
-            calls.push(Pending { tries, ..call });
-        }
-        let waits = !calls.is_empty();
-        event.calls = Some(calls);
-        if waits {
-            event.due_ms = again_ms;
-        }
-        self.write_down(row, event).await?;
-        Ok(waits || !event.told)
-    }
-
-    /// The webhooks of a rule's groups, as they are now.
-    async fn whom(&self, rule: &AlertRule) -> Result<Vec<Pending>, ControlError> {
-        let mut found = Vec::new();
-        for place in &rule.groups {
-            let row = match self.deps.groups.get(place).await {
-                Ok(row) => row,
-                Err(ControlError::NotFound { .. }) => continue,
-                Err(error) => return Err(error),
-            };
-            let group = self.deps.groups.open(&row)?;
-            if group.enabled {
-                let receivers = group.receivers.into_iter();
-                found.extend(receivers.map(|receiver| Pending { group: group_path(place), receiver: receiver.name, tries: 0 }));
-            }
-        }
-        Ok(found)
-    }
-
-    async fn address(&self, call: &Pending) -> Result<Option<String>, ControlError> {
-        let Some(place) = Place::read(&call.group, "Microsoft.Insights", "actionGroups") else { return Ok(None) };
-        let row = match self.deps.groups.get(&place).await {
-            Ok(row) => row,
-            Err(ControlError::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let group = self.deps.groups.open(&row)?;
-        Ok(group.receivers.into_iter().find(|receiver| group.enabled && receiver.name == call.receiver).map(|receiver| receiver.url))
-    }
-
-    async fn write_down(&self, row: &AlertRuleRow, event: &Happened) -> Result<(), ControlError> {
-        let waits = event.calls.as_ref().is_none_or(|calls| !calls.is_empty());
-        let delivery = match () {
-            () if event.muted => Delivery::Muted,
-            () if waits => Delivery::Pending,
-            () if event.given_up => Delivery::Failed,
-            () if event.tries > 0 => Delivery::Delivered,
-            () => Delivery::None,
-        };
-        let row = AlertRow {
-            id: event.alert,
-            rule: row.id,
-            severity: row.severity,
-            fired_ms: event.fired_ms,
-            resolved_ms: (event.monitor == Monitor::Resolved).then_some(event.window.1),
-            delivery,
-            tries: event.tries,
-        };
-        Ok(self.deps.catalog.alert_put(&row).await?)
     }
 
     /// The rules of a workspace that are suspended now.

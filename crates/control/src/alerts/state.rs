@@ -3,6 +3,8 @@
 //! The values of dimensions are rows' values, so all of this is one sealed cell. An event stays in it until it was written down and
 //! everybody was called; what was told before a crash is told again under the same id.
 
+use std::collections::{HashMap, HashSet};
+
 use serde::{Deserialize, Serialize};
 use strongroom_model::ObjectId;
 
@@ -12,6 +14,9 @@ use super::rule::AlertRule;
 const EVENTS_MAX: usize = 1_000;
 /// Alerts that fire in one window of a rule; the others fire in the next.
 const FIRED_AT_ONCE_MAX: usize = 100;
+/// Combinations that are remembered. Past it those that are merely quiet are forgotten, whose mute time ends soonest first, then those
+/// that hold and did not fire: they begin anew. An alert that lasts is never forgotten; somebody is to be told its end.
+const SERIES_MAX: usize = 10_000;
 
 /// A combination of dimension values, by name, and the number that its rows came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,6 +85,13 @@ pub(super) struct Happened {
     pub(super) due_ms: i64,
 }
 
+impl Happened {
+    /// The calls that are to be made, as far as they are known.
+    pub(super) fn pending(&self) -> &[Pending] {
+        self.calls.as_deref().unwrap_or_default()
+    }
+}
+
 /// One combination of dimension values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Series {
@@ -90,6 +102,9 @@ struct Series {
     fired: Option<(ObjectId, i64, bool)>,
     /// Until when nobody is called again.
     quiet_until_ms: i64,
+    /// Whether it fired in the window that is being looked at.
+    #[serde(skip)]
+    had_turn: bool,
 }
 
 /// What a rule remembers.
@@ -123,16 +138,18 @@ impl RuleState {
             }
         }
         self.ended_ms = ended_ms;
-        for one in measured {
-            if !self.series.iter().any(|known| known.dimensions == one.dimensions) {
-                let dimensions = one.dimensions.clone();
-                self.series.push(Series { dimensions, held: Vec::new(), fired: None, quiet_until_ms: 0 });
-            }
+        let known: HashSet<_> = self.series.iter().map(|series| series.dimensions.clone()).collect();
+        for one in measured.iter().filter(|one| !known.contains(&one.dimensions)) {
+            let dimensions = one.dimensions.clone();
+            self.series.push(Series { dimensions, held: Vec::new(), fired: None, quiet_until_ms: 0, had_turn: false });
         }
+        let values: HashMap<_, _> = measured.iter().map(|one| (&one.dimensions, one.value)).collect();
         let window = (ended_ms - rule.window_ms, ended_ms);
         let mut room = FIRED_AT_ONCE_MAX;
+        let mut waiting = false;
         for series in &mut self.series {
-            let value = measured.iter().find(|one| one.dimensions == series.dimensions).and_then(|one| one.value);
+            series.had_turn = false;
+            let value = values.get(&series.dimensions).copied().flatten();
             let condition = &rule.condition;
             series.held.push(value.is_some_and(|value| condition.operator.holds(value, condition.threshold)));
             let spare = series.held.len().saturating_sub(condition.periods);
@@ -159,6 +176,7 @@ impl RuleState {
                 }
                 None if met && room > 0 => {
                     room -= 1;
+                    series.had_turn = true;
                     let (alert, muted) = (mint(), ended_ms < series.quiet_until_ms);
                     self.events.push(happened(alert, Monitor::Fired, ended_ms, muted));
                     if rule.stateful {
@@ -168,12 +186,37 @@ impl RuleState {
                         series.quiet_until_ms = ended_ms.saturating_add(rule.mute_ms);
                     }
                 }
+                None if met => waiting = true,
                 _ => {}
             }
         }
+        if waiting {
+            // Stable: who had no turn is first in the next window, and nobody waits for ever.
+            self.series.sort_by_key(|series| series.had_turn);
+        }
         self.series.retain(|series| series.fired.is_some() || series.quiet_until_ms > ended_ms || series.held.contains(&true));
+        self.forget();
         let spare = self.events.len().saturating_sub(EVENTS_MAX);
         self.events.drain(..spare);
+    }
+
+    /// Keeps what is remembered within its bound.
+    fn forget(&mut self) {
+        if self.series.len() <= SERIES_MAX {
+            return;
+        }
+        let mut ranks: Vec<(u8, i64, usize)> = Vec::new();
+        for (index, series) in self.series.iter().enumerate().filter(|(_, series)| series.fired.is_none()) {
+            ranks.push((u8::from(series.held.contains(&true)), series.quiet_until_ms, index));
+        }
+        ranks.sort_unstable();
+        let spare = self.series.len() - SERIES_MAX;
+        let gone: HashSet<usize> = ranks.into_iter().take(spare).map(|(_, _, index)| index).collect();
+        let mut index = 0;
+        self.series.retain(|_| {
+            index += 1;
+            !gone.contains(&(index - 1))
+        });
     }
 
     /// Begins anew for a condition that was changed: what lasted is over, and is told to be.
@@ -319,5 +362,37 @@ mod tests {
         told.window(&[host("a", 3.0)]);
         told.state.restart(told.now, told.rule.window_ms);
         assert_eq!((told.state.events.len(), told.state.events[0].monitor, told.state.firing()), (1, Monitor::Resolved, 0));
+    }
+
+    #[test]
+    fn without_state_each_of_many_combinations_gets_its_turn() {
+        let mut told = Told::of(read(|rule| rule["autoMitigate"] = json!(false)).unwrap());
+        let hosts: Vec<_> = (0..2 * FIRED_AT_ONCE_MAX + 1).map(|n| host(&format!("h{n}"), 3.0)).collect();
+        let mut seen = HashSet::new();
+        for _ in 0..3 {
+            let fired = told.window(&hosts);
+            assert_eq!(fired.len(), FIRED_AT_ONCE_MAX);
+            seen.extend(fired.into_iter().map(|(name, ..)| name));
+        }
+        assert_eq!(seen.len(), hosts.len());
+    }
+
+    #[test]
+    fn a_long_mute_time_remembers_so_many_and_forgets_those_first_whose_time_ends_soonest() {
+        let rule = read(|rule| rule["muteActionsDuration"] = json!("P1D")).unwrap();
+        let quiet = |n: usize| Series {
+            dimensions: vec![("host".to_owned(), format!("q{n}"))],
+            held: Vec::new(),
+            fired: None,
+            quiet_until_ms: 100_000 * MINUTE + i64::try_from(n).unwrap(),
+            had_turn: false,
+        };
+        let mut told = Told::of(rule);
+        told.state.series = (0..SERIES_MAX).map(quiet).collect();
+        assert_eq!(told.window(&[host("a", 3.0), host("b", 3.0)]), [fired("a"), fired("b")]);
+        assert_eq!((told.state.series.len(), told.state.firing()), (SERIES_MAX, 2), "what lasts is kept");
+        let known = |name: &str| told.state.series.iter().any(|series| series.dimensions[0].1 == name);
+        assert!(!known("q0") && !known("q1") && known("q2"));
+        assert_eq!(told.window(&[]), [resolved("a"), resolved("b")]);
     }
 }

@@ -73,8 +73,7 @@ impl Contents {
 
     /// Whether everything of a source can be opened now: moving begins with that.
     async fn leave_all(&self, workspace: WorkspaceId, source: DataSource) -> Result<(), ControlError> {
-        let kinds = self.kinds(source);
-        for row in self.catalog.contents(workspace).await?.into_iter().filter(|row| kinds.contains(&row.kind)) {
+        for row in self.rows(workspace, &self.kinds(source), None).await? {
             self.keys.pass(self.account_of_aek(row.aek).await?).await?;
         }
         Ok(())
@@ -158,9 +157,9 @@ impl Contents {
         let mut progress = Progress::default();
         for kind in self.kinds(source) {
             let home = self.home(workspace, kind).await?;
-            for row in self.catalog.contents(workspace).await?.iter().filter(|row| row.kind == kind) {
+            for row in self.catalog.contents_of(workspace, kind).await? {
                 progress.entries += 1;
-                progress.left += u64::from(self.is_amiss(row, &home).await?);
+                progress.left += u64::from(self.is_amiss(&row, &home).await?);
             }
         }
         Ok(progress)

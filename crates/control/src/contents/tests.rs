@@ -545,3 +545,31 @@ async fn a_key_that_is_away_refuses_where_there_is_nothing_yet() {
     assert_eq!(rig.told().await.unwrap_err().code(), "CustomerKeyRevoked");
     assert!(rig.contents.open(rig.workspace, &[ContentKind::Alerts], Reader::Server).await.unwrap().entries.is_empty());
 }
+
+#[tokio::test]
+async fn a_document_whose_text_is_gone_is_not_found_and_is_written_again_in_one_place() {
+    let rig = Rig::new().await;
+    let account = rig.storage("one", None).await;
+    rig.linked(&account).await;
+    let mmk = Arc::new(Mmk::generate(rig.sim.world().rng.as_ref()));
+    let documents = crate::Documents::new(rig.sim.world(), rig.catalog.clone(), mmk, Arc::clone(&rig.contents));
+    let place = crate::Place { subscription: "s".to_owned(), resource_group: "g".to_owned(), name: "book".to_owned() };
+    let ask = |workspace| crate::DocumentAsk {
+        kind: strongroom_catalog::DocumentKind::Workbook,
+        parent: ObjectId::NIL,
+        region: "here".to_owned(),
+        tags: serde_json::Map::new(),
+        properties: serde_json::Map::new(),
+        workspace,
+    };
+    let (row, _) = documents.put(&place, ask(Some(rig.workspace))).await.unwrap();
+    documents.open(&row).await.unwrap();
+    assert!(rig.contents.delete(rig.workspace, row.id).await.unwrap());
+    assert_eq!(documents.open(&row).await.unwrap_err().kind(), ErrorKind::NotFound);
+    documents.put(&place, ask(Some(rig.workspace))).await.unwrap();
+    // A row that was read before it was written elsewhere takes the text along that is there now.
+    let (within, _) = documents.put(&place, ask(None)).await.unwrap();
+    documents.put(&place, ask(Some(rig.workspace))).await.unwrap();
+    assert!(documents.delete(&within).await.unwrap());
+    assert_eq!(rig.contents.count(rig.workspace, &ContentKind::ALL).await.unwrap(), 0, "no text without its row");
+}

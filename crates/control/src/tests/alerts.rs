@@ -33,6 +33,12 @@ struct Rooms {
     refuses: Mutex<usize>,
     rows: Mutex<Vec<Value>>,
     events: Mutex<Vec<Event>>,
+    /// Whoever writes a text, or is called, waits until this is taken away.
+    held: Mutex<Option<Kept>>,
+    slow: Mutex<bool>,
+    /// No memory is kept after a call was made.
+    breaks: Mutex<bool>,
+    called: Mutex<bool>,
 }
 
 fn shut() -> KeyError {
@@ -51,7 +57,13 @@ impl Safe for Rooms {
         if *self.away.lock() {
             return Err(shut().into());
         }
+        if kept == Kept::State && std::mem::take(&mut *self.called.lock()) && *self.breaks.lock() {
+            return Err(ControlError::Damaged { what: "what an alert rule remembers" });
+        }
         self.kept.lock().insert((workspace, kept, rule), plain.to_vec());
+        if *self.held.lock() == Some(kept) {
+            std::future::pending::<()>().await;
+        }
         Ok(())
     }
     async fn get(&self, workspace: WorkspaceId, kept: Kept, rule: ObjectId) -> Result<Option<Zeroizing<Vec<u8>>>, ControlError> {
@@ -80,6 +92,10 @@ impl Evaluate for Rooms {
 #[async_trait]
 impl Post for Rooms {
     async fn post(&self, url: &str, body: Zeroizing<String>) -> Result<(), String> {
+        *self.called.lock() = true;
+        if *self.slow.lock() {
+            std::future::pending::<()>().await;
+        }
         let mut refuses = self.refuses.lock();
         if *refuses > 0 {
             *refuses -= 1;
@@ -176,7 +192,23 @@ impl Watchman {
         change(&mut properties);
         let rule = AlertRule::read(properties.as_object().unwrap().clone(), 60_000).unwrap();
         let ask = AlertAsk { region: "here".to_owned(), tags: serde_json::Map::new() };
-        self.alerts.put(&place("too many"), ask, &rule, &self.workspace, self.principal).await.map(|(row, _)| row)
+        self.put_as("too many", self.principal, &rule, ask).await
+    }
+
+    async fn put_as(&self, name: &str, principal: PrincipalId, rule: &AlertRule, ask: AlertAsk) -> Result<AlertRuleRow, ControlError> {
+        self.alerts.put(&place(name), ask, rule, &self.workspace, principal).await.map(|(row, _)| row)
+    }
+
+    /// The same rule with another text.
+    async fn rule(&self, query: &str) -> AlertRule {
+        let row = self.row().await;
+        let mut properties = self.alerts.open(&row).await.unwrap().properties;
+        properties["criteria"]["allOf"][0]["query"] = query.into();
+        AlertRule::read(properties, 60_000).unwrap()
+    }
+
+    fn ask() -> AlertAsk {
+        AlertAsk { region: "here".to_owned(), tags: serde_json::Map::new() }
     }
 
     fn answers(&self, hosts: &[(&str, f64)]) {
@@ -390,4 +422,69 @@ async fn a_rule_is_checked_changed_and_taken_away() {
     // Whoever is not in this directory cannot be asked for later.
     let stranger = Watchman { principal: PrincipalId::from_bytes([5; 16]), ..site };
     assert_eq!(stranger.try_put(|_| ()).await.unwrap_err().code(), "AuthorizationFailed");
+}
+
+/// Between its text and its row, and when the row is never written, a rule is what it was; afterwards it is the new one, as the other.
+#[tokio::test]
+async fn a_text_is_asked_as_whoever_wrote_it_and_as_nobody_else() {
+    let site = Watchman::new().await;
+    let first = site.put(|_| ()).await;
+    let old = site.rooms.kept.lock().get(&(site.workspace.id, Kept::Rule, first.id)).unwrap().clone();
+    let other = site.site.caller("Reader", Scope::All).await.principal;
+    assert_ne!(other, site.principal);
+    let theirs = site.rule("Secret").await;
+    *site.rooms.held.lock() = Some(Kept::Rule);
+    let stopped = tokio::time::timeout(Duration::from_millis(200), site.put_as("too many", other, &theirs, Watchman::ask())).await;
+    assert!(stopped.is_err(), "its text lies there, its row was not written");
+    *site.rooms.held.lock() = None;
+    site.pass(MINUTE).await;
+    site.put_as("too many", other, &theirs, Watchman::ask()).await.unwrap();
+    site.pass(MINUTE).await;
+    let asked: Vec<_> = site.rooms.asked.lock().iter().map(|one| (one.principal, one.condition.query == "Secret")).collect();
+    assert_eq!(asked, [(site.principal, false), (other, true)]);
+    // A row that finds the text of another writing only is not run, says so, and is mended by being written.
+    let text = (site.workspace.id, Kept::Rule, first.id);
+    site.rooms.kept.lock().insert(text, old);
+    site.pass(MINUTE).await;
+    assert_eq!((site.asked(), site.row().await.outcome.as_str()), (2, "AlertRuleTextMismatch"));
+    assert_eq!(site.alerts.open(&site.row().await).await.unwrap_err().code(), "AlertRuleTextMismatch");
+    site.put_as("too many", other, &theirs, Watchman::ask()).await.unwrap();
+    // And one from before texts were bound is run.
+    let bare = serde_json::to_vec(&theirs.properties).unwrap();
+    site.rooms.kept.lock().insert(text, bare);
+    site.pass(MINUTE).await;
+    assert_eq!((site.asked(), site.row().await.outcome.as_str()), (3, "ok"));
+}
+
+#[tokio::test]
+async fn whoever_is_slow_to_be_called_keeps_no_other_rule_from_asking() {
+    let site = Watchman::new().await;
+    site.put(|_| ()).await;
+    let rule = site.rule("Web").await;
+    for n in 0..AlertsConfig::default().parallel_max {
+        site.put_as(&format!("other {n}"), site.principal, &rule, Watchman::ask()).await.unwrap();
+    }
+    site.answers(&[("a", 3.0)]);
+    *site.rooms.slow.lock() = true;
+    site.site.sim.clock().advance(MINUTE);
+    let all = AlertsConfig::default().parallel_max + 1;
+    let asked = tokio::time::timeout(Duration::from_secs(10), async {
+        let mut turns = Vec::new();
+        while site.asked() < all {
+            turns.extend(site.alerts.round().await.unwrap());
+            tokio::task::yield_now().await;
+        }
+        turns.iter().for_each(tokio::task::JoinHandle::abort);
+    });
+    assert!(asked.await.is_ok(), "{} of {all} rules asked", site.asked());
+}
+
+#[tokio::test]
+async fn what_cannot_be_remembered_after_a_call_does_not_repeat_it_for_ever() {
+    let site = Watchman::new().await;
+    site.put(|_| ()).await;
+    site.answers(&[("a", 3.0)]);
+    *site.rooms.breaks.lock() = true;
+    let called = site.pass(MINUTE * 120).await;
+    assert_eq!(called.len(), AlertsConfig::default().calls_max as usize, "so many attempts, and no more");
 }

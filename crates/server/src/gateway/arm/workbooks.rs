@@ -84,10 +84,10 @@ async fn list(State(app): State<App>, who: Who, _: ApiVersion, Path(at): Path<In
                 Err(error) => return Err(control_error(&error)),
             }
         }
-        // One whose key is away is there all the same; what it says is not told.
+        // One whose key is away, or whose text is gone, is there all the same; what it says is not told.
         let mut properties = match app.site.documents.open(&row).await {
             Ok(properties) => properties,
-            Err(error) if matches!(error.kind(), ErrorKind::KeyRevoked | ErrorKind::Unavailable) => Map::new(),
+            Err(error) if matches!(error.kind(), ErrorKind::KeyRevoked | ErrorKind::Unavailable | ErrorKind::NotFound) => Map::new(),
             Err(error) => return Err(control_error(&error)),
         };
         if !same(&wanted.category, properties.get("category")) || !same(&wanted.source, properties.get("sourceId")) {
