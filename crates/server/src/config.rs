@@ -244,8 +244,12 @@ pub struct GatewayConfig {
     /// Time for a request's headers, and for an idle connection to send the next request, in milliseconds. A connection keeps the bytes of
     /// its last request until it is closed: this bounds how long they outlive a key that was taken away.
     pub header_timeout_ms: u64,
-    /// A body must bring this many bytes a second once it is ten seconds old.
+    /// Bytes a second that a request body must bring, at every door, once it was waited for as long as `body_grace_ms` says.
     pub body_min_bytes_per_second: u64,
+    /// Time that a request body is waited for before its pace counts, in milliseconds.
+    pub body_grace_ms: u64,
+    /// Time that a request body may bring nothing at all, in milliseconds.
+    pub body_silence_max_ms: u64,
     /// Bytes of a request body on the wire (the ingest door; 1 MiB elsewhere).
     pub max_body_bytes: usize,
     /// Time given to requests under way when the server is told to stop, in milliseconds.
@@ -264,6 +268,8 @@ impl Default for GatewayConfig {
             max_connections_per_address: 1_024,
             header_timeout_ms: 10_000,
             body_min_bytes_per_second: 1_024,
+            body_grace_ms: 10_000,
+            body_silence_max_ms: 30_000,
             max_body_bytes: 32 << 20,
             drain_ms: 6_000,
             page_size: 100,

@@ -128,6 +128,7 @@ pub(crate) fn router(app: App) -> Router {
         .fallback(any(no_route))
         .method_not_allowed_fallback(no_method)
         .layer(DefaultBodyLimit::max(SMALL_BODY))
+        .layer(middleware::from_fn_with_state(app.clone(), body::paced))
         .layer(middleware::from_fn(enveloped))
         .layer(middleware::from_fn_with_state(app.clone(), audit::audited))
         .layer(middleware::from_fn_with_state(app.clone(), challenge))

@@ -236,6 +236,64 @@ fn a_crash_at_each_step_of_log_flush_and_compaction_loses_nothing() {
     }
 }
 
+/// Every step of putting a day's filters side by side at which the process may die.
+const GROUP_CRASH_POINTS: &[&str] = &["group.read", "group.pend", "group.put", "group.put_unknown", "group.txn"];
+
+/// Rows of an hour, as many as a block needs to have filters.
+const GROUP_ROWS: i64 = 520;
+/// Hours of a day, so blocks: enough for a group, and all less than 48 h ago.
+const GROUP_HOURS: std::ops::Range<i64> = 10..22;
+
+/// Rows of a dozen hours of yesterday, each with a word of its own.
+fn yesterday() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let midnight = i64::try_from(now / 86_400 * 86_400).unwrap() - 86_400;
+    let rows = GROUP_HOURS.flat_map(|hour| (0..GROUP_ROWS).map(move |row| (hour, row)));
+    rows.map(|(hour, row)| {
+        let at = chrono::DateTime::from_timestamp(midnight + hour * 3_600 + row, 0).unwrap().to_rfc3339();
+        json!({"TimeGenerated": at, "n": row, "m": format!("took word{hour} of {}", row % 9)}).to_string() + "\n"
+    })
+    .collect()
+}
+
+#[test]
+fn a_crash_at_each_step_of_a_group_leaves_no_wrong_answer_and_the_group_is_made_at_the_next_turn() {
+    let environment = [("GROUP_FILTERS_FROM_BLOCKS", "8"), ("GRACE_MS", "0")];
+    let environment = environment.map(|(name, value)| (format!("STRONGROOM_INGEST__COMPACT__{name}"), value.to_owned())).to_vec();
+    let mut site = Site::start_with(Start { environment, ..Start::default() });
+    for (at, point) in GROUP_CRASH_POINTS.iter().enumerate() {
+        let table = format!("Grouped{at}");
+        site.ingest(&table, yesterday());
+        site.flush();
+        let check = |site: &Site| {
+            let hours = GROUP_HOURS.end - GROUP_HOURS.start;
+            for (asked, expected) in [("word12", GROUP_ROWS), ("word21", GROUP_ROWS), ("nowhere", 0), ("took", GROUP_ROWS * hours)] {
+                let found = site.kql(&format!("{table} | where m has '{asked}' | count"));
+                assert_eq!(found, [[json!(expected)]], "{point}: {asked}");
+            }
+        };
+        let told = |site: &Site| {
+            let question = json!({"query": format!("{table} | where m has 'nowhere'"), "language": "kql", "explain": true});
+            let reply = site.request(reqwest::Method::POST, "/v1/workspaces/default/query").json(&question).send().unwrap();
+            reply.text().unwrap().contains("told of 12 of 12 blocks")
+        };
+        assert!(!told(&site), "{point}: nobody made a group yet");
+        site.kill();
+        site.options().environment.push(("STRONGROOM_CRASH_AT".to_owned(), (*point).to_owned()));
+        // Background work may come to the point before anybody was served.
+        if site.try_restart().is_ok() {
+            drop(site.request(reqwest::Method::POST, "/v1/workspaces/default/compact").send());
+            assert!(!site.wait().success(), "{point} was never reached");
+        }
+        site.options().environment.retain(|(name, _)| name != "STRONGROOM_CRASH_AT");
+        site.restart();
+        check(&site);
+        site.compact();
+        assert!(told(&site), "{point}: no group was made");
+        check(&site);
+    }
+}
+
 /// Errors where the process lives on: the request may fail, what was acked stays, and the next one works.
 #[test]
 fn a_failed_call_at_each_step_is_told_and_overcome() {

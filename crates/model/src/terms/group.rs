@@ -413,4 +413,102 @@ mod tests {
     fn a_block_of_few_slices_has_no_filter_over_all_of_them() {
         assert!(!block(1, 3, 10, true).0.told().is_whole && block(1, 4, 10, true).0.told().is_whole);
     }
+
+    const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/term-groups-v1.bin");
+    /// Block, slices, words of a slice, and whether it has a filter over all slices: two of one part, one of several, one told of as one.
+    const SHAPES: [(u8, usize, usize, bool); 4] = [(3, 1, 40, false), (1, 2, 2_500, false), (2, 4, 600, true), (4, 2, 60, false)];
+    /// A block without filters.
+    const UNTOLD: u8 = 9;
+
+    fn golden() -> Vec<u8> {
+        let mut builder = GroupBuilder::default();
+        for (n, slices, words, whole) in SHAPES {
+            builder.add(id(n), Some(block(n, slices, words, whole)));
+        }
+        builder.add(id(UNTOLD), None);
+        builder.finish().unwrap()
+    }
+
+    /// Run once for a new format, by hand: `cargo test -p strongroom-model -- --ignored write_the_golden_group`. Never overwrites.
+    #[test]
+    #[ignore = "writes testdata"]
+    fn write_the_golden_group() {
+        if !std::path::Path::new(GOLDEN).exists() {
+            std::fs::write(GOLDEN, golden()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_group_of_the_first_version_is_read() {
+        let bytes = std::fs::read(GOLDEN).unwrap();
+        // The end, as the page says it, without the reader.
+        let (rest, length) = bytes.split_last_chunk::<4>().unwrap();
+        let (cuts, text) = rest.split_at(rest.len() - usize::try_from(u32::from_le_bytes(*length)).unwrap());
+        let text: serde_json::Value = serde_json::from_slice(text).unwrap();
+        let mut members: Vec<&str> = text.as_object().unwrap().keys().map(String::as_str).collect();
+        members.sort_unstable();
+        assert_eq!((members, text["version"].as_u64()), (vec!["blocks", "classes", "columns", "version"], Some(1)));
+
+        let group = open(&bytes).unwrap();
+        assert_eq!(group.columns, [["m1"], ["m0"]]);
+        let named =
+            |n: u8, rows, slice_rows, whole, columns, class, at| Named { block: id(n), rows, slice_rows, whole, columns, class, at };
+        let expected = [
+            named(1, 200, 100, false, Some(0), 1, 0),
+            named(2, 400, 400, true, Some(1), 2, 0),
+            named(3, 100, 100, false, Some(0), 0, 0),
+            named(4, 200, 100, false, Some(1), 0, 1),
+            named(UNTOLD, 0, 1, false, None, 0, 0),
+        ];
+        assert_eq!(group.blocks, expected);
+        let classes: Vec<(usize, usize)> = group.classes.iter().map(|class| (class.blocks, class.cuts.len())).collect();
+        assert_eq!(classes, [(2, 1), (1, 2), (1, 4)]);
+        // Cut after cut, without gaps, up to the directory; each begins with the lengths of its parts.
+        let mut at = 0;
+        for (cut, blocks) in [2, 1, 1, 1, 1, 1, 1].into_iter().enumerate() {
+            let range = group.range(cut);
+            assert_eq!(range.start, at, "cut {cut}");
+            let bytes = &cuts[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()];
+            let lengths = bytes[..4 * blocks].as_chunks::<4>().0.iter().map(|length| u64::from(u32::from_le_bytes(*length)));
+            assert_eq!(lengths.sum::<u64>() + 4 * blocks as u64, range.end - range.start, "cut {cut}");
+            at = range.end;
+        }
+        assert_eq!((at, group.range(7)), (cuts.len() as u64, 0..0));
+
+        assert!(group.find(id(UNTOLD)).is_none() && group.named().any(|block| block == id(UNTOLD)));
+        for (n, slices, words, whole) in SHAPES {
+            assert_eq!(group.columns(group.find(id(n)).unwrap()), [format!("m{}", n % 2)]);
+            for (slice, at) in (0..slices).flat_map(|slice| (0..words).map(move |at| (slice, at))) {
+                assert!(told(&bytes, &group, n, word(n, slice, at))[if whole { 0 } else { slice }], "{n} {slice} {at}");
+            }
+            let wrong = (0..2_000).filter(|at| told(&bytes, &group, n, word(77, 0, *at)).contains(&true)).count();
+            assert!(wrong < 50, "{wrong} of 2,000 in {n}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_the_golden_group_is_none_and_a_changed_byte_asks_for_no_other_bytes() {
+        let bytes = std::fs::read(GOLDEN).unwrap();
+        for len in 0..bytes.len() {
+            assert!(open(&bytes[..len]).is_none(), "the first {len} bytes");
+            assert!(open(&bytes[bytes.len() - len..]).is_none(), "the last {len} bytes");
+        }
+        let text = bytes.len() - usize::try_from(Group::directory_len(&bytes).unwrap()).unwrap();
+        let newer = String::from_utf8(bytes[text..bytes.len() - 4].to_vec()).unwrap().replace("\"version\":1", "\"version\":2");
+        assert!(open(&[&bytes[..text], newer.as_bytes(), &bytes[bytes.len() - 4..]].concat()).is_none(), "a newer version");
+        // The seal finds every changed byte first. Past it nothing panics, and no cut lies outside of its group.
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1 << (at % 8);
+            let Some(group) = open(&changed) else { continue };
+            for (n, ..) in SHAPES {
+                let Some(named) = group.find(id(n)) else { continue };
+                let cut = group.cut_of(named, word(n, 0, 0));
+                let range = group.range(cut);
+                let found = changed.get(usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap());
+                let cut = group.cut(cut, found.expect("within the group"));
+                std::hint::black_box(cut.map(|cut| cut.may_hold(named, 0, "m0", word(n, 0, 0))));
+            }
+        }
+    }
 }

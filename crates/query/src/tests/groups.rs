@@ -4,10 +4,14 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use object_store::ObjectStoreExt;
-use strongroom_catalog::{BlockState, GroupRow};
+use strongroom_catalog::{BlockState, CatalogError, GroupRow};
+use strongroom_control::{ControlConfig, Sweep};
+use strongroom_envelope::{Header, ObjectKind, open, seal};
+use strongroom_ingest::IngestError;
+use strongroom_keys::Purpose;
 use strongroom_keys::provider::KekRef;
 use strongroom_keys::provider::memory::MemoryVault;
-use strongroom_model::{ErrorKind, ObjectId, TimeRange};
+use strongroom_model::{ErrorKind, ObjectId, PrincipalId, TimeRange};
 use strongroom_store::ObjectKey;
 use strongroom_world::WallTime;
 
@@ -55,6 +59,13 @@ async fn groups(rig: &Rig) -> Vec<GroupRow> {
 fn key(row: &GroupRow) -> ObjectKey {
     let (account, workspace, table) = (row.epoch.account, row.workspace, row.table);
     ObjectKey { account, workspace, table, window_start: row.day, object: row.object }
+}
+
+/// What a group's place says in its sealed header.
+fn header(row: &GroupRow, double: bool) -> Header {
+    let (workspace, table, object) = (row.workspace, row.table, row.object);
+    let (aek, account) = (row.epoch.aek, row.epoch.account);
+    Header { kind: ObjectKind::Filters, double, aek, account, workspace, table, window_start: row.day, object }
 }
 
 async fn fresh(rig: &Rig) -> std::sync::Arc<Engine> {
@@ -256,4 +267,147 @@ async fn small_tables_days_that_go_on_and_a_setting_of_none_make_no_group() {
         over(&rig, 9);
         assert_eq!(rig.intake.group_filters(rig.workspace, None).await.unwrap().groups, expected);
     }
+}
+
+#[tokio::test]
+async fn what_another_version_or_a_faulty_writer_sealed_rules_nothing_out() {
+    let rig = Rig::grouping(1).await;
+    hours(&rig, 12).await;
+    rig.intake.group_filters(rig.workspace, None).await.unwrap();
+    let row = groups(&rig).await[0];
+    let path = key(&row).path();
+    let guard = rig.deps.keys.guard(row.epoch, row.workspace, PrincipalId::NIL, Purpose::Maintain).await.unwrap();
+    let (world, header) = (rig.sim.world(), header(&row, guard.is_double()));
+    let sound = rig.objects.get(&path).await.unwrap().bytes().await.unwrap();
+    let plain = open(&guard, world.clock.boot(), &header, &sound).unwrap();
+    let one = "select n from App where has(m, 'word003')";
+    let told = async |plain: &[u8]| {
+        let sealed = seal(&guard, world.clock.boot(), &*world.rng, &header, plain).unwrap();
+        assert_eq!(sealed.len(), sound.len(), "the catalog knows its length");
+        rig.objects.put(&path, sealed.into()).await.unwrap();
+        let engine = fresh(&rig).await;
+        assert_eq!(answered(&engine, rig.request(one, crate::Language::Sql)).await.0.len(), 520);
+        let explain = crate::QueryRequest { explain: true, ..rig.request(one, crate::Language::Sql) };
+        let answer = engine.run(explain).await.unwrap();
+        let text = crate::output::json(answer, crate::output::JsonOptions::default()).await.unwrap();
+        memchr::memmem::find(&text, b"told of 12 of 12 blocks").is_some()
+    };
+    assert!(told(&plain).await);
+    // A newer version.
+    let version = memchr::memmem::find(&plain, b"\"version\":1").unwrap();
+    let mut newer = plain.clone();
+    newer[version + b"\"version\":".len()] = b'2';
+    assert!(!told(&newer).await);
+    // A directory longer than the group, one that is none, and one that begins elsewhere.
+    for trailer in [u32::MAX, 0, 7] {
+        let mut other = plain.clone();
+        let at = other.len() - 4;
+        other[at..].copy_from_slice(&trailer.to_le_bytes());
+        assert!(!told(&other).await, "{trailer}");
+    }
+    // Cuts that are none, under a directory that is sound: its blocks may hold anything.
+    let mut other = plain.clone();
+    other[..version / 2].fill(0xff);
+    told(&other).await;
+}
+
+/// Failpoints are the process's: `cargo nextest` gives each test its own.
+#[tokio::test]
+async fn a_failure_at_each_step_leaves_answers_as_they_were_and_nothing_behind_the_sweep() {
+    if !fail::has_failpoints() {
+        return;
+    }
+    let scenario = fail::FailScenario::setup();
+    // Where it fails, how, and whether a group was announced and its object put by then.
+    for (point, how, announced, put) in [
+        ("group.read", "1*return->off", 0, 0),
+        ("group.read", "5*off->1*return->off", 0, 0),
+        ("group.pend", "1*return->off", 0, 0),
+        ("group.put", "1*return->off", 1, 0),
+        ("group.put_unknown", "1*return->off", 1, 1),
+        ("group.txn", "1*return->off", 1, 1),
+    ] {
+        let rig = Rig::grouping(1).await;
+        hours(&rig, 12).await;
+        let names = rig.names().await.len();
+        let answers = async || {
+            let engine = fresh(&rig).await;
+            for (word, rows) in [("word003", 520), ("word011", 520), ("nowhere", 0)] {
+                let text = format!("select n from App where has(m, '{word}')");
+                let found = answered(&engine, rig.request(&text, crate::Language::Sql)).await.0;
+                assert_eq!(found.len(), rows, "{point}: {word}");
+            }
+            explained(&rig, "select n from App where has(m, 'nowhere')").await.0
+        };
+        fail::cfg(point, how).unwrap();
+        let error = rig.intake.group_filters(rig.workspace, None).await.unwrap_err();
+        assert_eq!((error.kind(), error.to_string()), (ErrorKind::Unavailable, format!("failpoint {point}")));
+        assert!(matches!(error, IngestError::Failpoint { .. } | IngestError::Catalog(CatalogError::Failpoint { .. })));
+        assert_eq!(answers().await, None, "{point}: nobody is told of what is not live");
+        assert_eq!(rig.names().await.len(), names + put, "{point}");
+        assert_eq!(rig.deps.catalog.groups().await.unwrap().len(), announced, "{point}");
+
+        // The next turn does it, under another name.
+        let made = rig.intake.group_filters(rig.workspace, None).await.unwrap();
+        assert_eq!((made.groups, made.blocks), (1, 12), "{point}");
+        assert_eq!(answers().await, Some("told of 12 of 12 blocks".to_owned()), "{point}");
+        assert_eq!(rig.deps.catalog.groups().await.unwrap().len(), announced + 1, "{point}");
+
+        // What is left of the first try goes with the sweep, and that alone.
+        let sweep = Sweep::new(rig.sim.world(), rig.deps.catalog.clone(), rig.deps.blocks.clone(), ControlConfig::default());
+        let inventory = sweep.inventory().await.unwrap();
+        assert_eq!((inventory.unknown.len(), inventory.missing.len(), inventory.resized.len()), (0, 0, 0), "{point}");
+        let later = |seconds: u64| {
+            let by = i64::try_from(seconds * 1_000_000_000).unwrap() + 1_000_000;
+            rig.sim.clock().set_wall(WallTime(rig.sim.world().clock.wall().0 + by));
+        };
+        later(ControlConfig::default().pending_age_s);
+        assert_eq!(sweep.pass().await.unwrap().abandoned, announced as u64, "{point}");
+        later(ControlConfig::default().tombstone_grace_s);
+        assert_eq!(sweep.pass().await.unwrap().deleted, announced as u64, "{point}");
+        assert_eq!((rig.names().await.len(), rig.deps.catalog.groups().await.unwrap().len()), (names + 1, 1), "{point}");
+        assert_eq!(answers().await, Some("told of 12 of 12 blocks".to_owned()), "{point}");
+        rig.deps.catalog.verify().await.unwrap();
+    }
+    scenario.teardown();
+}
+
+/// Likewise, in the background.
+#[tokio::test]
+async fn a_day_that_failed_in_the_background_has_its_group_a_minute_later() {
+    if !fail::has_failpoints() {
+        return;
+    }
+    let scenario = fail::FailScenario::setup();
+    fail::cfg("group.put", "1*return->off").unwrap();
+    let rig = Rig::grouping(1).await;
+    hours(&rig, 12).await;
+    let (stop, stopping) = tokio::sync::watch::channel(false);
+    let running = tokio::spawn(std::sync::Arc::clone(&rig.intake).maintain(stopping));
+    let state = async || {
+        let all = rig.deps.catalog.groups().await.unwrap();
+        (all.len(), all.iter().filter(|row| row.state == BlockState::Live).count())
+    };
+    let began = rig.sim.world().clock.boot();
+    let mut failed_after = None;
+    for _ in 0..4_000 {
+        match state().await {
+            (0, _) => {}
+            (_, 0) => failed_after = failed_after.or_else(|| Some(rig.sim.world().clock.boot())),
+            _ => break,
+        }
+        rig.sim.clock().advance(Duration::from_millis(200));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(state().await, (2, 1), "the one announced in vain, and the one that is live");
+    let failed = failed_after.expect("the first try was seen");
+    let now = rig.sim.world().clock.boot();
+    assert!(failed.since(began) < Duration::from_secs(30) && now.since(failed) >= Duration::from_secs(50), "{began:?} {failed:?} {now:?}");
+    stop.send(true).unwrap();
+    rig.until(|| {
+        rig.sim.clock().advance(Duration::from_secs(1));
+        running.is_finished()
+    })
+    .await;
+    scenario.teardown();
 }

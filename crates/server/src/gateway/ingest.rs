@@ -71,10 +71,8 @@ pub(crate) async fn ingest(
             Some("skip") => OnError::Skip,
             Some(_) => return Err(ApiError::new(ErrorKind::Invalid, "BadParameter", "on_error is refuse or skip").target("on_error")),
         },
-        body: body::read_counted(body, gateway.max_body_bytes, gateway, |more| {
-            share.grow(more as u64).map_err(|error| ingest_error(&error))
-        })
-        .await?,
+        body: body::read_counted(body, gateway.max_body_bytes, |more| share.grow(more as u64).map_err(|error| ingest_error(&error)))
+            .await?,
     };
     let table = request.table.clone();
     let reply = app.site.intake.ingest_within(request, share).await.map_err(|error| refused(error, &table))?;

@@ -196,7 +196,7 @@ pub(crate) async fn token(
     content: Body,
 ) -> Result<Response, Refused> {
     let tenant = tenant(&app, &named).await?;
-    let bytes = body::read(content, FORM_MAX, &app.site.config.gateway).await;
+    let bytes = body::read(content, FORM_MAX).await;
     let bytes = bytes.map_err(|_| refused(400, "invalid_request", 900_144, "The request body could not be read."))?;
     let missing = |name: &str| {
         let text = format!("The request body must contain the following parameter: '{name}'.");

@@ -41,8 +41,8 @@ async fn owner(app: &App, who: &Who, workspace: &str) -> Result<Owner, ApiError>
 }
 
 /// Read at last: whoever may not was told so before.
-async fn read<T: DeserializeOwned>(app: &App, body: Body) -> Result<T, ApiError> {
-    let bytes = body::read(body, SMALL_BODY, &app.site.config.gateway).await?;
+async fn read<T: DeserializeOwned>(body: Body) -> Result<T, ApiError> {
+    let bytes = body::read(body, SMALL_BODY).await?;
     serde_json::from_slice(&bytes).map_err(|error| {
         let why = format!("the body is not what is expected at line {} column {}", error.line(), error.column());
         ApiError::new(ErrorKind::Invalid, "BadParameter", why)
@@ -70,7 +70,7 @@ pub(crate) async fn remember(
     body: Body,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let owner = owner(&app, &who, &workspace).await?;
-    let NewRemembered { query, timespan } = read(&app, body).await?;
+    let NewRemembered { query, timespan } = read(body).await?;
     let one = app.site.personal.remember(owner, query, timespan).await.map_err(|error| control_error(&error))?;
     Ok((StatusCode::CREATED, Json(remembered(&one))))
 }
@@ -94,7 +94,7 @@ pub(crate) async fn pin(
     body: Body,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let owner = owner(&app, &who, &workspace).await?;
-    let NewPin { title, query, visualization } = read(&app, body).await?;
+    let NewPin { title, query, visualization } = read(body).await?;
     let one = app.site.personal.pin(owner, title, query, visualization).await.map_err(|error| control_error(&error))?;
     Ok((StatusCode::CREATED, Json(pinned(&one))))
 }

@@ -169,7 +169,7 @@ pub(crate) async fn by_body(
 ) -> Result<Response, ApiError> {
     // Who may not ask here is told so before what was sent is looked at.
     let workspace = who.questions(&app, &workspace).await?;
-    let question = Question::of_body(&body::read(body, SMALL_BODY, &app.site.config.gateway).await?)?;
+    let question = Question::of_body(&body::read(body, SMALL_BODY).await?)?;
     answer(&app, &who, workspace, question, parameters.timespan, &headers).await
 }
 

@@ -53,6 +53,9 @@ fn given<'de, D: serde::Deserializer<'de>>(member: D) -> Result<Option<Option<u3
 
 pub(super) fn body<T>(json: Result<Json<T>, JsonRejection>) -> Result<T, ApiError> {
     json.map(|Json(value)| value).map_err(|rejection| {
+        if let Some(slow) = super::body::slowness(&rejection) {
+            return slow;
+        }
         let kind = match rejection.status() {
             StatusCode::PAYLOAD_TOO_LARGE => ErrorKind::TooLarge,
             StatusCode::UNSUPPORTED_MEDIA_TYPE => ErrorKind::Unsupported,

@@ -117,7 +117,7 @@ async fn put_rule(
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     who.allow(&app, action::ALERT_RULES_WRITE)?;
     let place = Place::from(named);
-    let body = sent(&app, body).await?;
+    let body = sent(body).await?;
     let ask = AlertAsk { region: region(&body)?, tags: tags(&body)?.unwrap_or_default() };
     if let Some(kind) = text(&body, "kind")?.filter(|kind| !kind.eq_ignore_ascii_case("LogAlert")) {
         return Err(misread(&Misread { target: "kind".to_owned(), message: format!("rules are of the kind LogAlert here, not {kind}") }));
@@ -132,7 +132,7 @@ async fn put_rule(
 async fn patch_rule(State(app): State<App>, who: Who, _: ApiVersion, Path(named): Path<Named>, body: Body) -> Shown {
     let place = Place::from(named);
     let row = rule(&app, &who, &place, action::ALERT_RULES_WRITE).await?;
-    let body = sent(&app, body).await?;
+    let body = sent(body).await?;
     let mut now = app.site.alerts.open(&row).await.map_err(|error| control_error(&error))?.properties;
     now.extend(properties(&body)?);
     let ask = AlertAsk { region: row.region.clone(), tags: tags(&body)?.unwrap_or_else(|| read(&row.tags)) };
@@ -276,7 +276,7 @@ async fn put_group(
     body: Body,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     who.allow(&app, action::ACTION_GROUPS_WRITE)?;
-    let body = sent(&app, body).await?;
+    let body = sent(body).await?;
     let group = ActionGroup::read(properties(&body)?).map_err(|error| misread(&error))?;
     let tags = tags(&body)?.unwrap_or_default();
     let put = app.site.action_groups.put(&named.into(), &region(&body)?, &tags, &group).await;
@@ -288,7 +288,7 @@ async fn patch_group(State(app): State<App>, who: Who, _: ApiVersion, Path(named
     who.allow(&app, action::ACTION_GROUPS_WRITE)?;
     let place = Place::from(named);
     let row = app.site.action_groups.get(&place).await.map_err(|error| told(error, &who))?;
-    let body = sent(&app, body).await?;
+    let body = sent(body).await?;
     let mut now = app.site.action_groups.open(&row).map_err(|error| control_error(&error))?.properties;
     now.extend(properties(&body)?);
     let group = ActionGroup::read(now).map_err(|error| misread(&error))?;

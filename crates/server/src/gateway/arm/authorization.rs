@@ -190,7 +190,7 @@ async fn put(
 ) -> Result<Response, ApiError> {
     let at = place(asked)?;
     who.on(action::ROLES_WRITE, &at)?;
-    let body = sent(&app, body).await?;
+    let body = sent(body).await?;
     let properties = body.get("properties").and_then(Value::as_object).ok_or_else(|| refused(Refusal::Body))?;
     let text = |name: &str| properties.get(name).and_then(Value::as_str).ok_or_else(|| refused(Refusal::Body));
     let (role, principal) = (text("roleDefinitionId")?, text("principalId")?);
@@ -258,7 +258,7 @@ async fn put_role(
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let at = place(asked)?;
     who.on(action::ROLE_DEFINITIONS_WRITE, &at)?;
-    let body = sent(&app, body).await?;
+    let body = sent(body).await?;
     let properties = body.get("properties").and_then(Value::as_object).ok_or_else(|| refused(Refusal::Body))?;
     let text = |name: &str| properties.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let list = |value: Option<&Value>| -> Result<Vec<String>, ApiError> {

@@ -69,7 +69,7 @@ pub(super) async fn put(
     if matches!(app.site.clusters.get(&place).await, Err(error) if error.kind() == ErrorKind::NotFound) {
         who.on(action::DEPLOYMENTS_WRITE, &ScopePath::group(&place.subscription, &place.resource_group))?;
     }
-    let taken = app.site.clusters.put(&place, may_show(&who, read(&whole(&app, body).await?)?)?).await;
+    let taken = app.site.clusters.put(&place, may_show(&who, read(&whole(body).await?)?)?).await;
     answer(&app, &version, &headers, taken, None).await
 }
 
@@ -82,7 +82,7 @@ pub(super) async fn patch(
     body: Body,
 ) -> Result<Response, ApiError> {
     who.allow(&app, action::CLUSTERS_WRITE)?;
-    let taken = app.site.clusters.patch(&named.into(), may_show(&who, read(&whole(&app, body).await?)?)?).await;
+    let taken = app.site.clusters.patch(&named.into(), may_show(&who, read(&whole(body).await?)?)?).await;
     answer(&app, &version, &headers, taken, None).await
 }
 

@@ -65,7 +65,7 @@ async fn put_endpoint(
     body: Body,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     who.allow(&app, action::COLLECTION_WRITE)?;
-    let (ask, properties) = asked(&sent(&app, body).await?)?;
+    let (ask, properties) = asked(&sent(body).await?)?;
     let (row, new) = app.site.collection.put_endpoint(&named.into(), ask, &properties).await.map_err(|error| wrong(&error))?;
     Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, Json(endpoint_json(&app, &headers, &row))))
 }
@@ -81,7 +81,7 @@ async fn patch_endpoint(
     who.allow(&app, action::COLLECTION_WRITE)?;
     let place = Place::from(named);
     let row = app.site.collection.endpoint(&place).await.map_err(|error| absent(error, ENDPOINTS, &place))?;
-    let tags = tags(&sent(&app, body).await?)?.unwrap_or_else(|| read(&row.tags));
+    let tags = tags(&sent(body).await?)?.unwrap_or_else(|| read(&row.tags));
     let ask = CollectionAsk { region: row.region.clone(), kind: row.kind.clone(), tags };
     let put = app.site.collection.put_endpoint(&place, ask, &read(&row.properties)).await;
     let (row, _) = put.map_err(|error| wrong(&error))?;
@@ -141,7 +141,7 @@ async fn put_rule(
         Err(ControlError::NotFound { .. }) => {}
         Err(error) => return Err(control_error(&error)),
     }
-    let (ask, properties) = asked(&sent(&app, body).await?)?;
+    let (ask, properties) = asked(&sent(body).await?)?;
     let rule = RuleBody::read(properties).map_err(|error| misread(&error))?;
     let workspace = workspace_of(&app, &who, &rule).await?;
     for (index, flow) in rule.flows.iter().enumerate() {
@@ -157,7 +157,7 @@ async fn patch_rule(State(app): State<App>, who: Who, _: ApiVersion, headers: He
     let place = Place::from(named);
     let row = rule(&app, &who, &place, action::COLLECTION_WRITE).await?;
     let rule = app.site.collection.open(&row).await.map_err(|error| control_error(&error))?;
-    let row = match tags(&sent(&app, body).await?)? {
+    let row = match tags(&sent(body).await?)? {
         Some(tags) => app.site.collection.tag_rule(row, tags).await.map_err(|error| control_error(&error))?,
         None => row,
     };

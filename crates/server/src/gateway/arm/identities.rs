@@ -36,7 +36,7 @@ pub(super) async fn put(
     body: Body,
 ) -> Result<Response, ApiError> {
     who.allow(&app, action::IDENTITIES_WRITE)?;
-    let body = sent(&app, body).await?;
+    let body = sent(body).await?;
     let region = body.get("location").and_then(Value::as_str).ok_or_else(|| refused(Refusal::Body))?.to_owned();
     let tags = match body.get("tags") {
         None | Some(Value::Null) => serde_json::Map::new(),

@@ -6,20 +6,20 @@ use serde_json::{Map, Value, json};
 use strongroom_control::Refusal;
 
 use super::super::error::ApiError;
-use super::super::{App, SMALL_BODY, body};
+use super::super::{SMALL_BODY, body};
 use super::refused;
 
 /// The JSON object that is sent, read at last: whoever may not ask for this was told so before.
 ///
 /// # Errors
 /// As [`object`]; 413, or 400 if it comes too slowly.
-pub(super) async fn sent(app: &App, body: Body) -> Result<Map<String, Value>, ApiError> {
-    object(&whole(app, body).await?)
+pub(super) async fn sent(body: Body) -> Result<Map<String, Value>, ApiError> {
+    object(&whole(body).await?)
 }
 
 /// What is sent, whatever it is.
-pub(super) async fn whole(app: &App, body: Body) -> Result<Bytes, ApiError> {
-    body::read(body, SMALL_BODY, &app.site.config.gateway).await
+pub(super) async fn whole(body: Body) -> Result<Bytes, ApiError> {
+    body::read(body, SMALL_BODY).await
 }
 
 /// The JSON object that a body is.

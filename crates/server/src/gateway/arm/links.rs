@@ -73,7 +73,7 @@ pub(super) async fn put(
     for action in [action::WORKSPACES_WRITE].into_iter().chain(own) {
         who.allow(&app, action)?;
     }
-    let body = sent(&app, body).await?;
+    let body = sent(body).await?;
     let row = at.workspace(&app, &who, own.unwrap_or(action::WORKSPACES_WRITE)).await?;
     let target = body.get("properties").and_then(|properties| properties.get("writeAccessResourceId")).and_then(Value::as_str);
     let target = target.unwrap_or_default().to_owned();

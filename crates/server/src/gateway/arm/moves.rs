@@ -11,6 +11,6 @@ use super::{ApiVersion, refused, sent};
 
 pub(super) async fn refuse(State(app): State<App>, who: Who, _: ApiVersion, body: Body) -> Result<(), ApiError> {
     who.allow(&app, action::CLUSTERS_WRITE)?;
-    sent(&app, body).await?;
+    sent(body).await?;
     Err(refused(Refusal::MoveNotSupported).target("resources"))
 }

@@ -112,7 +112,7 @@ async fn put_nameless(
 
 async fn put(State(app): State<App>, who: Who, _: ApiVersion, Path(named): Path<Named>, body: Body) -> Shown {
     who.allow(&app, action::PACKS_WRITE)?;
-    let body = sent(&app, body).await?;
+    let body = sent(body).await?;
     let region = super::json::text(&body, "location")?.filter(|region| !region.is_empty() && region.len() <= 64);
     let region = region.ok_or_else(|| wrong("location", "the region is needed"))?.to_owned();
     let tags = super::json::tags(&body)?.cloned().unwrap_or_default();
@@ -124,7 +124,7 @@ async fn put(State(app): State<App>, who: Who, _: ApiVersion, Path(named): Path<
 async fn patch(State(app): State<App>, who: Who, _: ApiVersion, Path(named): Path<Named>, body: Body) -> Shown {
     let place = Place::from(named);
     let row = pack(&app, &who, &place, action::PACKS_WRITE).await?;
-    let Some(tags) = super::json::tags(&sent(&app, body).await?)?.cloned() else { return Ok(Json(page(&row))) };
+    let Some(tags) = super::json::tags(&sent(body).await?)?.cloned() else { return Ok(Json(page(&row))) };
     let region = row.region.clone();
     let ask = DocumentAsk { kind: DocumentKind::Pack, parent: ObjectId::NIL, region, tags, properties: Map::new(), workspace: None };
     let (row, _) = app.site.documents.put(&place, ask).await.map_err(|error| told(error, &who))?;
@@ -204,7 +204,7 @@ async fn search(
     body: Body,
 ) -> Shown {
     let pack = pack(&app, &who, &named.into(), action::PACK_QUERIES_READ).await?;
-    let asked = sent(&app, body).await?;
+    let asked = sent(body).await?;
     // Everything that is asked for has to be there: of each list one, of each tag one value.
     let texts = |value: Option<&Value>| -> Vec<String> {
         value.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(str::to_ascii_lowercase).collect()
@@ -236,7 +236,7 @@ async fn show_query(State(app): State<App>, who: Who, _: ApiVersion, Path(at): P
 
 async fn put_query(State(app): State<App>, who: Who, _: ApiVersion, Path(at): Path<InPack>, body: Body) -> Shown {
     let pack = pack(&app, &who, &at.pack(), action::PACK_QUERIES_WRITE).await?;
-    let properties = super::json::member(&sent(&app, body).await?, "properties")?.cloned().unwrap_or_default();
+    let properties = super::json::member(&sent(body).await?, "properties")?.cloned().unwrap_or_default();
     write(&app, &who, &pack, &at.query(), properties).await
 }
 
@@ -244,7 +244,7 @@ async fn patch_query(State(app): State<App>, who: Who, _: ApiVersion, Path(at): 
     let pack = pack(&app, &who, &at.pack(), action::PACK_QUERIES_WRITE).await?;
     let row = app.site.documents.get(DocumentKind::PackQuery, pack.id, &at.query()).await.map_err(|error| told(error, &who))?;
     let mut now = app.site.documents.open(&row).await.map_err(|error| control_error(&error))?;
-    now.extend(super::json::member(&sent(&app, body).await?, "properties")?.cloned().unwrap_or_default());
+    now.extend(super::json::member(&sent(body).await?, "properties")?.cloned().unwrap_or_default());
     write(&app, &who, &pack, &at.query(), now).await
 }
 

@@ -203,7 +203,7 @@ async fn put_group(
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     who.allow(&app, action::GROUPS_WRITE)?;
     seen(&app, &who, &id).await?;
-    let body = sent(&app, body).await?;
+    let body = sent(body).await?;
     let region = body.get("location").and_then(Value::as_str).ok_or_else(|| refused(Refusal::Body))?;
     let tags = match body.get("tags") {
         None | Some(Value::Null) => Map::new(),

@@ -30,7 +30,7 @@ pub(super) async fn begin(
     body: Body,
 ) -> Result<Response, ApiError> {
     let row = workspace(&app, &who, &named.into(), action::SHRED).await?;
-    let body = sent(&app, body).await?;
+    let body = sent(body).await?;
     let table: TableName = text(&body, "table")?.unwrap_or_default().parse().map_err(|error| wrong("table", format!("table: {error}")))?;
     let range = range(&body)?;
     let operation = app.site.shredder.begin_table(&who.0, &row, &table, range).await.map_err(|error| control_error(&error))?;

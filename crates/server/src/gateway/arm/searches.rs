@@ -59,7 +59,7 @@ pub(super) async fn put(
     body: Body,
 ) -> Result<Json<Value>, ApiError> {
     let row = at.workspace(&app, &who, action::FUNCTIONS_WRITE).await?;
-    let body = sent(&app, body).await?;
+    let body = sent(body).await?;
     let search = read(&at.id, &body)?;
     let stored = app.site.engine.search_put(row.id, who.0.principal, search, text(&body, "etag")?).await;
     let (stored, _) = stored.map_err(|error| query_error(&error))?;

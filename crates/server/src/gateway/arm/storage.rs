@@ -58,12 +58,12 @@ async fn show(State(app): State<App>, who: Who, _: ApiVersion, Path(named): Path
 
 async fn put(State(app): State<App>, who: Who, _: ApiVersion, Path(named): Path<Named>, body: Body) -> Result<Json<Value>, ApiError> {
     who.allow(&app, action::STORAGE_WRITE)?;
-    write(&app, &who, &named.into(), &sent(&app, body).await?).await
+    write(&app, &who, &named.into(), &sent(body).await?).await
 }
 
 async fn patch(State(app): State<App>, who: Who, _: ApiVersion, Path(named): Path<Named>, body: Body) -> Result<Json<Value>, ApiError> {
     who.allow(&app, action::STORAGE_WRITE)?;
-    let (place, body) = (Place::from(named), sent(&app, body).await?);
+    let (place, body) = (Place::from(named), sent(body).await?);
     app.site.storages.get(&place).await.map_err(|error| control_error(&error))?;
     write(&app, &who, &place, &body).await
 }
@@ -222,7 +222,7 @@ async fn link_show(State(app): State<App>, who: Who, _: ApiVersion, Path(at): Pa
 async fn link_put(State(app): State<App>, who: Who, _: ApiVersion, Path(at): Path<Link>, body: Body) -> Result<Json<Value>, ApiError> {
     who.allow(&app, action::WORKSPACES_WRITE)?;
     let row = at.workspace(&app, &who, action::WORKSPACES_WRITE).await?;
-    let body = sent(&app, body).await?;
+    let body = sent(body).await?;
     let properties = member(&body, "properties")?;
     let ids = match properties.and_then(|properties| properties.get("storageAccountIds")) {
         None | Some(Value::Null) => Vec::new(),

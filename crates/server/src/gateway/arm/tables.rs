@@ -69,7 +69,7 @@ pub(super) async fn put(
     body: Body,
 ) -> Result<Json<Value>, ApiError> {
     let (row, name) = at.workspace(&app, &who, action::TABLES_WRITE).await?;
-    let ask = Ask::read(&sent(&app, body).await?, &name)?;
+    let ask = Ask::read(&sent(body).await?, &name)?;
     let there = app.site.catalog.table_get(row.id, &name).await.map_err(|error| control_error(&error.into()))?;
     if there.is_none() && !name.as_str().ends_with(CUSTOM) {
         let text = format!("There is no table {name}. A table that you declare yourself has a name that ends in {CUSTOM}.");
@@ -87,7 +87,7 @@ pub(super) async fn patch(
     body: Body,
 ) -> Result<Json<Value>, ApiError> {
     let (row, name) = at.workspace(&app, &who, action::TABLES_WRITE).await?;
-    let ask = Ask::read(&sent(&app, body).await?, &name)?;
+    let ask = Ask::read(&sent(body).await?, &name)?;
     app.site.tables.get(row.id, &name).await.map_err(|error| absent(&name, &error))?;
     declare(&app, &who, &row, &name, &ask).await
 }

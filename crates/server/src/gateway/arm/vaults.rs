@@ -64,7 +64,7 @@ pub(super) async fn put(
     body: Body,
 ) -> Result<Json<Value>, ApiError> {
     who.allow(&app, action::VAULTS_WRITE)?;
-    let VaultBody { location, properties } = serde_json::from_slice(&whole(&app, body).await?).map_err(|error| {
+    let VaultBody { location, properties } = serde_json::from_slice(&whole(body).await?).map_err(|error| {
         let text = format!("a vault is given as {{\"location\", \"properties\": {{\"tenantId\", \"vaultUri\", \"caPem\"?, \"provider\"?, \"access\"?}}}}: {error}");
         ApiError::new(ErrorKind::Invalid, "InvalidRequestBody", text)
     })?;

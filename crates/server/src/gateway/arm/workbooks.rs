@@ -116,7 +116,7 @@ async fn put(
     body: Body,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     who.allow(&app, action::WORKBOOKS_WRITE)?;
-    let body = sent(&app, body).await?;
+    let body = sent(body).await?;
     let region = super::json::text(&body, "location")?.unwrap_or_default().to_owned();
     if region.is_empty() || region.len() > 64 {
         return Err(wrong("location", "the region is needed"));
@@ -132,7 +132,7 @@ async fn put(
 async fn patch(State(app): State<App>, who: Who, _: ApiVersion, Path(named): Path<Named>, body: Body) -> Shown {
     let place = Place::from(named);
     let row = found(&app, &who, &place, action::WORKBOOKS_WRITE).await?;
-    let body = sent(&app, body).await?;
+    let body = sent(body).await?;
     let mut now = app.site.documents.open(&row).await.map_err(|error| control_error(&error))?;
     now.extend(super::json::member(&body, "properties")?.cloned().unwrap_or_default());
     let tags = match super::json::tags(&body)? {

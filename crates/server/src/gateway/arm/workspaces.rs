@@ -67,10 +67,10 @@ pub(super) async fn put(
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let place = Place::from(named);
     match app.site.workspaces.at(&who.0, &place, action::WORKSPACES_WRITE).await {
-        Ok(row) => Ok((StatusCode::OK, Json(change(&app, &version, row, &sent(&app, body).await?).await?))),
+        Ok(row) => Ok((StatusCode::OK, Json(change(&app, &version, row, &sent(body).await?).await?))),
         Err(ControlError::NotFound { .. }) => {
             who.allow(&app, action::WORKSPACES_WRITE)?;
-            let body = sent(&app, body).await?;
+            let body = sent(body).await?;
             let (days, region) = (Ask::read(&body)?.retention_days, text(&body, "location")?);
             WorkspacePages::check(&body).map_err(|error| control_error(&error))?;
             if let Some(row) = app.site.shredder.recover_at(&who.0, &place).await.map_err(|error| control_error(&error))? {
@@ -117,7 +117,7 @@ pub(super) async fn patch(
     body: Body,
 ) -> Result<Json<Value>, ApiError> {
     let row = workspace(&app, &who, &named.into(), action::WORKSPACES_WRITE).await?;
-    Ok(Json(change(&app, &version, row, &sent(&app, body).await?).await?))
+    Ok(Json(change(&app, &version, row, &sent(body).await?).await?))
 }
 
 async fn change(app: &App, version: &ApiVersion, mut row: WorkspaceRow, body: &Map<String, Value>) -> Result<Value, ApiError> {

@@ -60,7 +60,7 @@ fn invalid(why: &str) -> ApiError {
 }
 
 pub(super) async fn batch(State(app): State<App>, who: Who, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
-    let bytes = body::read(body, SMALL_BODY, &app.site.config.gateway).await?;
+    let bytes = body::read(body, SMALL_BODY).await?;
     let batch: Batch = serde_json::from_slice(&bytes).map_err(|error| {
         invalid(&format!("Failed parsing the batch: it is {{\"requests\": [..]}}; see line {} column {}", error.line(), error.column()))
     })?;

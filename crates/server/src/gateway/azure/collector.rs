@@ -109,7 +109,7 @@ pub(super) async fn collect(
     app.site.intake.ready(workspace, &table).await.map_err(|error| refused(&error))?;
     // Whoever finds no room waits here, its body unread.
     let mut share = app.site.intake.admit(Some(length as u64 * 2), Encoding::Identity).await.map_err(|error| refused(&error))?;
-    let read = body::read(body, limit, &app.site.config.gateway).await;
+    let read = body::read(body, limit).await;
     let bytes = read.map_err(|error| Refused::new(error.kind(), "InvalidDataFormat", error.message()))?;
     share.grow(bytes.len() as u64).map_err(|error| refused(&error))?;
     let known = match app.site.intake.schema(workspace, &table).await {

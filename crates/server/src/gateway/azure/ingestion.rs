@@ -80,8 +80,7 @@ pub(super) async fn ingest(
     };
     // Before its body is read: one that is refused for its rule's minute costs next to nothing.
     app.site.meter.count(row.id, told_length, clock.boot(), requests, bytes).map_err(too_much)?;
-    let read =
-        body::read_counted(body, limit, &app.site.config.gateway, |more| share.grow(more as u64).map_err(|error| refused(first, &error)));
+    let read = body::read_counted(body, limit, |more| share.grow(more as u64).map_err(|error| refused(first, &error)));
     let wire = read.await.map_err(|error| if error.kind() == ErrorKind::TooLarge { too_large(limit) } else { error })?;
     // One that did not say how long it is counts by what came.
     app.site.meter.add(row.id, (wire.len() as u64).saturating_sub(told_length), clock.boot(), bytes).map_err(too_much)?;

@@ -178,7 +178,7 @@ fn visualization(render: &strongroom_query::Render) -> Value {
 
 /// The rows of a question's answer.
 async fn answered(app: &App, who: &Who, headers: &HeaderMap, body: Body) -> Result<(Rows, Egress), KustoError> {
-    let call = call(app, body).await?;
+    let call = call(body).await?;
     if call.csl.trim_start().starts_with('.') {
         let text = "a control command goes to /v1/rest/mgmt";
         return Err(ApiError::new(ErrorKind::Invalid, "BadRequest_CommandInQuery", text).into());
@@ -194,8 +194,8 @@ async fn answered(app: &App, who: &Who, headers: &HeaderMap, body: Body) -> Resu
     Ok((rows, egress))
 }
 
-async fn call(app: &App, body: Body) -> Result<Call, KustoError> {
-    let bytes = body::read(body, SMALL_BODY, &app.site.config.gateway).await?;
+async fn call(body: Body) -> Result<Call, KustoError> {
+    let bytes = body::read(body, SMALL_BODY).await?;
     serde_json::from_slice(&bytes).map_err(|error| {
         let text = format!("the body is not {{\"db\": \"…\", \"csl\": \"…\"}}: see line {} column {}", error.line(), error.column());
         ApiError::new(ErrorKind::Invalid, "BadRequest", text).into()
@@ -239,7 +239,7 @@ fn options(properties: Option<&Value>) -> Result<(Map<String, Value>, Preference
 /// `POST /v1/rest/mgmt`: what there is to ask about.
 pub(super) async fn manage(State(app): State<App>, who: Result<Who, ApiError>, body: Body) -> Outcome {
     let who = who?;
-    let call = call(&app, body).await?;
+    let call = call(body).await?;
     let words: Vec<&str> = call.csl.split(|c: char| c.is_whitespace() || c == ';').filter(|word| !word.is_empty()).collect();
     let lower: Vec<String> = words.iter().map(|word| word.to_ascii_lowercase()).collect();
     let lower: Vec<&str> = lower.iter().map(String::as_str).collect();

@@ -34,7 +34,7 @@ pub(in super::super) async fn by_body(
 ) -> Result<Response, ApiError> {
     // Who may not ask here is told so before what was sent is looked at.
     let workspace = workspace(&app, &who, &format!("{subscription}/{resource}")).await?;
-    let question = Question::of_body(&body::read(body, SMALL_BODY, &app.site.config.gateway).await?)?;
+    let question = Question::of_body(&body::read(body, SMALL_BODY).await?)?;
     answer(&app, &who, workspace, question, parameters.timespan, &headers).await
 }
 
