@@ -197,6 +197,16 @@ impl House {
         self.runtime.block_on(self.intake.compact(self.workspace, None)).expect("a compaction");
     }
 
+    /// Shapes a batch by the text of a rule; how many bytes come of it.
+    ///
+    /// # Panics
+    /// If it fails.
+    #[must_use]
+    pub fn shape(&self, batch: RecordBatch, text: Option<&str>) -> usize {
+        let shaped = self.runtime.block_on(self.engine.shape(self.workspace, batch, text, 0, u64::MAX));
+        shaped.expect("rows of that shape").lines.len()
+    }
+
     /// Asks in SQL and reads the answer to its end.
     ///
     /// # Panics

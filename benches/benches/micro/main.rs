@@ -5,6 +5,7 @@ mod flush;
 mod scan;
 mod seal;
 mod terms;
+mod transform;
 mod wal;
 
 use std::time::Duration;
@@ -22,7 +23,7 @@ criterion_group! {
         .warm_up_time(Duration::from_secs(1))
         .measurement_time(Duration::from_secs(4))
         .sample_size(20);
-    targets = seal::seal_block, decode::decode_ndjson, flush::flush, terms::terms, scan::scans
+    targets = seal::seal_block, decode::decode_ndjson, flush::flush, terms::terms, scan::scans, transform::transforms
 }
 criterion_group! {
     name = wall;

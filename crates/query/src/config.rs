@@ -32,6 +32,8 @@ pub struct QueryConfig {
     pub filter_blocks_max: usize,
     /// Openers of blocks kept for the next query, each about 2 KiB. Default 4,096.
     pub openers_max: usize,
+    /// Plans of `transformKql` kept for the next batch, each some tens of KiB; 0: each batch is planned anew. Default 256.
+    pub transforms_kept_max: usize,
     /// Open statistics and schemas kept in memory, in bytes. Default 64 MiB.
     pub stats_cache_bytes: u64,
     /// Encrypted spill on disk for all running queries in bytes; 0 forbids spilling. Default 4 GiB.
@@ -80,6 +82,7 @@ impl Default for QueryConfig {
             filter_cache_bytes: 64 << 20,
             filter_blocks_max: 20_000,
             openers_max: 4_096,
+            transforms_kept_max: 256,
             stats_cache_bytes: 64 << 20,
             spill_bytes: 4 << 30,
             time_max_ms: 60_000,

@@ -87,6 +87,11 @@ impl QueryContext {
         self.warrants.lock().insert(warrant.table(), warrant);
     }
 
+    /// The account that the workspace is linked to.
+    pub(crate) fn account(&self) -> AccountId {
+        self.pass.account()
+    }
+
     /// Leave to read a table, if it was given.
     pub(crate) fn warrant(&self, table: TableId) -> Result<Warrant, QueryError> {
         self.warrants.lock().get(&table).cloned().ok_or_else(|| QueryError::internal("a table is read without a warrant"))

@@ -25,6 +25,7 @@ use crate::footers::Footers;
 use crate::lineage::Lineage;
 use crate::openers::Openers;
 use crate::pin::Pins;
+use crate::prepared::Prepared;
 use crate::run::{self, Job};
 use crate::sandbox::{self, OwnFunctions};
 use crate::session::Sessions;
@@ -72,6 +73,7 @@ pub struct Engine {
     footers: Arc<Footers>,
     openers: Arc<Openers>,
     filters: Arc<Filters>,
+    prepared: Arc<Prepared>,
     lineage: Arc<Lineage>,
     stored: Arc<Stored>,
     shelf: Arc<Shelf>,
@@ -132,6 +134,7 @@ impl Engine {
             filters: Arc::new(Filters::new(Arc::clone(&deps.world.clock), config.filter_cache_bytes)),
             // Without hot copies every query meets the stored object, and looks at both its ends.
             openers: Arc::new(Openers::new(if deps.blocks.cache().is_enabled() { config.openers_max } else { 0 })),
+            prepared: Arc::new(Prepared::new(config.transforms_kept_max)),
             lineage: Arc::new(lineage),
             stored: Arc::new(Stored::new(deps.world.clone(), Arc::clone(&deps.keys), Arc::clone(&deps.texts))),
             shelf: Arc::new(Shelf::new(config.blocks_held_max)),
@@ -336,6 +339,10 @@ impl Engine {
         Ok(found)
     }
 
+    pub(crate) fn prepared(&self) -> &Arc<Prepared> {
+        &self.prepared
+    }
+
     pub(crate) fn stored(&self) -> &Stored {
         &self.stored
     }
@@ -385,6 +392,7 @@ impl Engine {
         self.openers.forget(epoch);
         self.filters.forget(epoch);
         self.lineage.forget(epoch);
+        self.prepared.forget(epoch.account);
     }
 
     /// Drops everything derived from rows of this epoch, and ends queries that touched it.

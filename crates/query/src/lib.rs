@@ -27,6 +27,7 @@ mod newest;
 mod openers;
 pub mod output;
 mod pin;
+mod prepared;
 mod prune;
 mod readahead;
 pub mod reference;

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
 use strongroom_model::{Column, ColumnType, ErrorKind, PrincipalId, TableSchema, WorkspaceId};
@@ -21,6 +22,7 @@ use strongroom_model::{Column, ColumnType, ErrorKind, PrincipalId, TableSchema, 
 use crate::context::QueryContext;
 use crate::engine::Engine;
 use crate::error::engine_error;
+use crate::prepared::{Asked, Noticed, Prepared};
 use crate::resolve::{BoundContext, Planned, TableResolver};
 use crate::run::{Ahead, columns};
 use crate::sandbox::{self, Trust};
@@ -82,22 +84,44 @@ struct Shaping {
     state: SessionState,
     text: String,
     resolver: OneTable,
+    prepared: Arc<Prepared>,
     rows_max: usize,
     bytes_max: u64,
 }
 
 impl Shaping {
     async fn plan(&self) -> Result<Planned, QueryError> {
+        Ok(self.plan_noticed().await?.0)
+    }
+
+    /// Likewise, and whether its columns are those of these rows alone.
+    async fn plan_noticed(&self) -> Result<(Planned, bool), QueryError> {
         let ahead = Ahead { context: &self.context, state: &self.state, text: &self.text };
-        let planned = kql::plan(&ahead, &self.text, &self.resolver, serde_json::Map::new()).await?;
+        let noticed = Noticed::new(&ahead);
+        let planned = kql::plan(&noticed, &self.text, &self.resolver, serde_json::Map::new()).await?;
         sandbox::check(&planned.plan, Trust::Binder)?;
-        Ok(planned)
+        Ok((planned, noticed.has_looked()))
+    }
+
+    /// The plan to run, optimized; as it was made for an earlier batch, if that is all the same.
+    async fn optimized(&self) -> Result<LogicalPlan, QueryError> {
+        let failed = |error| engine_error(error, &self.text);
+        let table = &self.resolver.table;
+        let asked = Asked::of(self.context.workspace, &self.text, &table.schema());
+        if let Some(kept) = asked.as_ref().and_then(|asked| self.prepared.get(asked, table)) {
+            return kept.map_err(failed);
+        }
+        let (planned, looked) = self.plan_noticed().await?;
+        let logical = self.state.optimize(&planned.plan).map_err(failed)?;
+        if let Some(asked) = asked.filter(|_| !looked) {
+            self.prepared.put(asked, &logical, table, &self.context);
+        }
+        Ok(logical)
     }
 
     async fn run(self) -> Result<Shaped, QueryError> {
         let failed = |error| engine_error(error, &self.text);
-        let planned = self.plan().await?;
-        let logical = self.state.optimize(&planned.plan).map_err(failed)?;
+        let logical = self.optimized().await?;
         let physical = self.state.query_planner().create_physical_plan(&logical, &self.state).await.map_err(failed)?;
         let columns = columns(&physical.schema());
         let mut stream = execute_stream(physical, self.state.task_ctx()).map_err(failed)?;
@@ -215,7 +239,8 @@ impl Engine {
         // A batch's rows keep their order, and an ack does not wait for threads to be found.
         state.config_mut().options_mut().execution.target_partitions = 1;
         let resolver = OneTable { table: Arc::new(table), now };
-        Ok(Shaping { context, state, text: text.to_owned(), resolver, rows_max: 0, bytes_max: 0 })
+        let prepared = Arc::clone(self.prepared());
+        Ok(Shaping { context, state, text: text.to_owned(), resolver, prepared, rows_max: 0, bytes_max: 0 })
     }
 }
 

@@ -32,7 +32,7 @@ use crate::resolve::{BoundContext, Planned, TableResolver};
 use crate::{QueryError, Render};
 
 pub(crate) use ahead::Ask;
-pub(crate) use nodes::{KqlPlanner, is_ours};
+pub(crate) use nodes::{KqlPlanner, is_finish, is_ours};
 
 use ahead::{Fact, Knowledge, Question};
 use bind::RowCalls;

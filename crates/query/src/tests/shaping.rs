@@ -5,7 +5,7 @@ use strongroom_ingest::stream::typed;
 use strongroom_model::{Column, ColumnType, ErrorKind};
 
 use crate::rig::{NOW, Rig};
-use crate::{QueryError, Shaped};
+use crate::{Engine, QueryConfig, QueryError, Shaped};
 
 fn columns(columns: &[(&str, ColumnType)]) -> Vec<Column> {
     columns.iter().map(|&(name, kind)| Column { name: name.to_owned(), kind }).collect()
@@ -103,4 +103,76 @@ async fn a_text_that_blows_rows_up_is_stopped_and_pieces_keep_their_order() {
     let shaped = shape(&rig, &many, Some("source | where code % 2 == 0 | project code")).await.unwrap();
     let lines = std::str::from_utf8(&shaped.lines).unwrap().to_owned();
     assert!(lines.lines().map(str::to_owned).eq((0..10_000).map(|n| format!("{{\"code\":{}}}", 2 * n))));
+}
+
+/// Texts whose plans are kept, and such as are planned for each batch.
+const KEPT: [&str; 5] = [
+    "source | extend code = code * 10",
+    "source | where isnotempty(code) | parse line with verb:string ' ' path:string ' ' * | project path, code, bad = code >= 500",
+    "source | project-away more | extend day = startofday(TimeGenerated), k = tostring(code)",
+    "source | where line has 'GET' and code in (200, 500)",
+    "source | project TimeGenerated, a = more.k[0], line",
+];
+const ANEW: [&str; 7] = [
+    "source | extend at = now(), n = ago(1h)",
+    "source | where code == toscalar(source | summarize max(code))",
+    "let best = materialize(source | top 1 by code); source | join kind=inner best on line | project line",
+    "source | summarize n = count() by code | order by code asc",
+    "source | evaluate bag_unpack(more)",
+    "source | top 1 by code | project line",
+    "datatable(a:long)[1, 2] | extend b = a",
+];
+
+#[tokio::test]
+async fn a_text_that_was_planned_before_tells_the_same_of_other_rows() {
+    let rig = Rig::new().await;
+    let plain = Engine::open(rig.deps.clone(), QueryConfig { transforms_kept_max: 0, ..QueryConfig::default() }).await.unwrap();
+    let bodies = [
+        BODY.to_owned(),
+        r#"[{"line":"GET /c 200","code":200,"more":{"k":[7],"z":"other"}},{"line":"POST /d 503","code":503}]"#.to_owned(),
+        "[]".to_owned(),
+        format!("[{}]", (0..9_000).map(|n| format!("{{\"code\":{n},\"line\":\"GET /{n} x\"}}")).collect::<Vec<_>>().join(",")),
+    ];
+    for (at, text) in KEPT.iter().chain(&ANEW).enumerate() {
+        for (turn, body) in bodies.iter().chain(&bodies).enumerate() {
+            let rows = || typed(body.as_bytes(), &declared(), &RequestLimits::default(), &mut |_| Ok(())).unwrap();
+            let now = NOW + i64::try_from(turn).unwrap() * 1_000_000_000;
+            let told = rig.engine.shape(rig.workspace, rows(), Some(text), now, 1 << 24).await;
+            let expected = plain.shape(rig.workspace, rows(), Some(text), now, 1 << 24).await;
+            match (told, expected) {
+                (Ok(told), Ok(expected)) => assert_eq!(told, expected, "{text}"),
+                (told, expected) => assert_eq!(told.map_err(|e| e.code()), expected.map_err(|e| e.code()), "{text}"),
+            }
+        }
+        assert_eq!(rig.engine.prepared().len(), (at + 1).min(KEPT.len()), "{text}");
+    }
+    assert_eq!(plain.prepared().len(), 0);
+}
+
+#[tokio::test]
+async fn a_changed_text_or_column_counts_at_once_and_plans_go_with_the_key() {
+    let rig = Rig::with(QueryConfig { transforms_kept_max: 10, ..QueryConfig::default() }, false).await;
+    let told = async |text: &str| String::from_utf8(shape(&rig, BODY, Some(text)).await.unwrap().lines.to_vec()).unwrap();
+    for _ in 0..2 {
+        assert!(told("source | project n = code + 1").await.starts_with(r#"{"n":201}"#));
+        assert!(told("source | project n = code + 2").await.starts_with(r#"{"n":202}"#));
+    }
+    assert_eq!(rig.engine.prepared().len(), 2);
+    // The same text over a column that is declared as another type.
+    let texts = columns(&[("code", ColumnType::String)]);
+    let rows = typed(BODY.as_bytes(), &texts, &RequestLimits::default(), &mut |_| Ok(())).unwrap();
+    let text = "source | project n = strcat(code, '!')";
+    assert!(told(text).await.starts_with(r#"{"n":"200!"}"#));
+    let shaped = rig.engine.shape(rig.workspace, rows, Some(text), NOW, 1 << 20).await.unwrap();
+    assert_eq!(shaped.columns, columns(&[("n", ColumnType::String)]));
+    assert_eq!(rig.engine.prepared().len(), 4);
+    // As many as the settings say, those used last.
+    for n in 0..30 {
+        told(&format!("source | project n = code + {n}")).await;
+        assert!(rig.engine.prepared().len() <= 10);
+    }
+    let epoch = rig.deps.keys.epochs().await.unwrap()[0];
+    rig.deps.keys.epoch_guard(epoch).await.unwrap().kill();
+    rig.engine.forget(epoch);
+    assert_eq!(rig.engine.prepared().len(), 0);
 }

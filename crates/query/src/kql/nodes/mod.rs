@@ -58,6 +58,11 @@ pub(crate) fn is_ours(node: &dyn UserDefinedLogicalNode) -> bool {
         || node.is::<FinishNode>()
 }
 
+/// Whether it only picks the columns of an answer.
+pub(crate) fn is_finish(node: &dyn UserDefinedLogicalNode) -> bool {
+    node.as_any().is::<FinishNode>()
+}
+
 struct Nodes;
 
 #[async_trait]
