@@ -265,7 +265,7 @@ mod tests {
         rule: AlertRule,
         state: RuleState,
         now: i64,
-        next: u8,
+        next: u16,
     }
 
     impl Told {
@@ -279,7 +279,8 @@ mod tests {
             let (now, rule, next) = (self.now, &self.rule, &mut self.next);
             self.state.step(rule, now, measured, || {
                 *next += 1;
-                ObjectId::from_bytes([*next; 16])
+                let [high, low] = next.to_be_bytes();
+                ObjectId::from_bytes([high, low, high, low, high, low, high, low, high, low, high, low, high, low, high, low])
             });
             // As it is kept.
             let kept = serde_json::to_vec(&self.state).unwrap();

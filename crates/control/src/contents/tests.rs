@@ -552,9 +552,9 @@ async fn a_document_whose_text_is_gone_is_not_found_and_is_written_again_in_one_
     let account = rig.storage("one", None).await;
     rig.linked(&account).await;
     let mmk = Arc::new(Mmk::generate(rig.sim.world().rng.as_ref()));
-    let documents = crate::Documents::new(rig.sim.world(), rig.catalog.clone(), mmk, Arc::clone(&rig.contents));
+    let documents = crate::documents::Documents::new(rig.sim.world(), rig.catalog.clone(), mmk, Arc::clone(&rig.contents));
     let place = crate::Place { subscription: "s".to_owned(), resource_group: "g".to_owned(), name: "book".to_owned() };
-    let ask = |workspace| crate::DocumentAsk {
+    let ask = |workspace| crate::documents::DocumentAsk {
         kind: strongroom_catalog::DocumentKind::Workbook,
         parent: ObjectId::NIL,
         region: "here".to_owned(),
