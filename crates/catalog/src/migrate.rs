@@ -37,6 +37,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0021.sql"),
     include_str!("migrations/0022.sql"),
     include_str!("migrations/0023.sql"),
+    include_str!("migrations/0024.sql"),
 ];
 
 /// Brings the file to this build's version: each step in a transaction of its own, along with the version.
