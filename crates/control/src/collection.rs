@@ -701,4 +701,46 @@ mod tests {
         });
         assert_eq!(shaped.unwrap_err().target, "properties.dataFlows[0].transformKql");
     }
+
+    /// Each bound, at it and one past it.
+    #[test]
+    fn a_rule_declares_so_much_and_no_more() {
+        let columns = |count: usize| (0..count).map(|n| json!({"name": format!("c{n}"), "type": "int"})).collect::<Vec<_>>();
+        let at = |target: &'static str, result: Result<RuleBody, Misread>| assert_eq!(result.unwrap_err().target, target);
+        let declare = |count| read(|rule| rule["streamDeclarations"]["Custom-In"]["columns"] = columns(count).into());
+        declare(COLUMNS_MAX).unwrap();
+        at("properties.streamDeclarations.Custom-In.columns", declare(COLUMNS_MAX + 1));
+        let streams = |count: usize| {
+            read(|rule| {
+                for n in 1..count {
+                    rule["streamDeclarations"][format!("Custom-In{n}")] = json!({"columns": columns(1)});
+                }
+            })
+        };
+        assert_eq!(streams(STREAMS_MAX).unwrap().declared.len(), STREAMS_MAX);
+        at("properties.streamDeclarations", streams(STREAMS_MAX + 1));
+        let flows = |count: usize| {
+            read(|rule| {
+                let flow = rule["dataFlows"][0].clone();
+                let flows = (0..count).map(|n| {
+                    let mut flow = flow.clone();
+                    flow["outputStream"] = json!(format!("Custom-T{n}_CL"));
+                    flow
+                });
+                rule["dataFlows"] = flows.collect::<Vec<_>>().into();
+            })
+        };
+        flows(FLOWS_MAX).unwrap();
+        at("properties.dataFlows", flows(FLOWS_MAX + 1));
+        let destinations = |count: usize| {
+            read(|rule| {
+                let one =
+                    |n: usize| json!({"name": if n == 0 { "la".to_owned() } else { format!("la{n}") }, "workspaceResourceId": WORKSPACE});
+                rule["destinations"]["logAnalytics"] = (0..count).map(one).collect::<Vec<_>>().into();
+            })
+        };
+        destinations(DESTINATIONS_MAX).unwrap();
+        at("properties.destinations", destinations(DESTINATIONS_MAX + 1));
+        at("properties", read(|rule| rule["description"] = "x".repeat(RULE_MAX).into()));
+    }
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use strongroom_catalog::{Catalog, ResourceGroupRow, SubscriptionRow};
+use strongroom_catalog::{Catalog, DocumentKind, ResourceGroupRow, SubscriptionRow};
 use strongroom_model::ObjectId;
 use strongroom_world::World;
 
@@ -274,6 +274,14 @@ impl Directory {
         places.extend(self.catalog.user_identities().await?.into_iter().map(|row| (row.subscription, row.resource_group, row.region)));
         places.extend(self.catalog.collection_endpoints().await?.into_iter().map(|row| (row.subscription, row.resource_group, row.region)));
         places.extend(self.catalog.collection_rules().await?.into_iter().map(|row| (row.subscription, row.resource_group, row.region)));
+        places.extend(self.catalog.alert_rules().await?.into_iter().map(|row| (row.subscription, row.resource_group, row.region)));
+        for kind in [DocumentKind::Workbook, DocumentKind::Pack] {
+            let found = self.catalog.documents(kind, ObjectId::NIL).await?;
+            places.extend(found.into_iter().map(|row| (row.subscription, row.resource_group, row.region)));
+        }
+        // Those are of no region; the group that they lie in is of the server's.
+        let groups = self.catalog.action_groups().await?;
+        places.extend(groups.into_iter().map(|row| (row.subscription, row.resource_group, self.region.clone())));
         Ok(places)
     }
 

@@ -13,6 +13,7 @@ mod links;
 mod lockbox;
 mod rewriting;
 mod shared_keys;
+mod storage;
 mod tables;
 mod vaults;
 

@@ -359,4 +359,69 @@ mod tests {
         let claims = json!({"iss": issuer, "aud": "api://strongroom", "sub": "ann", "groups": "sre", "exp": now + 600});
         assert!(matches!(issuers.read(&key.sign(&claims)).await, Err(ControlError::Unauthenticated)));
     }
+
+    /// A role that somebody made has the places it may be given at, for guests as for everybody.
+    #[tokio::test]
+    async fn a_guest_has_a_role_that_somebody_made_where_that_may_be_given_and_nowhere_else() {
+        let key = Key::new("one");
+        let set = json!({"keys": [key.jwk()]});
+        let (address, pem) = serve(|address| {
+            let issuer = format!("https://{address}");
+            vec![json!({"issuer": issuer, "jwks_uri": format!("{issuer}/keys")}), set]
+        });
+        let sim = SimWorld::new(5);
+        let (mut issuers, issuer) = issuers(sim.world(), address, &pem).await;
+        let made = |scopes: &str| strongroom_catalog::RoleRow {
+            id: strongroom_model::ObjectId::from_bytes([4; 16]),
+            name: "Watcher".to_owned(),
+            description: String::new(),
+            actions: r#"["*"]"#.to_owned(),
+            not_actions: "[]".to_owned(),
+            scopes: scopes.to_owned(),
+            changed_ms: 0,
+        };
+        let rule = |role: &str, scope: &str| IssuerRule {
+            claim: "groups".to_owned(),
+            value: "sre".to_owned(),
+            role: role.to_owned(),
+            scope: scope.to_owned(),
+        };
+        let rules = &mut issuers.known[0].config.rules;
+        *rules = vec![rule("Watcher", "/subscriptions/a"), rule("Watcher", "/subscriptions/b"), rule("Nobody's", "/")];
+        let now = sim.world().clock.wall().unix_secs();
+        let claims = json!({"iss": issuer, "aud": "api://strongroom", "sub": "ann", "groups": "sre", "exp": now + 600});
+        let held = async || {
+            let Some((Bearer::Guest(ann), _)) = issuers.read(&key.sign(&claims)).await.unwrap() else { panic!("a guest") };
+            ann.grants.iter().map(|grant| grant.scope.to_string()).collect::<Vec<_>>()
+        };
+        assert!(held().await.is_empty(), "there is no such role yet");
+        for (scopes, expected) in [
+            (r#"["/"]"#, &["/subscriptions/a", "/subscriptions/b"][..]),
+            (r#"["/subscriptions/b"]"#, &["/subscriptions/b"]),
+            (r#"["/subscriptions/b/resourceGroups/g"]"#, &[]),
+        ] {
+            issuers.catalog.role_put(&made(scopes)).await.unwrap();
+            assert_eq!(held().await, expected, "{scopes}");
+        }
+        issuers.catalog.role_delete(made("").id).await.unwrap();
+        assert!(held().await.is_empty(), "deleted, it gives nothing");
+    }
+
+    #[tokio::test]
+    async fn a_key_that_encrypts_signs_nothing() {
+        let (key, other) = (Key::new("one"), Key::new("two"));
+        let mut encrypts = key.jwk();
+        encrypts["use"] = json!("enc");
+        let set = json!({"keys": [encrypts, other.jwk()]});
+        let (address, pem) = serve(|address| {
+            let issuer = format!("https://{address}");
+            vec![json!({"issuer": issuer, "jwks_uri": format!("{issuer}/keys")}), set]
+        });
+        let sim = SimWorld::new(6);
+        let (issuers, issuer) = issuers(sim.world(), address, &pem).await;
+        let now = sim.world().clock.wall().unix_secs();
+        let claims = json!({"iss": issuer, "aud": "api://strongroom", "sub": "ann", "groups": "sre", "exp": now + 600});
+        assert!(issuers.read(&other.sign(&claims)).await.unwrap().is_some());
+        assert!(matches!(issuers.read(&key.sign(&claims)).await, Err(ControlError::Unauthenticated)));
+    }
 }

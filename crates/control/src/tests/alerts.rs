@@ -1,5 +1,7 @@
 //! Alerts on a simulated clock: who is asked when, who is called, and what no restart and no absent key makes happen twice.
 
+mod outside;
+
 use std::collections::HashMap;
 
 use async_trait::async_trait;

@@ -453,3 +453,69 @@ async fn secrets_are_not_in_what_is_printed_for_debugging() {
     let printed = format!("{made:?} {:?} {:?} {token:?}", Proof::Secret(&made.secret), Proof::Assertion { jwt: "eyJ", endpoint: "e" });
     assert!(!printed.contains(made.secret.as_str()) && !printed.contains(&token.token) && !printed.contains("eyJ"), "{printed}");
 }
+
+#[tokio::test]
+async fn an_owner_whose_token_ends_one_day_is_not_the_last_one() {
+    let desk = Desk::new().await;
+    let root = ScopePath::root();
+    let all = desk.rights.list(&desk.owner, &root).await.unwrap();
+    let own = all.iter().find(|row| row.principal == desk.owner.principal).unwrap().id.to_string();
+    let day = Some(Duration::from_hours(24));
+    desk.principals.create_at("for a day".to_owned(), "Owner", &root, day).await.unwrap();
+    assert_eq!(desk.rights.delete(&desk.owner, &root, &own).await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(desk.principals.delete(desk.owner.principal).await.unwrap_err().kind(), ErrorKind::Conflict);
+}
+
+#[tokio::test]
+async fn a_role_is_deleted_by_whoever_may_wherever_it_may_be_given() {
+    let desk = Desk::new().await;
+    let name = desk.site.object().to_string();
+    let ask = RoleAsk {
+        name: "Both".to_owned(),
+        actions: vec!["*/read".to_owned()],
+        scopes: vec!["/subscriptions/s".to_owned(), "/subscriptions/t".to_owned()],
+        ..RoleAsk::default()
+    };
+    let at = ScopePath::subscription("s");
+    desk.rights.role_put(&desk.owner, &at, &name, ask).await.unwrap();
+    let local = desk.holder("Owner", "/subscriptions/s").await;
+    assert_eq!(desk.rights.role_delete(&local, &at, &name).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(desk.rights.role_delete(&desk.owner, &at, &name).await.unwrap().is_some());
+    assert!(desk.rights.role_delete(&desk.owner, &at, &name).await.unwrap().is_none(), "gone is gone");
+    let reader = desk.site.roles.get("Reader").unwrap().id.to_string();
+    assert_eq!(desk.rights.role_delete(&desk.owner, &at, &reader).await.unwrap_err().kind(), ErrorKind::Conflict);
+}
+
+#[tokio::test]
+async fn rights_are_shown_to_whoever_may_see_them_there() {
+    let desk = Desk::new().await;
+    let (id, ..) = desk.service("pipeline").await;
+    for at in ["/subscriptions/s", "/subscriptions/t"] {
+        desk.assign(&desk.owner, at, id, "Reader").await.unwrap();
+    }
+    let local = desk.holder("Reader", "/subscriptions/s").await;
+    let shown = desk.rights.list(&local, &ScopePath::root()).await.unwrap();
+    assert!(!shown.is_empty() && shown.iter().all(|row| row.scope == "/subscriptions/s"), "{shown:?}");
+    let sender = desk.holder("Ingest", "/subscriptions/s").await;
+    assert!(desk.rights.list(&sender, &ScopePath::subscription("s")).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_key_that_was_replaced_signs_nothing_that_is_newer_than_its_end() {
+    let desk = Desk::new().await;
+    let (id, ..) = desk.service("pipeline").await;
+    let then = strongroom_world::sim::SimWorld::new(9);
+    let mmk = Arc::new(Mmk::from_bytes([3; 32]));
+    let thief = Tokens::open(then.world(), desk.site.catalog.clone(), mmk, &DirectoryConfig::default()).await.unwrap();
+    desk.tokens.rotate().await.unwrap();
+    let half_an_hour = Duration::from_mins(30);
+    desk.site.sim.clock().advance(half_an_hour);
+    let sign = || {
+        let client = ObjectId::from_bytes([7; 16]);
+        let subject = Subject { principal: id, client, tenant: "t", issuer: "i", audience: AUDIENCE, own: true, by_certificate: false };
+        thief.issue(&subject).unwrap().0
+    };
+    desk.principals.authenticate(&sign()).await.unwrap();
+    then.clock().advance(half_an_hour);
+    assert!(matches!(desk.principals.authenticate(&sign()).await, Err(ControlError::Unauthenticated)));
+}

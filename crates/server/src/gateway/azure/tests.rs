@@ -1,6 +1,7 @@
 //! Azure's doors for data: everything but the socket is real.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod bounds;
 mod rules;
 
 use std::io::Write as _;

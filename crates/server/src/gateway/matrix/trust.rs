@@ -180,3 +180,49 @@ async fn a_region_without_double_encryption_or_lockbox_says_so_whichever_list_it
     let refused = doors.call(&operator, &Method::POST, "/v1/lockbox", &asked).await;
     assert_eq!((refused.0, &refused.1["error"]["code"]), (StatusCode::BAD_REQUEST, &json!("LockboxNotAvailable")), "{}", refused.1);
 }
+
+/// What is deleted takes the rights on it along, of whatever kind it is; a neighbour with a longer name keeps its own.
+#[tokio::test]
+async fn a_name_that_is_free_again_gives_nobody_what_somebody_had_there() {
+    let doors = Doors::open().await;
+    let query = format!("{PACK}/queries/aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa");
+    let body = json!({"properties": {"displayName": "q", "body": "print 1"}});
+    let made = doors.call(ADMIN, &Method::PUT, &format!("{OWN}{query}"), &body).await;
+    assert!(made.0.is_success(), "{}", made.1);
+    for (kind, path) in [("rule", RULE), ("group", ACTIONS), ("book", BOOK), ("query", &*query), ("pack", PACK), ("account", ACCOUNT)] {
+        let (at, neighbour) = (format!("{OWN}{path}"), format!("{OWN}{path}2"));
+        doors.token("Owner", &at).await;
+        doors.token("Owner", &neighbour).await;
+        let gone = doors.call(ADMIN, &Method::DELETE, &at, &Value::Null).await;
+        assert!(gone.0.is_success(), "{kind}: {}", gone.1);
+        let rights = doors.app.site.catalog.assignments().await.unwrap();
+        let there = |scope: &str| rights.iter().any(|right| right.scope == scope.to_ascii_lowercase());
+        assert!(!there(&at) && there(&neighbour), "{kind}: {rights:?}");
+    }
+}
+
+/// Whatever lies in a group keeps it from being deleted.
+#[tokio::test]
+async fn a_group_is_not_deleted_while_an_alert_rule_a_workbook_or_a_pack_lies_in_it() {
+    let doors = Doors::open().await;
+    let group = "/subscriptions/11111111-1111-4111-8111-111111111111/resourceGroups/watch";
+    let book = json!({"location": "local", "properties": {"displayName": "b", "category": "workbook", "serializedData": "{}"}});
+    let mut rule = alert_rule(OWN);
+    rule["properties"]["actions"] = json!({});
+    for (path, body) in [
+        (ACTIONS, json!({"location": "Global", "properties": {"groupShortName": "ops"}})),
+        (RULE, rule),
+        (BOOK, book),
+        (PACK, json!({"location": "local"})),
+    ] {
+        let named = doors.call(ADMIN, &Method::PUT, group, &json!({"location": "local"})).await;
+        assert!(named.0.is_success(), "{}", named.1);
+        let at = format!("{group}{path}");
+        let made = doors.call(ADMIN, &Method::PUT, &at, &body).await;
+        assert!(made.0.is_success(), "{path}: {}", made.1);
+        let refused = doors.call(ADMIN, &Method::DELETE, group, &Value::Null).await;
+        assert_eq!(refused.0, StatusCode::CONFLICT, "{path}: {}", refused.1);
+        assert!(doors.call(ADMIN, &Method::DELETE, &at, &Value::Null).await.0.is_success(), "{path}");
+        assert_eq!(doors.call(ADMIN, &Method::DELETE, group, &Value::Null).await.0, StatusCode::OK, "{path}");
+    }
+}
