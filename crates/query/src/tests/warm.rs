@@ -45,7 +45,8 @@ async fn what_a_restart_forgot_is_open_before_anybody_asks() {
     };
     let (warm, cold) = (reads(&rig.engine).await, reads(&*again(&rig, QueryConfig::default()).await).await);
     // Its ends and its footer: two reads of each block.
-    assert_eq!(((warm.0, cold.0), cold.1 - warm.1), ((0, blocks as u64), 2 * blocks as u64));
+    assert_eq!((warm.0, cold.0), (0, blocks as u64));
+    assert!(cold.1 >= warm.1 + 2 * blocks as u64, "{} and {} reads", warm.1, cold.1);
 }
 
 #[tokio::test]
