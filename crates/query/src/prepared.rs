@@ -68,7 +68,7 @@ impl Prepared {
     }
 
     /// Keeps a plan over a table, if it works row by row.
-    pub(crate) fn put(&self, asked: Asked, plan: &LogicalPlan, table: &Arc<dyn TableProvider>, context: &QueryContext) {
+    pub(crate) fn put(&self, asked: &Asked, plan: &LogicalPlan, table: &Arc<dyn TableProvider>, context: &QueryContext) {
         if !is_row_by_row(plan, table) {
             return;
         }
@@ -78,7 +78,7 @@ impl Prepared {
         self.0.lock().put(asked.clone(), Kept { account: context.account(), plan: Arc::new(plan) }, 1);
         // A gate is shut before what hangs on it is forgotten: one that shut meanwhile is seen here.
         if context.check().is_err() {
-            self.0.lock().remove(&asked);
+            self.0.lock().remove(asked);
         }
     }
 
@@ -111,7 +111,7 @@ fn over(plan: &LogicalPlan, table: &Arc<dyn TableProvider>) -> Result<LogicalPla
 /// Whether it does nothing but read this table, leave rows out and compute columns from each.
 fn is_row_by_row(plan: &LogicalPlan, table: &Arc<dyn TableProvider>) -> bool {
     let other = plan.exists(|node| {
-        let plain = match node {
+        let known = match node {
             LogicalPlan::TableScan(scan) => source_as_provider(&scan.source).is_ok_and(|provider| Arc::ptr_eq(&provider, table)),
             LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) => true,
             LogicalPlan::Extension(extension) => kql::is_finish(extension.node.as_ref()),
@@ -129,7 +129,7 @@ fn is_row_by_row(plan: &LogicalPlan, table: &Arc<dyn TableProvider>) -> bool {
                 ))
             })
         };
-        let mut simple = plain;
+        let mut simple = known;
         for expr in node.expressions() {
             simple &= !nested(&expr)?;
         }

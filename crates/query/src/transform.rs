@@ -114,7 +114,7 @@ impl Shaping {
         let (planned, looked) = self.plan_noticed().await?;
         let logical = self.state.optimize(&planned.plan).map_err(failed)?;
         if let Some(asked) = asked.filter(|_| !looked) {
-            self.prepared.put(asked, &logical, table, &self.context);
+            self.prepared.put(&asked, &logical, table, &self.context);
         }
         Ok(logical)
     }

@@ -368,7 +368,7 @@ mod tests {
     #[test]
     fn without_state_each_of_many_combinations_gets_its_turn() {
         let mut told = Told::of(read(|rule| rule["autoMitigate"] = json!(false)).unwrap());
-        let hosts: Vec<_> = (0..2 * FIRED_AT_ONCE_MAX + 1).map(|n| host(&format!("h{n}"), 3.0)).collect();
+        let hosts: Vec<_> = (0..=2 * FIRED_AT_ONCE_MAX).map(|n| host(&format!("h{n}"), 3.0)).collect();
         let mut seen = HashSet::new();
         for _ in 0..3 {
             let fired = told.window(&hosts);

@@ -63,17 +63,17 @@ impl Depot {
     }
 
     fn own(&self, name: &str) -> StorageAsk {
-        self.with(key(name, None), &self.identity.clone())
-    }
-
-    fn with(&self, key: KeyProperties, identity: &str) -> StorageAsk {
-        StorageAsk { key: Some(StorageKey::Own(key, identity.to_owned())), ..here() }
+        with(key(name, None), &self.identity.clone())
     }
 
     async fn holders(&self) -> usize {
         let all = self.works.site.catalog.key_holders().await.unwrap();
         all.iter().filter(|row| row.deleted_ms.is_none()).count()
     }
+}
+
+fn with(key: KeyProperties, identity: &str) -> StorageAsk {
+    StorageAsk { key: Some(StorageKey::Own(key, identity.to_owned())), ..here() }
 }
 
 fn here() -> StorageAsk {
@@ -142,7 +142,7 @@ async fn a_key_of_its_own_lies_in_a_known_vault_of_region_and_tenant_and_works()
     vaults.put(&place("private"), private).await.unwrap();
     let identity = depot.identity.clone();
     for (host, code) in [("unknown", "VaultUnknown"), ("far", "InvalidParameter"), ("private", "PrivateLinkNeedsSystemAssigned")] {
-        let error = depot.put("one", depot.with(elsewhere(host), &identity)).await.unwrap_err();
+        let error = depot.put("one", with(elsewhere(host), &identity)).await.unwrap_err();
         assert!(error.code() == code || host == "unknown", "{host}: {} {error}", error.code());
     }
     let tenant = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa";
@@ -150,7 +150,7 @@ async fn a_key_of_its_own_lies_in_a_known_vault_of_region_and_tenant_and_works()
     assert_eq!(refused(foreign.put(&place("one"), depot.own("kek")).await).0, "TenantMismatch");
     let ours = crate::VaultAsk { tenant: tenant.to_uppercase(), ..vault("https://ours.example") };
     vaults.put(&place("ours"), ours).await.unwrap();
-    foreign.put(&place("ours"), depot.with(elsewhere("ours"), &identity)).await.unwrap();
+    foreign.put(&place("ours"), with(elsewhere("ours"), &identity)).await.unwrap();
     let before = depot.holders().await;
     // What does not work is told at once, and leaves neither account nor key.
     *depot.works.desk.probe_fails.lock() = Some(Refusal::KeyNotRecoverable.into());
@@ -169,7 +169,7 @@ async fn an_accounts_identity_and_key_do_not_change_together() {
     let depot = Depot::new().await;
     depot.put("one", depot.own("kek")).await.unwrap();
     let other = depot.identity.replace("id1", "id2");
-    let both = depot.with(key("kek2", None), &other);
+    let both = with(key("kek2", None), &other);
     assert_eq!(refused(depot.put("one", both).await).0, "IdentityAndKeyInOneUpdate");
     let holder = async || {
         let row = depot.storages.get(&place("one")).await.unwrap();
@@ -177,8 +177,8 @@ async fn an_accounts_identity_and_key_do_not_change_together() {
     };
     let before = holder().await;
     assert_eq!((before.key.as_ref().unwrap().name.as_str(), before.identity_type), ("kek", IdentityType::UserAssigned));
-    depot.put("one", depot.with(key("kek2", None), &depot.identity.clone())).await.unwrap();
-    depot.put("one", depot.with(key("kek2", None), &other)).await.unwrap();
+    depot.put("one", with(key("kek2", None), &depot.identity.clone())).await.unwrap();
+    depot.put("one", with(key("kek2", None), &other)).await.unwrap();
     let after = holder().await;
     assert_eq!((after.id, after.key.unwrap().name.as_str()), (before.id, "kek2"));
     assert_ne!(after.user_identity, before.user_identity);
