@@ -39,6 +39,9 @@ impl House {
     pub fn fleet(&self, table: &str, files: &[Encoded], count: usize, end: i64) {
         let (workspace, table) = (self.workspace(), self.table_of(self.workspace(), table));
         self.runtime().block_on(async {
+            // A day that is about to expire gets no group.
+            let days = u32::try_from(count / 24 + 60).expect("few");
+            self.catalog.table_set_retention(table.id, Some(days)).await.expect("the catalog");
             let epoch = self.keys.write_epoch(self.keys.shared_account()).await.expect("an epoch");
             let purpose = strongroom_keys::Purpose::Ingest;
             let guard = self.keys.guard(epoch, workspace, strongroom_model::PrincipalId::NIL, purpose).await.expect("a guard");
@@ -109,7 +112,17 @@ impl House {
     /// If it fails.
     #[must_use]
     pub fn group_filters(&self) -> Grouped {
-        self.runtime().block_on(self.intake.group_filters(self.workspace(), None)).expect("groups")
+        let mut all = Grouped::default();
+        loop {
+            // A pass makes so many and leaves the rest to the next.
+            let made = self.runtime().block_on(self.intake.group_filters(self.workspace(), None)).expect("groups");
+            if made.groups == 0 {
+                return all;
+            }
+            all.groups += made.groups;
+            all.blocks += made.blocks;
+            all.bytes += made.bytes;
+        }
     }
 
     /// Asks an engine that knows nothing yet, then again; in KQL, to the end.

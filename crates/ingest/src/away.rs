@@ -16,8 +16,9 @@ use strongroom_keys::{KeyError, Shut, Standing};
 use strongroom_model::{AccountId, TableId, TableName, WhileRevoked, WorkspaceId};
 
 use crate::buffered::{Buffered, to_bytes};
+use crate::decoding::Decoding;
 use crate::dedup::Turn;
-use crate::intake::{Decoding, Intake};
+use crate::intake::Intake;
 use crate::{IngestError, IngestReply, IngestRequest, Taken};
 
 /// Tables counted apart until the counts are written down; what comes beyond is counted for its workspace.

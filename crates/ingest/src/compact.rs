@@ -11,8 +11,9 @@ use strongroom_keys::Purpose;
 use strongroom_model::{Position, PrincipalId, TableName, WorkspaceId};
 use strongroom_store::{Reader, StoredBlock};
 
+use crate::decoding::blocking;
 use crate::encode::{merge, merge_for_groups};
-use crate::intake::{Intake, blocking};
+use crate::intake::Intake;
 use crate::publish::{BlockPlace, Points, commit, failpoint, publish};
 use crate::{CompactConfig, CompactReport, IngestError};
 

@@ -13,8 +13,9 @@ use strongroom_envelope::seal_cell;
 use strongroom_keys::Purpose;
 use strongroom_model::{Epoch, PrincipalId, TableId, TableName, WorkspaceId};
 
+use crate::decoding::blocking;
 use crate::encode::arrange;
-use crate::intake::{Intake, blocking, reply_place};
+use crate::intake::{Intake, reply_place};
 use crate::publish::{BlockPlace, Points, commit, encoding, failpoint, publish};
 use crate::{FlushReport, IngestError};
 

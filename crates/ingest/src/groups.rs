@@ -15,7 +15,8 @@ use strongroom_model::terms::{DIRECTORY_KEY, Directory, GroupBuilder};
 use strongroom_model::{ObjectId, PrincipalId, TableId, WorkspaceId};
 use strongroom_store::{ObjectKey, Reader, StoredBlock};
 
-use crate::intake::{Intake, blocking};
+use crate::decoding::blocking;
+use crate::intake::Intake;
 use crate::publish::{BlockPlace, commit, failpoint};
 use crate::{IngestError, ShredReport};
 

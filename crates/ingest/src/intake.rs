@@ -1,6 +1,6 @@
 //! From a request to its ack.
 //!
-//! One request is one log record, so it is taken whole or not at all. With [`OnError::Skip`] the bad records go to the
+//! One request is one log record, so it is taken whole or not at all. With [`OnError::Skip`](crate::OnError::Skip) the bad records go to the
 //! table `Rejected` in a record of their own, logged *before* the one with the rows: the caller gets an answer only when
 //! both are durable, the batch id's mark rides on the rows, and a crash between the two leaves at most notes about
 //! records that the caller was never told were taken. So the table itself sees every batch id once; `Rejected` may see a
@@ -22,21 +22,19 @@ use strongroom_world::{BootTime, World};
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock, Semaphore};
 
 use crate::away::{Away, Tallies, is_away};
-use crate::decode::{DecodeOptions, Decoded, Reject, decode};
+use crate::decode::{Decoded, Reject};
+use crate::decoding::{Decoding, INLINE_BYTES, notes};
 use crate::dedup::{BatchKey, Batches, Begun, Turn};
 use crate::gate::Gate;
 use crate::maintain::Retries;
 use crate::own::own_table;
 use crate::restore::Witness;
-use crate::schemas::{Evolved, Schemas, Versioned};
+use crate::schemas::{Evolved, Schemas};
 use crate::stream::{Lines, Transform};
-use crate::{Budget, Encoding, Format, IngestConfig, IngestError, IngestReply, IngestRequest, OnError, Share, Taken, inflate};
+use crate::{Budget, IngestConfig, IngestError, IngestReply, IngestRequest, Share, Taken};
 
 /// The table that bad records go to.
 pub const REJECTED_TABLE: &str = "Rejected";
-
-/// Bodies up to this many bytes are decoded where they are: handing them over would take longer.
-const INLINE_BYTES: usize = 16 * 1_024;
 
 /// What the write path stands on.
 #[derive(Clone)]
@@ -74,7 +72,7 @@ pub struct Intake {
     pub(crate) transform: OnceLock<Arc<dyn Transform>>,
     pub(crate) budget: Budget,
     pub(crate) gate: Arc<Gate>,
-    decoders: Arc<Semaphore>,
+    pub(crate) decoders: Arc<Semaphore>,
     places: Mutex<HashMap<(WorkspaceId, TableName), (Place, BootTime)>>,
     /// Held shared by requests from when they learn their account to their ack; alone by a barrier. As many as workspaces.
     barriers: Mutex<HashMap<WorkspaceId, Arc<RwLock<()>>>>,
@@ -383,49 +381,6 @@ impl Intake {
         Err(IngestError::SchemaContended)
     }
 
-    pub(crate) async fn decode(&self, body: &Bytes, base: &Arc<Versioned>, format: &Decoding) -> Result<Decoded, IngestError> {
-        let (body, base, format, mut limits) = (body.clone(), base.clone(), format.clone(), self.config.limits.clone());
-        if format.checked {
-            limits.lift();
-        }
-        self.on_decoder(body.len() <= INLINE_BYTES, move || {
-            let options = DecodeOptions {
-                format: format.format,
-                time_field: format.time_field.as_deref(),
-                arrival: format.arrival,
-                on_error: format.on_error,
-                limits: &limits,
-            };
-            decode(&body, &base.schema, &options)
-        })
-        .await?
-    }
-
-    /// The body leaves the request: it takes memory no longer than it is needed.
-    async fn inflate(&self, request: &mut IngestRequest, mut share: Share) -> Result<(Bytes, Share), IngestError> {
-        let (wire, encoding, limits) = (std::mem::take(&mut request.body), request.encoding, self.config.limits.clone());
-        self.on_decoder(encoding == Encoding::Identity, move || inflate(&wire, encoding, &limits, &mut share).map(|body| (body, share)))
-            .await?
-    }
-
-    /// Runs work off the runtime that serves connections, as much at once as there are cores.
-    pub(crate) async fn on_decoder<T: Send + 'static>(
-        &self,
-        inline: bool,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, IngestError> {
-        if inline {
-            return Ok(work());
-        }
-        let permit = self.decoders.clone().acquire_owned().await.map_err(|_| IngestError::Stopping)?;
-        blocking(move || {
-            let done = work();
-            drop(permit);
-            done
-        })
-        .await
-    }
-
     /// The answer that a batch got the first time: in clear while it comes from the log's memory, a cell once it was flushed.
     async fn again(&self, request: &IngestRequest, id_sha256: &[u8; 32], reply: &[u8]) -> Result<IngestReply, IngestError> {
         metrics::counter!("ingest_requests_total", "outcome" => "duplicate").increment(1);
@@ -568,49 +523,8 @@ pub struct Barrier {
     _alone: OwnedRwLockWriteGuard<()>,
 }
 
-/// How a body is to be read, for as long as it takes.
-#[derive(Clone, Debug)]
-pub(crate) struct Decoding {
-    pub(crate) format: Format,
-    pub(crate) time_field: Option<String>,
-    pub(crate) arrival: i64,
-    pub(crate) on_error: OnError,
-    /// It passed the bounds on requests when it came, and was acked: whatever they are now, it becomes rows.
-    pub(crate) checked: bool,
-}
-
-impl Decoding {
-    /// Of notes about bad records.
-    pub(crate) fn of_notes(arrival: i64) -> Self {
-        Self { format: Format::Json, time_field: None, arrival, on_error: OnError::Refuse, checked: true }
-    }
-}
-
-/// Notes about bad records, one a line.
-pub(crate) fn notes(table: &str, rejects: &[Reject]) -> Result<Vec<u8>, IngestError> {
-    let mut body = Vec::new();
-    for reject in rejects {
-        let note = serde_json::json!({
-            "Table": table,
-            "Line": reject.bad.line,
-            "Offset": reject.bad.offset,
-            "Code": reject.bad.reason.as_str(),
-            "Reason": reject.bad.reason.to_string(),
-            "RawData": reject.raw,
-        });
-        serde_json::to_writer(&mut body, &note).map_err(|error| IngestError::internal("noting bad records", error))?;
-        body.push(b'\n');
-    }
-    Ok(body)
-}
-
 /// Where the cell of a batch's answer belongs: its row is named by the id's hash.
 pub(crate) fn reply_place(epoch: Epoch, workspace: WorkspaceId, table: TableId, id_sha256: &[u8; 32]) -> CellPlace {
     let row = ObjectId::from_bytes(*id_sha256.first_chunk().expect("32 bytes hold 16"));
     CellPlace { epoch, workspace, table, row }
-}
-
-/// Runs blocking work off the runtime.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, IngestError> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| IngestError::internal("work off the runtime", error))
 }

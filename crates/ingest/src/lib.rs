@@ -17,6 +17,7 @@ mod compact;
 mod config;
 mod declare;
 pub mod decode;
+mod decoding;
 mod dedup;
 pub mod encode;
 mod error;

@@ -8,8 +8,8 @@ use strongroom_model::{Epoch, ObjectId, Position, TableId, Window, WorkspaceId};
 use strongroom_store::{ObjectKey, StoredBlock};
 use strongroom_world::World;
 
+use crate::decoding::blocking;
 use crate::encode::{Arranged, Encoded, Profile};
-use crate::intake::blocking;
 use crate::{IngestDeps, IngestError};
 
 /// Where a block belongs: what its header says and its object key spells.

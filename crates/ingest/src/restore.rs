@@ -25,9 +25,10 @@ use tokio::sync::watch;
 
 use crate::buffered::{Buffered, from_bytes};
 use crate::decode::Reject;
+use crate::decoding::{Decoding, blocking, notes};
 use crate::dedup::{BatchKey, Opening, Turn};
 use crate::encode::arrange;
-use crate::intake::{Decoding, Intake, Place, REJECTED_TABLE, blocking, notes, reply_place};
+use crate::intake::{Intake, Place, REJECTED_TABLE, reply_place};
 use crate::publish::{BlockPlace, Points, commit, encoding, failpoint, publish};
 use crate::stream::{Lines, NotShaped, Through};
 use crate::{BadReason, BadRecord, IngestError, IngestReply, OnError};

@@ -10,8 +10,9 @@ use strongroom_keys::Purpose;
 use strongroom_model::{AccountId, Epoch, ObjectId, Position, PrincipalId, TableId, WorkspaceId};
 
 use crate::IngestError;
+use crate::decoding::blocking;
 use crate::encode::Encoded;
-use crate::intake::{Intake, blocking};
+use crate::intake::Intake;
 use crate::publish::{BlockPlace, Points, commit, publish};
 
 static POINTS: Points =

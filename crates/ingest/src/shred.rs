@@ -10,8 +10,9 @@ use strongroom_catalog::{BlockRow, FlushCommit, ShredCommit};
 use strongroom_keys::Purpose;
 use strongroom_model::{Epoch, Position, PrincipalId, TableId, TimeRange, WorkspaceId};
 
+use crate::decoding::blocking;
 use crate::encode::without;
-use crate::intake::{Intake, blocking};
+use crate::intake::Intake;
 use crate::publish::{BlockPlace, Points, commit, failpoint, publish};
 use crate::{IngestError, ShredReport};
 

@@ -22,7 +22,8 @@ use strongroom_model::{Column, ColumnType, ErrorKind, ObjectId, TableName, Works
 
 use crate::away::is_away;
 use crate::decode::time;
-use crate::intake::{Decoding, Intake};
+use crate::decoding::Decoding;
+use crate::intake::Intake;
 use crate::own::own_table;
 use crate::{BadReason, BadRecord, Format, IngestError, OnError, RequestLimits, Share};
 
