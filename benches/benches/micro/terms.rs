@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 
+use arrow::array::RecordBatch;
 use criterion::{Criterion, Throughput};
 use strongroom_benches::{CpuTime, Logs, clock, data, plain};
 use strongroom_ingest::encode::{SLICE_ROWS, TermsBuilder, arrange};
@@ -13,9 +14,14 @@ const ROWS: usize = 50_000;
 pub(crate) fn terms(criterion: &mut Criterion<CpuTime>) {
     let body = Logs::new(crate::SEED).body_of_rows(ROWS);
     let decoded = plain::decode_ours(&body, &TableSchema::new());
-    // Long after the rows: all in one window of a day.
+    // Long after the rows; the largest of their windows.
     let rows = [(data::EPOCH_NS + 96 * 3_600_000_000_000, decoded.batch)];
-    let batch = arrange(&rows).expect("rows").swap_remove(0).batch().expect("its rows");
+    let batch = arrange(&rows)
+        .expect("rows")
+        .iter()
+        .map(|part| part.batch().expect("its rows"))
+        .max_by_key(RecordBatch::num_rows)
+        .expect("a window");
     let build = || {
         let mut builder = TermsBuilder::new(&batch.schema(), SLICE_ROWS);
         builder.update(black_box(&batch));

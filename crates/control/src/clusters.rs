@@ -42,6 +42,7 @@ use crate::{ControlConfig, ControlError, Refusal, Workspaces};
 pub use check::Check;
 pub(crate) use identity::IdentityTarget;
 pub use place::Place;
+pub(crate) use place::check_part;
 pub use report::{Held, KeyReport};
 pub use rewrite::RewriteView;
 
@@ -147,6 +148,8 @@ pub struct Clusters {
     rules: Rules,
     /// One at a time changes a cluster's key or links.
     turns: Mutex<HashMap<ObjectId, Arc<tokio::sync::Mutex<()>>>>,
+    /// Held from when there is room for a new cluster until it is there.
+    making: tokio::sync::Mutex<()>,
     tasks: Mutex<JoinSet<()>>,
 }
 
@@ -163,7 +166,8 @@ impl Clusters {
         rules: Rules,
     ) -> Arc<Self> {
         let operations = Operations::new(world.clone(), catalog.clone());
-        Arc::new(Self { world, catalog, desk, workspaces, operations, config, rules, turns: Mutex::default(), tasks: Mutex::default() })
+        let (turns, making, tasks) = (Mutex::default(), tokio::sync::Mutex::default(), Mutex::default());
+        Arc::new(Self { world, catalog, desk, workspaces, operations, config, rules, turns, making, tasks })
     }
 
     /// The rules that hold.
@@ -288,17 +292,22 @@ impl Clusters {
             Some(kek) if row.key.as_ref().is_some_and(|key| same_key(key, &kek)) => (None, Some(kek)),
             kek => (kek, None),
         };
-        let other = |kind: IdentityType| kind != IdentityType::None && kind != row.identity_type;
+        let other = |kind: IdentityType| kind != row.identity_type;
         if kek.is_some() && row.identity_type != IdentityType::None && ask.identity.is_some_and(other) {
             return Err(Refusal::IdentityWithKey.into());
         }
         let turn = identity::turn(&row, &ask, self.identity_path_of(&row).await?.as_deref())?;
-        let row = if turn == identity::Turn::Remove { self.remove_identity(row).await? } else { row };
-        if turn == identity::Turn::Remove && kek.is_none() {
+        if turn == identity::Turn::Remove {
+            // Final for the customer: of a request that is refused not even this is done.
+            if kek.is_some() {
+                return Err(Refusal::IdentityWithKey.into());
+            }
+            self.check_rest(&row, &ask)?;
             let mut changed = row.clone();
             apply(&mut changed, &ask, self.now_ms())?;
             if changed == row {
-                return Ok(Accepted { cluster: row, operation: None });
+                // At once, whatever else runs.
+                return Ok(Accepted { cluster: self.remove_identity(row).await?, operation: None });
             }
         }
         if row.state == ClusterState::Deleting {
@@ -308,13 +317,7 @@ impl Clusters {
         if row.state != ClusterState::Succeeded || self.operations.running_on(&path).await?.is_some() {
             return Err((busy.running)().into());
         }
-        self.rules.check_capacity(&row, &ask, self.now_ms())?;
-        if ask.double.is_some_and(|double| double != row.double) {
-            return Err(Refusal::DoubleIsFixed { is: row.double }.into());
-        }
-        if ask.region.as_deref().map(region_name).is_some_and(|region| !region.eq_ignore_ascii_case(&row.region)) {
-            return Err(ControlError::Invalid { what: "location", why: "a cluster can't be moved to another region" });
-        }
+        self.check_rest(&row, &ask)?;
         if let identity::Turn::Show(to) = turn {
             if kek.is_some() {
                 return Err(Refusal::IdentityWithKey.into());
@@ -340,7 +343,13 @@ impl Clusters {
         }
         let change = Change::Update { cluster: row.id, key: ask.key.clone().filter(|_| kek.is_some()) };
         let operation = self.begin(&row, &change, busy.running).await?;
-        match self.mark(row.id, ClusterState::Updating, &ask).await {
+        let marked = async {
+            if turn == identity::Turn::Remove {
+                self.remove_identity(row.clone()).await?;
+            }
+            self.mark(row.id, ClusterState::Updating, &ask).await
+        };
+        match marked.await {
             Ok(cluster) => {
                 self.spawn(operation.clone(), change);
                 Ok(Accepted { cluster, operation: Some(operation) })
@@ -350,6 +359,18 @@ impl Clusters {
                 Err(error)
             }
         }
+    }
+
+    /// What of a cluster cannot be changed, or not so.
+    fn check_rest(&self, row: &ClusterRow, ask: &ClusterAsk) -> Result<(), ControlError> {
+        self.rules.check_capacity(row, ask, self.now_ms())?;
+        if ask.double.is_some_and(|double| double != row.double) {
+            return Err(Refusal::DoubleIsFixed { is: row.double }.into());
+        }
+        if ask.region.as_deref().map(region_name).is_some_and(|region| !region.eq_ignore_ascii_case(&row.region)) {
+            return Err(ControlError::Invalid { what: "location", why: "a cluster can't be moved to another region" });
+        }
+        Ok(())
     }
 
     /// The key that is asked for; without a version only where that is a rule of this service.

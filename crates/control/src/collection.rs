@@ -359,6 +359,7 @@ impl Collection {
         ask: CollectionAsk,
         properties: &Map<String, Value>,
     ) -> Result<(CollectionEndpointRow, bool), CollectionError> {
+        place.check()?;
         check(place, &ask)?;
         let there = self.catalog.collection_endpoint(&place.subscription, &place.resource_group, &place.name).await?;
         if there.is_none() && self.catalog.collection_endpoints().await?.len() >= COUNT_MAX {
@@ -422,6 +423,7 @@ impl Collection {
         body: &RuleBody,
         workspace: WorkspaceId,
     ) -> Result<(CollectionRuleRow, bool), CollectionError> {
+        place.check()?;
         check(place, &ask)?;
         let there = self.catalog.collection_rule(&place.subscription, &place.resource_group, &place.name).await?;
         if there.is_none() && self.rules(&place.subscription, None).await?.len() >= RULES_MAX {

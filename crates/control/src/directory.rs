@@ -9,7 +9,7 @@ use strongroom_catalog::{Catalog, DocumentKind, ResourceGroupRow, SubscriptionRo
 use strongroom_model::ObjectId;
 use strongroom_world::World;
 
-use crate::clusters::region_name;
+use crate::clusters::{check_part, region_name};
 use crate::{Caller, ControlConfig, ControlError, ScopePath, action};
 
 /// Subscriptions and groups at most.
@@ -383,10 +383,8 @@ impl Directory {
         tags: serde_json::Map<String, serde_json::Value>,
     ) -> Result<(ResourceGroupRow, bool), ControlError> {
         caller.check(action::GROUPS_WRITE, &ScopePath::group(subscription, name))?;
-        let fine = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '(' | ')');
-        if name.is_empty() || name.len() > 90 || !name.chars().all(fine) || name.ends_with('.') {
-            return Err(ControlError::Invalid { what: "resource group", why: "1 to 90 letters, digits and any of -_.() are allowed" });
-        }
+        check_part("subscription", subscription)?;
+        check_part("resource group", name)?;
         if region.is_empty() || region.len() > 128 || region.chars().any(char::is_control) {
             return Err(ControlError::Invalid { what: "location", why: "1 to 128 bytes without control characters are allowed" });
         }

@@ -84,6 +84,7 @@ impl UserIdentities {
         if let Some(row) = self.find(place).await? {
             return Ok(row);
         }
+        place.check()?;
         if self.catalog.user_identities().await?.len() >= IDENTITIES_MAX {
             return Err(ControlError::TooMany { what: "user-assigned identities", max: IDENTITIES_MAX });
         }

@@ -71,7 +71,7 @@ pub use sweep::{Inventory, Sweep, Swept};
 pub use tables::{TableAsk, TableView, Tables};
 pub use tokens::{Subject, Tokens, audience_name};
 pub use vaults::{VaultAsk, Vaults, vault_uri};
-pub use workspaces::{DEFAULT_NAME, Workspaces};
+pub use workspaces::{DEFAULT_NAME, Workspaces, check_retention};
 
 #[cfg(test)]
 mod tests;

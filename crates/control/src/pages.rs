@@ -124,7 +124,9 @@ fn take(page: &mut WorkspacePage, body: &Map<String, Value>) -> Result<(), Contr
             ("sku", Value::Object(sku)) => take_sku(page, sku)?,
             ("features", Value::Null) => page.features.clear(),
             ("features", Value::Object(features)) => {
-                for (name, value) in features.iter().filter(|(name, _)| !OWN_FEATURES.contains(&name.as_str())) {
+                // Whatever the case: there are clients that read names without it.
+                let own = |name: &str| OWN_FEATURES.iter().any(|own| own.eq_ignore_ascii_case(name));
+                for (name, value) in features.iter().filter(|(name, _)| !own(name)) {
                     set(&mut page.features, name, value.clone());
                 }
             }
@@ -223,7 +225,8 @@ mod tests {
         let page = taken(&[
             json!({"tags": {"team": "shop"}, "properties": {
                 "sku": {"name": "pergb2018", "lastSkuUpdate": "x"}, "publicNetworkAccessForQuery": "disabled", "customerId": "x",
-                "features": {"enableDataExport": true, "somethingNew": {"a": [1]}, "clusterResourceId": "/x"},
+                "features": {"enableDataExport": true, "somethingNew": {"a": [1]}, "clusterResourceId": "/x",
+                             "ClusterResourceId": "/x", "ASSOCIATIONS": []},
                 "workspaceCapping": {"dailyQuotaGb": 2.5, "quotaNextResetTime": "x"}, "forceCmkForQuery": true,
             }}),
             json!({"properties": {"features": {"disableLocalAuth": true, "enableDataExport": null}, "forceCmkForQuery": null}}),

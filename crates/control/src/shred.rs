@@ -184,6 +184,21 @@ impl Shredder {
     /// # Errors
     /// As there.
     pub async fn recover_at(&self, caller: &Caller, place: &Place) -> Result<Option<WorkspaceRow>, ControlError> {
+        match self.find_deleted(caller, place).await? {
+            None => Ok(None),
+            Some(row) => self.bring_back(caller, row).await.map(Some),
+        }
+    }
+
+    /// The deleted workspace that making one there would bring back, if the caller may know of it.
+    ///
+    /// # Errors
+    /// What the catalog says.
+    pub async fn deleted_at(&self, caller: &Caller, place: &Place) -> Result<Option<WorkspaceRow>, ControlError> {
+        Ok(self.find_deleted(caller, place).await?.map(|row| row.workspace))
+    }
+
+    async fn find_deleted(&self, caller: &Caller, place: &Place) -> Result<Option<DeletedRow>, ControlError> {
         let mut found = self.deps.catalog.workspaces_deleted().await?;
         found.retain(|row| {
             let at = Place::of_workspace(&row.workspace);
@@ -192,10 +207,7 @@ impl Shredder {
                 && at.name.eq_ignore_ascii_case(&place.name)
                 && caller.sees(&ScopePath::workspace(&row.workspace))
         });
-        match found.pop() {
-            None => Ok(None),
-            Some(row) => self.bring_back(caller, row).await.map(Some),
-        }
+        Ok(found.pop())
     }
 
     async fn bring_back(&self, caller: &Caller, row: DeletedRow) -> Result<WorkspaceRow, ControlError> {

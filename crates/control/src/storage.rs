@@ -189,6 +189,7 @@ impl Storages {
     }
 
     async fn fresh(&self, place: &Place, ask: &StorageAsk, now_ms: i64) -> Result<StorageAccountRow, ControlError> {
+        place.check()?;
         let name = &place.name;
         if !(3..=24).contains(&name.len()) || !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()) {
             return Err(ControlError::Invalid { what: "name", why: "3 to 24 lower-case letters and digits are allowed" });

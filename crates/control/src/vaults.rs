@@ -63,6 +63,7 @@ impl Vaults {
         if !named {
             return Err(ControlError::Invalid { what: "name", why: "1 to 127 letters, digits and hyphens are allowed" });
         }
+        place.check()?;
         let kek = KekRef::new(&ask.uri, "key", None)
             .map_err(|_| ControlError::Invalid { what: "properties.vaultUri", why: "give it as https://HOST or https://HOST:PORT" })?;
         if (kek.vault_uri.scheme() == "pkcs11") != (ask.provider == Provider::Pkcs11) {

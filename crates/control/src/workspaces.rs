@@ -21,6 +21,8 @@ pub struct Workspaces {
     /// Where unlinked workspaces keep their rows.
     account: AccountId,
     config: ControlConfig,
+    /// Held from when there is room for a new one until it is there.
+    making: tokio::sync::Mutex<()>,
     /// By what they were asked for with; every workspace of that name, whoever may see them.
     recent: Recent<String, Vec<WorkspaceRow>>,
 }
@@ -30,7 +32,7 @@ impl Workspaces {
     #[must_use]
     pub fn new(world: World, catalog: Catalog, account: AccountId, config: ControlConfig) -> Self {
         let recent = Recent::new(Duration::from_millis(config.cache_ms.min(1_000)), config.cache_entries_max);
-        Self { world, catalog, account, config, recent }
+        Self { world, catalog, account, config, making: tokio::sync::Mutex::default(), recent }
     }
 
     /// At a first start: a subscription, its resource group `default`, and in that the workspace `default`. Answers the
@@ -87,14 +89,10 @@ impl Workspaces {
     /// # Errors
     /// As [`create`](Self::create), and [`ControlError::Invalid`] for names of subscription, group or region that are none.
     pub async fn create_at(&self, place: &Place, retention_days: Option<u32>, region: Option<&str>) -> Result<WorkspaceRow, ControlError> {
-        for (what, text) in [("subscription", &place.subscription), ("resource group", &place.resource_group)] {
-            let fine = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '(' | ')');
-            if text.is_empty() || text.len() > 90 || !text.chars().all(fine) {
-                return Err(ControlError::Invalid { what, why: "1 to 90 letters, digits and any of -_.() are allowed" });
-            }
-        }
+        place.check()?;
         let name = place.name.parse().map_err(|_| ControlError::Invalid { what: "name", why: "not a name for a workspace" })?;
         let days = retention_days.unwrap_or(self.config.retention_days_default);
+        let _making = self.making.lock().await;
         self.check_new(&name, days).await?;
         let region = match region.map(region_name) {
             Some(region) if is_region(&region) => region,
@@ -111,13 +109,14 @@ impl Workspaces {
     /// [`ControlError::Setting`] for a bad number of days; [`ControlError::TooMany`].
     pub async fn create(&self, name: WorkspaceName, retention_days: Option<u32>) -> Result<WorkspaceRow, ControlError> {
         let days = retention_days.unwrap_or(self.config.retention_days_default);
+        let _making = self.making.lock().await;
         self.check_new(&name, days).await?;
         let subscription = self.ensure_defaults().await?.subscription;
         self.insert(name, (subscription, DEFAULT_NAME.to_owned(), self.region().await?), days).await
     }
 
     async fn check_new(&self, name: &WorkspaceName, days: u32) -> Result<(), ControlError> {
-        check_days(days)?;
+        check_retention(days)?;
         if name.as_str().parse::<WorkspaceId>().is_ok() {
             return Err(ControlError::Invalid { what: "name", why: "a workspace name may not look like an id" });
         }
@@ -223,7 +222,7 @@ impl Workspaces {
         table: &TableName,
         days: Option<u32>,
     ) -> Result<TableRow, ControlError> {
-        days.map_or(Ok(()), check_days)?;
+        days.map_or(Ok(()), check_retention)?;
         let absent = || ControlError::NotFound { what: "table", name: table.to_string() };
         let row = self.catalog.table_get(workspace, table).await?.ok_or_else(absent)?;
         self.catalog.table_set_retention(row.id, days).await?;
@@ -248,7 +247,7 @@ impl Workspaces {
     /// # Errors
     /// [`ControlError::NotFound`] if there is no such workspace; [`ControlError::Setting`] for a bad number of days.
     pub async fn set_retention(&self, workspace: WorkspaceId, days: u32) -> Result<(), ControlError> {
-        check_days(days)?;
+        check_retention(days)?;
         self.catalog.workspace_set_retention(workspace, days).await.map_err(|error| match error.kind() {
             ErrorKind::NotFound => ControlError::NotFound { what: "workspace", name: workspace.to_string() },
             _ => error.into(),
@@ -292,7 +291,11 @@ fn default_name() -> WorkspaceName {
     DEFAULT_NAME.parse().expect("`default` is a name")
 }
 
-fn check_days(days: u32) -> Result<(), ControlError> {
+/// Whether rows may be kept for so many days.
+///
+/// # Errors
+/// [`ControlError::Setting`].
+pub fn check_retention(days: u32) -> Result<(), ControlError> {
     if (1..=RETENTION_DAYS_MAX).contains(&days) {
         return Ok(());
     }

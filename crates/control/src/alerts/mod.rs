@@ -141,8 +141,9 @@ impl fmt::Debug for Alerts {
     }
 }
 
-/// Checks a resource's name.
+/// Checks where a resource lies, and its name.
 pub(crate) fn check_place(place: &Place) -> Result<(), ControlError> {
+    place.check()?;
     let name = &place.name;
     let bad = |letter: char| letter.is_control() || r"/\<>*%&:?+#".contains(letter);
     if name.is_empty() || name.chars().count() > NAME_MAX || name.contains(bad) || name.ends_with(['.', ' ']) {

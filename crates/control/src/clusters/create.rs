@@ -16,6 +16,7 @@ impl Clusters {
         if !is_name(&place.name, name_min) {
             return Err(Refusal::ClusterName { min: name_min }.into());
         }
+        place.check()?;
         let sku_capacity = self.rules.new_capacity(&ask)?;
         let user_identity = self.identity_of_new(&ask).await?;
         let kek = self.kek_of(&ask)?;
@@ -62,6 +63,9 @@ impl Clusters {
         if let Some(kek) = &kek {
             self.try_key(&row, kek).await?;
         }
+        // Once more, alone: others may have come meanwhile.
+        let _making = self.making.lock().await;
+        self.check_room(place, &row.region, now_ms).await?;
         let change = Change::Create { cluster: row.id, key: ask.key };
         let operation = self.begin(&row, &change, || Refusal::ReplaceWhileBusy).await?;
         if let Err(error) = self.catalog.cluster_insert(&row).await {

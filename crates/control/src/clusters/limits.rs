@@ -36,6 +36,18 @@ impl Clusters {
         Err(Refusal::ReservedLimit { max, region: region.to_owned(), there, deleted: ends.len(), until }.into())
     }
 
+    /// Whether there is room for one more workspace at a cluster.
+    ///
+    /// # Errors
+    /// M3.
+    pub(super) async fn check_linked(&self, cluster: &ClusterRow) -> Result<(), ControlError> {
+        let (there, max) = (self.catalog.workspaces_linked(cluster.id).await?.len(), self.rules.linked_workspaces_max);
+        if there >= max {
+            return Err(Refusal::LinkedLimit { name: cluster.name.clone(), max, there }.into());
+        }
+        Ok(())
+    }
+
     /// Whether a workspace may be linked once more.
     ///
     /// # Errors

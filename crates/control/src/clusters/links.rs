@@ -55,10 +55,7 @@ impl Clusters {
             return Err(Refusal::ClusterNotReady { name: cluster.name, state: cluster.state.to_string() }.into());
         }
         self.check_link_count(workspace.id).await?;
-        let (linked, max) = (self.catalog.workspaces_linked(cluster.id).await?.len(), self.rules.linked_workspaces_max);
-        if linked >= max {
-            return Err(Refusal::LinkedLimit { name: cluster.name, max, there: linked }.into());
-        }
+        self.check_linked(&cluster).await?;
         check_region(&format!("Workspace {}", workspace.name), &workspace.region, &cluster)?;
         let change = Change::Link { workspace: workspace.id, cluster: cluster.id };
         self.start(workspace, change).await

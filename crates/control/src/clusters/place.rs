@@ -2,6 +2,8 @@
 
 use strongroom_catalog::{ClusterRow, WorkspaceRow};
 
+use crate::ControlError;
+
 const PROVIDER: &str = "Microsoft.OperationalInsights";
 
 /// Where a resource lies.
@@ -16,6 +18,15 @@ pub struct Place {
 }
 
 impl Place {
+    /// Whether something may be made there: subscription and resource group are names that a path can say.
+    ///
+    /// # Errors
+    /// [`ControlError::Invalid`].
+    pub fn check(&self) -> Result<(), ControlError> {
+        check_part("subscription", &self.subscription)?;
+        check_part("resource group", &self.resource_group)
+    }
+
     /// The path of a cluster there.
     #[must_use]
     pub fn cluster_path(&self) -> String {
@@ -72,4 +83,15 @@ impl Place {
             name: name.to_owned(),
         })
     }
+}
+
+/// Azure's rule for resource groups, and no more is allowed of a subscription: what a path takes apart, a header refuses or a screen hides
+/// is in no name.
+pub(crate) fn check_part(what: &'static str, name: &str) -> Result<(), ControlError> {
+    let fine = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '(' | ')');
+    if name.is_empty() || name.len() > 90 || !name.chars().all(fine) || name.ends_with('.') {
+        let why = "1 to 90 letters, digits and any of -_.() are allowed, and no full stop at the end";
+        return Err(ControlError::Invalid { what, why });
+    }
+    Ok(())
 }

@@ -272,6 +272,8 @@ impl Clusters {
         if row.state != ClusterState::Succeeded {
             return Err(Refusal::ClusterNotReady { name: row.name, state: row.state.to_string() }.into());
         }
+        // Again: others that were taken on before may be linked by now.
+        self.check_linked(&row).await?;
         let linked = self.desk.link(workspace, &row).await;
         self.workspaces.forget();
         linked

@@ -249,6 +249,24 @@ async fn links_are_counted_unlinks_are_not_and_what_comes_to_nothing_is_not_m4_l
     unlink().await;
     strict.link(other, &path).await.unwrap();
     strict.idle().await;
+
+    // Two that are asked for at once find room both, and one of them is linked.
+    let [more, most] = ["more", "most"].map(|name| works.site.workspaces.create(name.parse().unwrap(), None));
+    let (more, most) = (more.await.unwrap(), most.await.unwrap());
+    let two = works.ruled(&AzureConfig { linked_workspaces_max: 2, ..AzureConfig::default() });
+    works.desk.hold();
+    let mut ends = Vec::new();
+    for workspace in [more, most] {
+        ends.push(two.link(workspace, &path).await.unwrap().operation.unwrap().id);
+    }
+    works.desk.go_on();
+    two.idle().await;
+    let mut codes = Vec::new();
+    for id in ends {
+        codes.push(two.operation(id).await.unwrap().unwrap().error.map(|error| error.code));
+    }
+    codes.sort();
+    assert_eq!(codes, [None, Some("LinkedWorkspaceLimitReached".to_owned())]);
 }
 
 #[tokio::test]

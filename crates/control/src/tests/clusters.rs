@@ -6,7 +6,7 @@ use strongroom_model::ErrorKind;
 
 use super::desk::{VAULT, Works, key, new_cluster, place, refused, vault, with_key};
 use super::*;
-use crate::{ClusterAsk, ControlError, KeyProperties, Refusal, action};
+use crate::{ClusterAsk, ControlError, KeyProperties, Place, Refusal, action};
 
 #[tokio::test]
 async fn a_cluster_is_made_in_the_background_with_an_identity_and_an_account_of_its_own() {
@@ -403,4 +403,36 @@ async fn operators_manage_clusters_readers_look_and_senders_do_neither() {
         let releases = matches!(role, "Owner" | "Operator");
         assert_eq!(caller.check(action::KEY_RELEASE, &crate::ScopePath::root()).is_ok(), releases, "{role} ends a quarantine");
     }
+}
+
+#[tokio::test]
+async fn as_many_clusters_as_may_be_are_made_however_many_are_asked_for_at_once() {
+    let works = Works::new().await;
+    let asked = ["adatum", "contoso", "fabrikam", "northwind", "tailspin", "wingtip"].map(|name| {
+        let clusters = Arc::clone(&works.clusters);
+        async move { clusters.put(&place(name), new_cluster()).await }
+    });
+    let answers = futures::future::join_all(asked).await;
+    let refused: Vec<_> = answers.into_iter().filter_map(Result::err).map(|error| error.code()).collect();
+    assert_eq!(refused, ["ClusterLimitReached"; 3]);
+    works.clusters.idle().await;
+    assert_eq!(works.clusters.list(None, None).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_cluster_lies_where_a_path_can_say() {
+    let works = Works::new().await;
+    let long = "g".repeat(91);
+    for odd in ["a/b", "..", ".", "a.", "a\r\nb", "a b", "a?b", "a\0b", "", &long] {
+        let group = Place { resource_group: odd.to_owned(), ..place("contoso") };
+        let subscription = Place { subscription: odd.to_owned(), ..place("contoso") };
+        for at in [group, subscription] {
+            let (code, text) = refused(works.clusters.put(&at, new_cluster()).await);
+            assert!(code == "InvalidParameter" && text.contains("-_.()"), "{odd:?}: {code} {text}");
+        }
+    }
+    assert!(works.clusters.list(None, None).await.unwrap().is_empty());
+    let fine = Place { resource_group: "größe_(1).x-y".to_owned(), ..place("contoso") };
+    works.clusters.put(&fine, new_cluster()).await.unwrap();
+    works.clusters.idle().await;
 }

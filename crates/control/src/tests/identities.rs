@@ -192,3 +192,36 @@ async fn vault_cluster_and_workspace_lie_in_one_region_and_one_tenant() {
     ours.patch(&place("contoso"), with_key("other", None)).await.unwrap();
     ours.idle().await;
 }
+
+#[tokio::test]
+async fn of_a_request_that_is_refused_not_even_the_identity_goes() {
+    let works = Works::new().await;
+    works.cluster("contoso").await;
+    works.patched("contoso", with_key("kek", None)).await.unwrap();
+    let none = show(Some(IdentityType::None), None);
+    for (ask, code) in [
+        (ClusterAsk { sku_capacity: Some(99), ..none.clone() }, "CapacityOutOfRange"),
+        (ClusterAsk { double: Some(false), ..none.clone() }, "DoubleEncryptionImmutable"),
+        (ClusterAsk { region: Some("elsewhere".to_owned()), ..none.clone() }, "InvalidParameter"),
+        (ClusterAsk { identity: Some(IdentityType::None), ..with_key("other", None) }, "IdentityAndKeyInOneUpdate"),
+    ] {
+        assert_eq!(refused(works.clusters.patch(&place("contoso"), ask).await).0, code);
+        let row = works.clusters.get(&place("contoso")).await.unwrap();
+        assert_eq!(row.identity_type, IdentityType::SystemAssigned, "{code}");
+    }
+    let (path, _) = user(&works, "reader").await;
+    works.patched("contoso", show(Some(IdentityType::UserAssigned), Some(&[&path]))).await.unwrap();
+    let emptied = ClusterAsk { user_identities: Some(Vec::new()), ..with_key("other", None) };
+    assert_eq!(refused(works.clusters.patch(&place("contoso"), emptied).await).0, "IdentityAndKeyInOneUpdate");
+
+    // While something runs: what needs the cluster's turn is refused whole, and none alone acts at once.
+    works.desk.hold();
+    works.clusters.patch(&place("contoso"), with_key("other", None)).await.unwrap();
+    let both = ClusterAsk { sku_capacity: Some(300), ..none.clone() };
+    assert_eq!(works.clusters.patch(&place("contoso"), both).await.unwrap_err().to_string(), Refusal::UpdateWhileBusy.to_string());
+    assert_eq!(works.clusters.get(&place("contoso")).await.unwrap().identity_type, IdentityType::UserAssigned);
+    assert!(!works.desk.calls.lock().contains(&"remove".to_owned()));
+    works.desk.go_on();
+    works.clusters.idle().await;
+    assert_eq!(works.clusters.patch(&place("contoso"), none).await.unwrap().cluster.identity_type, IdentityType::None);
+}

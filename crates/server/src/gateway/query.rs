@@ -14,6 +14,7 @@ use http_body_util::StreamBody;
 use hyper::body::Frame;
 use parking_lot::Mutex;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 use strongroom_control::audit::AskedQuery;
 use strongroom_control::{Caller, ControlError, Place, action};
@@ -28,7 +29,7 @@ use super::{App, SMALL_BODY, body, control_error, egress};
 use crate::timespan;
 
 /// The body of a query; Azure's clients send nulls explicitly.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Question {
     query: String,
@@ -42,6 +43,15 @@ pub(crate) struct Question {
     workspaces: Option<Vec<String>>,
     #[serde(default)]
     parameters: Option<Map<String, Value>>,
+    // What Azure's portal and dashboards send along; nothing here goes by it.
+    #[serde(default, rename = "options")]
+    _options: IgnoredAny,
+    #[serde(default, rename = "workspaceFilters")]
+    _workspace_filters: IgnoredAny,
+    #[serde(default, rename = "applications")]
+    _applications: IgnoredAny,
+    #[serde(default, rename = "maxRows")]
+    _max_rows: IgnoredAny,
 }
 
 /// Finds the workspaces that a question's text names, for who asks it; remembers which.
@@ -109,18 +119,20 @@ pub(crate) struct QuestionInUrl {
     /// Names, with commas between them.
     #[serde(default)]
     workspaces: Option<String>,
+    #[serde(default, rename = "api-version")]
+    _api_version: IgnoredAny,
 }
 
 impl Question {
     /// # Errors
     /// 400 for parameters that are none of a question's.
     pub(super) fn of_url(question: Result<Query<QuestionInUrl>, axum::extract::rejection::QueryRejection>) -> Result<Self, ApiError> {
-        let Query(QuestionInUrl { query, language, timespan, explain, workspaces }) = question.map_err(|_| {
+        let Query(QuestionInUrl { query, language, timespan, explain, workspaces, .. }) = question.map_err(|_| {
             let text = "the parameters are query, language, timespan, workspaces and explain";
             ApiError::new(ErrorKind::Invalid, "BadArgumentError", text)
         })?;
         let names = |text: String| text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
-        Ok(Self { query, language, timespan, explain, workspaces: workspaces.map(names), parameters: None })
+        Ok(Self { query, language, timespan, explain, workspaces: workspaces.map(names), ..Self::default() })
     }
 
     /// # Errors
@@ -144,7 +156,7 @@ impl Question {
 
     /// A question in KQL.
     pub(super) fn kql(query: String, parameters: Map<String, Value>) -> Self {
-        Self { query, language: None, timespan: None, explain: None, workspaces: None, parameters: Some(parameters) }
+        Self { query, parameters: Some(parameters), ..Self::default() }
     }
 }
 

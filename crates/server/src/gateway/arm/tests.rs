@@ -4,6 +4,7 @@
 mod alerts;
 mod both;
 mod documents;
+mod places;
 mod storage;
 
 use axum::body::to_bytes;

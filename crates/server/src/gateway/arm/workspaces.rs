@@ -6,7 +6,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 use strongroom_catalog::WorkspaceRow;
-use strongroom_control::{ControlError, Place, WorkspacePages, action};
+use strongroom_control::{ControlError, Place, WorkspacePages, action, check_retention};
 use strongroom_model::{ErrorKind, WhileRevoked};
 
 use super::super::auth::Who;
@@ -73,6 +73,10 @@ pub(super) async fn put(
             let body = sent(body).await?;
             let (days, region) = (Ask::read(&body)?.retention_days, text(&body, "location")?);
             WorkspacePages::check(&body).map_err(|error| control_error(&error))?;
+            if let Some(row) = app.site.shredder.deleted_at(&who.0, &place).await.map_err(|error| control_error(&error))? {
+                // A request that is refused brings nothing back.
+                check_change(&row, &body)?;
+            }
             if let Some(row) = app.site.shredder.recover_at(&who.0, &place).await.map_err(|error| control_error(&error))? {
                 return Ok((StatusCode::OK, Json(change(&app, &version, row, &body).await?)));
             }
@@ -120,7 +124,8 @@ pub(super) async fn patch(
     Ok(Json(change(&app, &version, row, &sent(body).await?).await?))
 }
 
-async fn change(app: &App, version: &ApiVersion, mut row: WorkspaceRow, body: &Map<String, Value>) -> Result<Value, ApiError> {
+/// Whether all that a body says of a workspace can be done.
+fn check_change(row: &WorkspaceRow, body: &Map<String, Value>) -> Result<Ask, ApiError> {
     let ask = Ask::read(body)?;
     if let Some(region) = text(body, "location")? {
         let bare = |region: &str| region.replace(' ', "").to_ascii_lowercase();
@@ -129,6 +134,14 @@ async fn change(app: &App, version: &ApiVersion, mut row: WorkspaceRow, body: &M
             return Err(ApiError::new(ErrorKind::Conflict, "InvalidResourceLocation", text).target("location"));
         }
     }
+    if let Some(days) = ask.retention_days.filter(|days| *days != row.retention_days) {
+        check_retention(days).map_err(|error| control_error(&error))?;
+    }
+    Ok(ask)
+}
+
+async fn change(app: &App, version: &ApiVersion, mut row: WorkspaceRow, body: &Map<String, Value>) -> Result<Value, ApiError> {
+    let ask = check_change(&row, body)?;
     app.site.pages.change(row.id, body).await.map_err(|error| control_error(&error))?;
     if let Some(days) = ask.retention_days.filter(|days| *days != row.retention_days) {
         app.site.workspaces.set_retention(row.id, days).await.map_err(|error| control_error(&error))?;

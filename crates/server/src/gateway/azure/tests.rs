@@ -363,7 +363,13 @@ async fn questions_by_resource_in_batches_and_together() {
         let asked = door.call(Method::POST, &path, &json!({"query": "App | summarize sum(n)", "timespan": null, "workspaces": null})).await;
         assert_eq!((asked.status.as_u16(), asked.rows()), (200, &json!([[3]])), "{}", asked.body);
     }
-    let by_url = door.call(Method::GET, &format!("{path}?query=App%20%7C%20count&timespan=P1D"), &Value::Null).await;
+    // What dashboards send along is taken and nothing is done with it; what nobody sends is a mistake.
+    let along = json!({"query": "App | summarize sum(n)", "options": {"truncationMaxSize": 1}, "workspaceFilters": {"regions": []},
+        "maxRows": 1, "applications": []});
+    assert_eq!(door.call(Method::POST, &path, &along).await.rows(), &json!([[3]]));
+    let misspelt = door.call(Method::POST, &path, &json!({"query": "App", "timespam": "P1D"})).await;
+    assert_eq!(misspelt.error(), (400, "BadArgumentError"));
+    let by_url = door.call(Method::GET, &format!("{path}?query=App%20%7C%20count&timespan=P1D&api-version=2021-05-19"), &Value::Null).await;
     assert_eq!(by_url.rows(), &json!([[2]]), "{}", by_url.body);
     let absent = door.call(Method::POST, &path.replace("default/query", "nowhere/query"), &json!({"query": "App"})).await;
     assert_eq!(absent.error(), (404, "PathNotFoundError"));
