@@ -419,6 +419,19 @@ mod tests {
         "id":"07070707070707070707070707070707","created":1000,"updated":1000,"enabled":true,"nbf":null,"exp":null,
         "key_ops":["encrypt","decrypt","wrapKey","unwrapKey"],"tags":{},"public":{"n":"_w","e":"AQAB"}}]}},"deleted":{},"doomed":[]}"#;
 
+    /// A private key that the disk did not let go of is destroyed with the next change: that of a key which came back would be.
+    #[test]
+    fn a_key_is_not_taken_back_while_its_private_key_is_still_to_be_destroyed() {
+        let mut state = State::read(FORMAT_1.as_bytes()).unwrap();
+        state.properties.soft_delete = false;
+        let key = state.delete("K", 0).unwrap();
+        let config = VaultConfig::default();
+        assert_eq!(state.restore(key.clone(), &config).unwrap_err().status, 409);
+        assert!(state.keys.is_empty());
+        state.doomed.clear();
+        assert_eq!(state.restore(key.clone(), &config), Ok(&key));
+    }
+
     #[test]
     fn what_earlier_builds_wrote_is_read() {
         let state = State::read(FORMAT_1.as_bytes()).unwrap();

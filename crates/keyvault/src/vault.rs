@@ -375,4 +375,41 @@ mod tests {
         sim.clock().advance(Duration::from_secs(1));
         tokio::time::timeout(Duration::from_secs(20), keeper).await.unwrap().unwrap();
     }
+
+    /// A key that its owner takes away while the new version is being made: that would give it back.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_rotation_that_its_policy_no_longer_wants_once_the_key_is_made_is_none() {
+        let (sim, dir) = (SimWorld::new(6), tempfile::tempdir().unwrap());
+        let world = World { clock: sim.world().clock, ..World::real() };
+        let (vault, _) = Vault::open(world, VaultConfig::at(dir.path()), Some("an-admins-token-of-a-test".to_owned())).unwrap();
+        let make = || NewKey::generate(Kind::Ec(Curve::P256));
+        vault.make("k".to_owned(), Changes::default(), None, |_| Ok(()), make).await.unwrap();
+        let policy = r#"{"lifetimeActions":[{"trigger":{"timeAfterCreate":"P7D"},"action":{"type":"Rotate"}}]}"#;
+        let set = vault
+            .change(move |state, vault| state.set_policy("k", serde_json::from_str::<PolicyIn>(policy).unwrap().check(None, vault.now())?));
+        set.await.unwrap();
+        let enable = async |enabled: bool| {
+            let changes = Changes { enabled: Some(enabled), ..Changes::default() };
+            vault.change(move |state, vault| state.update("k", None, vault.now(), &changes)).await.unwrap();
+        };
+        sim.clock().advance(Duration::from_hours(7 * 24));
+        let (_stop, stopping) = watch::channel(false);
+        {
+            let busy = vault.making.acquire_many(u32::try_from(MAKING_AT_ONCE).unwrap()).await.unwrap();
+            let mut following = std::pin::pin!(vault.follow_policies(&stopping));
+            tokio::select! {
+                biased;
+                () = &mut following => panic!("it waits for its turn to make a key"),
+                () = std::future::ready(()) => {}
+            }
+            enable(false).await;
+            drop(busy);
+            following.await;
+        }
+        assert_eq!(vault.state().key("k").unwrap().versions.len(), 1);
+        enable(true).await;
+        sim.clock().advance(Duration::from_mins(2));
+        vault.follow_policies(&stopping).await;
+        assert_eq!(vault.state().key("k").unwrap().versions.len(), 2, "given back, it is due");
+    }
 }

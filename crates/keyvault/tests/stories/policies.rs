@@ -209,6 +209,38 @@ async fn a_backup_brings_a_key_back_to_its_own_vault() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_backup_does_not_come_back_over_a_new_key_of_its_name() {
+    let site = Site::start().await;
+    let first = site.create("kek").await;
+    let blob = site.admin(Method::POST, &format!("/keys/kek/backup?{API}"), Value::Null).await.good();
+    site.admin(Method::DELETE, &format!("/keys/kek?{API}"), Value::Null).await.good();
+    let second = site.create("KEK").await;
+    let refused = site.admin(Method::POST, &format!("/keys/restore?{API}"), blob.clone()).await;
+    assert_eq!(refused.error(), (409, "Conflict", None), "a yes would be believed, and the backup thrown away");
+    let there = versions(&site, "kek").await;
+    assert_eq!((there.len(), &there[0]["kid"]), (1, &second["key"]["kid"]));
+    let version_of = |bundle: &Value| bundle["key"]["kid"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    let private: Vec<String> = files(&site.dir.path().join("keys")).into_iter().map(|(name, _)| name).collect();
+    assert!(!private.iter().any(|name| name.contains(&version_of(&first))), "no private key that no key names: {private:?}");
+    // It is good for when the name is free.
+    site.admin(Method::DELETE, &format!("/keys/kek?{API}"), Value::Null).await.good();
+    site.admin(Method::POST, &format!("/keys/restore?{API}"), blob).await.good();
+    assert_eq!(versions(&site, "kek").await[0]["kid"], first["key"]["kid"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_version_is_for_the_uses_of_the_one_before() {
+    let site = Site::start().await;
+    let ops = json!(["unwrapKey"]);
+    site.admin(Method::POST, &format!("/keys/old/create?{API}"), json!({"kty": "RSA", "key_ops": ops})).await.good();
+    let rotated = site.admin(Method::POST, &format!("/keys/old/rotate?{API}"), Value::Null).await.good();
+    assert_eq!(rotated["key"]["key_ops"], ops, "what may only unwrap is given no other use by a rotation");
+    let version = rotated["key"]["kid"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    let refused = site.wrap(TOKEN, "old", &version, "wrapkey", &json!("AAAA")).await;
+    assert_eq!(refused.status, 403, "{}", refused.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn random_bytes_are_as_many_as_asked() {
     let site = Site::start().await;
     let random = async |count: Value| site.admin(Method::POST, &format!("/rng?{API}"), json!({"count": count})).await;
