@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, JwkSet};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, JwkSet, KeyAlgorithm};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use parking_lot::RwLock;
 use serde_json::{Map, Value};
@@ -165,7 +165,7 @@ impl Issuers {
 /// A key and what it may have signed with: that is the key's to say, never the token's.
 fn usable(jwk: &jsonwebtoken::jwk::Jwk) -> Option<(String, (DecodingKey, Vec<Algorithm>))> {
     use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
-    let algorithms = match &jwk.algorithm {
+    let mut algorithms = match &jwk.algorithm {
         AlgorithmParameters::RSA(_) => vec![RS256, RS384, RS512, PS256, PS384, PS512],
         AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => vec![ES256],
         AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P384 => vec![ES384],
@@ -173,7 +173,11 @@ fn usable(jwk: &jsonwebtoken::jwk::Jwk) -> Option<(String, (DecodingKey, Vec<Alg
         _ => return None,
     };
     let encrypts = jwk.common.public_key_use.as_ref().is_some_and(|used| *used != jsonwebtoken::jwk::PublicKeyUse::Signature);
-    if encrypts {
+    // RFC 7517 §4.4: it may name the one that it is for.
+    if let Some(own) = jwk.common.key_algorithm {
+        algorithms.retain(|known| KeyAlgorithm::from(*known) == own);
+    }
+    if encrypts || algorithms.is_empty() {
         return None;
     }
     Some((jwk.common.key_id.clone()?, (DecodingKey::from_jwk(jwk).ok()?, algorithms)))
@@ -405,6 +409,39 @@ mod tests {
         }
         issuers.catalog.role_delete(made("").id).await.unwrap();
         assert!(held().await.is_empty(), "deleted, it gives nothing");
+    }
+
+    /// RFC 8725 §3.1: what a token says of how it was signed is not to be believed.
+    #[tokio::test]
+    async fn a_key_that_names_its_algorithm_signs_with_no_other() {
+        use jsonwebtoken::jwk::Jwk;
+        let pair = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
+        let key = EncodingKey::from_rsa_pem(pair.serialize_pem().as_bytes()).unwrap();
+        let named = |kid: &str, own: Option<KeyAlgorithm>| {
+            let mut jwk = Jwk::from_encoding_key(&key, Algorithm::RS256).unwrap();
+            (jwk.common.key_id, jwk.common.key_algorithm) = (Some(kid.to_owned()), own);
+            jwk
+        };
+        let keys = [("one", Some(KeyAlgorithm::RS256)), ("any", None), ("none", Some(KeyAlgorithm::RSA_OAEP))];
+        let set = json!({"keys": keys.map(|(kid, own)| named(kid, own))});
+        let (address, pem) = serve(|address| {
+            let issuer = format!("https://{address}");
+            vec![json!({"issuer": issuer, "jwks_uri": format!("{issuer}/keys")}), set]
+        });
+        let sim = SimWorld::new(7);
+        let (issuers, issuer) = issuers(sim.world(), address, &pem).await;
+        let now = sim.world().clock.wall().unix_secs();
+        let claims = json!({"iss": issuer, "aud": "api://strongroom", "sub": "ann", "groups": "sre", "exp": now + 600});
+        for (kid, algorithm, taken) in [
+            ("one", Algorithm::RS256, true),
+            ("one", Algorithm::PS256, false),
+            ("any", Algorithm::PS256, true),
+            ("none", Algorithm::RS256, false),
+        ] {
+            let header = Header { kid: Some(kid.to_owned()), ..Header::new(algorithm) };
+            let read = issuers.read(&jsonwebtoken::encode(&header, &claims, &key).unwrap()).await;
+            assert_eq!(read.is_ok_and(|read| read.is_some()), taken, "{kid} {algorithm:?}");
+        }
     }
 
     #[tokio::test]
