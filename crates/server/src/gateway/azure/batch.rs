@@ -18,7 +18,7 @@ use strongroom_query::Egress;
 
 use super::super::auth::Who;
 use super::super::error::ApiError;
-use super::super::query::{Asked, Asking, Preferences, Question, ask, failed, whole};
+use super::super::query::{Asked, Asking, Preferences, Question, ask, failed, request_id, whole};
 use super::super::{App, SMALL_BODY, body, egress};
 use super::resource::of_resource;
 
@@ -32,7 +32,7 @@ struct Batch {
 
 /// One question. Members that say nothing here are passed over.
 #[derive(Debug, Deserialize)]
-struct Item {
+pub(super) struct Item {
     id: String,
     #[serde(default)]
     workspace: Option<String>,
@@ -47,11 +47,18 @@ struct Item {
 }
 
 /// What was asked for by one item, and until when it may leave.
-struct Answered {
+pub(super) struct Answered {
     id: String,
     status: StatusCode,
     body: Bytes,
     egress: Option<Egress>,
+}
+
+impl Answered {
+    fn refused(id: String, error: &ApiError) -> Self {
+        let (status, body) = error.status_and_body();
+        Self { id, status, body: body.to_string().into(), egress: None }
+    }
 }
 
 fn invalid(why: &str) -> ApiError {
@@ -72,24 +79,44 @@ pub(super) async fn batch(State(app): State<App>, who: Who, headers: HeaderMap, 
     if batch.requests.iter().any(|item| item.id.is_empty() || !ids.insert(item.id.as_str())) {
         return Err(invalid("Each request of a batch has an id of its own"));
     }
-    let request = super::super::query::request_id(&headers);
-    let concurrent = doors.batch_concurrent_max.clamp(1, batch.requests.len());
+    let request = request_id(&headers);
+    let answers = answers(&app, &who, batch.requests, request).await;
+    Ok(leaving(&app, answers).await)
+}
+
+/// All questions, some at once, each with its own answer.
+pub(super) async fn answers(app: &App, who: &Who, items: Vec<Item>, request: Option<&[u8]>) -> Vec<Answered> {
+    let doors = &app.site.config.doors;
+    let concurrent = doors.batch_concurrent_max.clamp(1, items.len().max(1));
     let room = Room { left: Mutex::new(doors.batch_bytes_max), concurrent: concurrent as u64 };
-    let answers = futures::stream::iter(batch.requests).map(|item| {
-        let (app, who, room) = (&app, &who, &room);
+    let answers = futures::stream::iter(items).map(|item| {
+        let room = &room;
         async move {
             let id = item.id.clone();
             match room.within(|bytes_max| one(app, who, item, request, bytes_max)).await {
                 Ok((body, egress)) => Answered { id, status: StatusCode::OK, body, egress: Some(egress) },
-                Err(error) => {
-                    let (status, body) = error.status_and_body();
-                    Answered { id, status, body: body.to_string().into(), egress: None }
-                }
+                Err(error) => Answered::refused(id, &error),
             }
         }
     });
-    let answers: Vec<Answered> = answers.buffer_unordered(concurrent).collect().await;
-    Ok(joined(answers))
+    answers.buffer_unordered(concurrent).collect().await
+}
+
+/// One whose key went while it waited for the others of its batch says so, and they are whole. What is taken away from then on breaks
+/// all of them off.
+pub(super) async fn leaving(app: &App, mut answers: Vec<Answered>) -> Response {
+    let passed = answers.iter().map(|answered| async {
+        let Some(egress) = &answered.egress else { return Ok(()) };
+        egress.pass().await
+    });
+    // All at once: each may wait while a denial is being confirmed.
+    let passed = futures::future::join_all(passed).await;
+    for (answered, passed) in answers.iter_mut().zip(passed) {
+        if let Err(error) = passed {
+            *answered = Answered::refused(std::mem::take(&mut answered.id), &failed(app, None, &error));
+        }
+    }
+    joined(answers)
 }
 
 /// Bytes that the answers of a batch may still have, all together: they are in memory until the last one is there.
@@ -142,8 +169,6 @@ async fn one(app: &App, who: &Who, item: Item, request: Option<&[u8]>, bytes_max
     let egress = answer.egress.clone();
     let workspaces: Vec<_> = std::iter::once(workspace).chain(others).collect();
     let body = whole(app, answer, &workspaces, &prefer, late, Some(bytes_max)).await?;
-    // It may have waited for others of its batch; it is asked once more when it leaves.
-    egress.pass().await.map_err(|error| failed(app, None, &error))?;
     Ok((body, egress))
 }
 

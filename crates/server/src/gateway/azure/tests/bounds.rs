@@ -1,6 +1,13 @@
 //! What each door takes at most, and what it does not take at all.
 
+use std::task::Poll;
+
+use bytes::Bytes;
+use strongroom_keys::{Shut, Standing};
+
 use super::*;
+use crate::gateway::auth::Who;
+use crate::gateway::azure::batch;
 
 const INSIGHTS: &str = "Microsoft.OperationalInsights/workspaces";
 
@@ -38,6 +45,48 @@ async fn what_a_batch_did_not_need_is_for_its_next_question() {
     let batch = door.call(Method::POST, "/v1/$batch", &json!({"requests": (0..20).map(item).collect::<Vec<_>>()})).await;
     let answers = batch.body["responses"].as_array().unwrap();
     assert!(answers.len() == 20 && answers.iter().all(|answer| answer["status"] == 200), "{answers:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_batch_what_a_key_was_taken_from_does_not_leave_and_the_rest_does() {
+    let door = Door::open(|_| {}).await;
+    let site = &door.app.site;
+    site.clusters.settle().await.unwrap();
+    let at = |kind: &str| format!("{}/{INSIGHTS}/{kind}?api-version=2025-07-01", door.group).replace("/workspaces/clusters", "/clusters");
+    let cluster =
+        json!({"location": "local", "identity": {"type": "SystemAssigned"}, "sku": {"name": "CapacityReservation", "capacity": 100}});
+    let link = json!({"properties": {"writeAccessResourceId": at("clusters/contoso").split('?').next().unwrap()}});
+    for (path, body) in [("clusters/contoso", &cluster), ("annex", &json!({"location": "local"})), ("annex/linkedServices/cluster", &link)]
+    {
+        let made = door.call(Method::PUT, &at(path), body).await;
+        assert!(made.status.is_success(), "{path}: {}", made.body);
+        site.clusters.idle().await;
+    }
+    let annex = site.catalog.workspaces().await.unwrap().into_iter().find(|row| row.name.as_str() == "annex").unwrap();
+    let cluster = site.catalog.cluster_list().await.unwrap().remove(0);
+    assert_eq!(Some(annex.account), cluster.account);
+    let gate = site.keys.gate(annex.account, cluster.id, "contoso", Standing::Open);
+    let item = |workspace: &str| json!({"id": workspace, "body": {"query": "print 1"}, "workspace": workspace, "path": "/query", "method": "POST"});
+    let items = json!([item("annex"), item("default")]);
+
+    // While it waits for others: it says so, and they are told.
+    let who = Who(site.principals.authenticate(ADMIN).await.unwrap(), strongroom_control::ScopePath::root());
+    let answers = batch::answers(&door.app, &who, serde_json::from_str(&items.to_string()).unwrap(), None).await;
+    gate.set(Standing::Shut(Shut::Revoked, 1));
+    let left = to_bytes(batch::leaving(&door.app, answers).await.into_body(), 1 << 20).await.unwrap();
+    let left: Value = serde_json::from_slice(&left).unwrap();
+    let of = |id: &str| left["responses"].as_array().unwrap().iter().find(|answer| answer["id"] == id).unwrap();
+    assert_eq!((&of("annex")["status"], &of("annex")["body"]["error"]["code"]), (&json!(403), &json!("CustomerKeyRevoked")), "{left}");
+    assert_eq!((&of("default")["status"], &of("default")["body"]["tables"][0]["rows"]), (&json!(200), &json!([[1]])), "{left}");
+
+    // Once it is on its way: nothing more of it.
+    gate.set(Standing::Open);
+    let request = Request::builder().method(Method::POST).uri("/v1/$batch").header("authorization", format!("Bearer {ADMIN}"));
+    let request = request.body(Body::from(json!({"requests": items}).to_string())).unwrap();
+    let response = door.router.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    gate.set(Standing::Shut(Shut::Revoked, 2));
+    assert!(to_bytes(response.into_body(), 1 << 20).await.is_err(), "it breaks off");
 }
 
 #[tokio::test(flavor = "multi_thread")]
