@@ -6,6 +6,7 @@ mod both;
 mod documents;
 mod places;
 mod storage;
+mod workspaces;
 
 use axum::body::to_bytes;
 use axum::http::{Method, StatusCode};

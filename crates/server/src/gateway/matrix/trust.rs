@@ -26,6 +26,9 @@ async fn who_makes_tokens_gives_no_role_that_it_may_not_give() {
         assert_eq!(refused.0, StatusCode::FORBIDDEN, "{path} {body}: {}", refused.1);
         assert!(refused.1["error"]["message"].as_str().unwrap().contains(action::ROLES_WRITE), "{}", refused.1);
     }
+    // Nor is there a service without the right that it was to have: the name would be taken, and somebody gone to find out why.
+    let services = doors.call(ADMIN, &Method::GET, "/v1/services", &Value::Null).await.1;
+    assert_eq!(services["value"].as_array().unwrap().len(), 1, "{services}");
     // What holds no right may be given a credential, and whoever gives roles may do both.
     let (status, made) = doors.call(&clerk, &Method::POST, "/v1/services", &json!({"name": "bare"})).await;
     assert_eq!(status, StatusCode::CREATED, "{made}");

@@ -180,3 +180,94 @@ async fn texts_of_rules_lie_in_the_linked_account_and_history_is_refused_meanwhi
     }
     assert_eq!(files(outside.path()).len(), 0);
 }
+
+#[tokio::test]
+async fn one_alert_is_shown_whole_to_whoever_may_see_it_and_to_others_as_if_it_were_not_there() {
+    let door = Door::open().await;
+    door.monitor(Method::PUT, "actionGroups/ops", &group()).await;
+    let made = door.monitor(Method::PUT, "scheduledQueryRules/r", &door.rule("print n = 1")).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+    let rule = door.app.site.catalog.alert_rules().await.unwrap().remove(0);
+    let id = strongroom_model::ObjectId::from_bytes([8; 16]);
+    let mut row = strongroom_catalog::AlertRow {
+        id,
+        rule: rule.id,
+        severity: 3,
+        fired_ms: 1_767_225_600_000,
+        resolved_ms: None,
+        delivery: strongroom_catalog::Delivery::Delivered,
+        tries: 2,
+    };
+    door.app.site.catalog.alert_put(&row).await.unwrap();
+    let subscription = door.base.split("/resourceGroups").next().unwrap();
+    let get = async |token: &str, path: &str| {
+        door.send(Method::GET, &format!("{path}?{VERSION}"), &[("authorization", &format!("Bearer {token}"))], "").await
+    };
+    let alerts = format!("{subscription}/providers/Microsoft.AlertsManagement/alerts");
+    let path = format!("{alerts}/{id}");
+    let mut whole = json!({
+        "id": path,
+        "name": "r",
+        "type": "Microsoft.AlertsManagement/alerts",
+        "properties": {
+            "essentials": {
+                "severity": "Sev3",
+                "signalType": "Log",
+                "alertState": "New",
+                "monitorCondition": "Fired",
+                "monitorService": "Log Alerts V2",
+                "targetResource": format!("{}/Microsoft.OperationalInsights/workspaces/default", door.base),
+                "targetResourceType": "microsoft.operationalinsights/workspaces",
+                "sourceCreatedId": id.to_string(),
+                "alertRule": format!("{}/Microsoft.Insights/scheduledQueryRules/r", door.base),
+                "startDateTime": "2026-01-01T00:00:00.000Z",
+                "lastModifiedDateTime": "2026-01-01T00:00:00.000Z",
+                "actionStatus": {"isSuppressed": false},
+            },
+            "strongroom": {"delivery": "delivered", "calls": 2},
+        },
+    });
+    let group = door.base.trim_end_matches("/providers");
+    let token = async |role: &str, path: &str| {
+        let at = ScopePath::read(path).unwrap();
+        door.app.site.principals.create_at(role.to_owned(), role, &at, None).await.unwrap().token
+    };
+    for token in [ADMIN, &token("Reader", "/").await, &token("Reader", group).await] {
+        let shown = get(token, &path).await;
+        assert_eq!((shown.status, &shown.body), (StatusCode::OK, &whole));
+    }
+    assert_eq!(get(ADMIN, &alerts).await.body["value"], json!([whole]), "as in the list");
+    assert_eq!(get(ADMIN, &path.replace("alerts/", "ALERTS/").replace("subscriptions", "Subscriptions")).await.body, whole);
+    (row.resolved_ms, row.delivery) = (Some(row.fired_ms + 60_000), strongroom_catalog::Delivery::Muted);
+    door.app.site.catalog.alert_put(&row).await.unwrap();
+    let essentials = &mut whole["properties"]["essentials"];
+    essentials["monitorCondition"] = "Resolved".into();
+    (essentials["lastModifiedDateTime"], essentials["monitorConditionResolvedDateTime"]) =
+        ("2026-01-01T00:01:00.000Z".into(), "2026-01-01T00:01:00.000Z".into());
+    essentials["actionStatus"]["isSuppressed"] = true.into();
+    whole["properties"]["strongroom"]["delivery"] = "muted".into();
+    assert_eq!(get(ADMIN, &path).await.body, whole);
+
+    // In another subscription, under another id, under none: absent alike, whoever asks.
+    let other = subscription.rsplit_once('/').unwrap().0.to_owned() + "/99999999-9999-4999-8999-999999999999";
+    let absent = format!("{alerts}/{}", strongroom_model::ObjectId::from_bytes([9; 16]));
+    for path in [path.replace(subscription, &other), absent.clone(), format!("{alerts}/nonsense")] {
+        let refused = get(ADMIN, &path).await;
+        assert_eq!((refused.error().0, refused.error().1), (StatusCode::NOT_FOUND, "ResourceNotFound"), "{path}: {}", refused.body);
+    }
+    let workspace = token("Reader", &format!("{group}/providers/Microsoft.OperationalInsights/workspaces/default")).await;
+    let rules = token("Reader", &format!("{group}/providers/Microsoft.Insights/scheduledQueryRules/r")).await;
+    let elsewhere = token("Owner", &other).await;
+    let sends = token("Monitoring Metrics Publisher", "/").await;
+    for (who, token, status) in [
+        ("may read the workspace alone", &workspace, StatusCode::NOT_FOUND),
+        ("may read the rule alone", &rules, StatusCode::NOT_FOUND),
+        ("rules another subscription", &elsewhere, StatusCode::NOT_FOUND),
+        ("may not read alerts", &sends, StatusCode::FORBIDDEN),
+    ] {
+        let (shown, absent) = (get(token, &path).await, get(token, &absent).await);
+        assert_eq!(shown.status, status, "{who}: {}", shown.body);
+        let same = |answer: &Answer, id: strongroom_model::ObjectId| answer.body.to_string().replace(&id.to_string(), "ID");
+        assert_eq!(same(&shown, id), same(&absent, strongroom_model::ObjectId::from_bytes([9; 16])), "{who}");
+    }
+}

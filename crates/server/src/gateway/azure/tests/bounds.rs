@@ -197,3 +197,54 @@ async fn who_reads_a_workspace_sends_no_rows_there_by_a_rule_of_their_own() {
     assert_eq!(door.send(Method::DELETE, &path, &headers, "").await.status, 403);
     assert_eq!(door.call(Method::GET, &path, &Value::Null).await.body, before);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_rules_leaves_out_those_of_workspaces_that_one_may_not_look_into() {
+    let door = Door::open(|_| {}).await;
+    let home = door.group.replace("/default/", "/mine/");
+    let group = home.trim_end_matches("/providers");
+    assert!(door.call(Method::PUT, &format!("{group}?api-version=2021-04-01"), &json!({"location": "local"})).await.status.is_success());
+    let own = format!("{home}/{INSIGHTS}/own");
+    let made = door.call(Method::PUT, &format!("{own}?api-version=2023-09-01"), &json!({"location": "local"})).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let rules = format!("{home}/Microsoft.Insights/dataCollectionRules");
+    for (name, workspace) in [("a-foreign", None), ("b-own", Some(&own))] {
+        let mut rule = rule(&door.group);
+        if let Some(workspace) = workspace {
+            rule["properties"]["destinations"]["logAnalytics"][0]["workspaceResourceId"] = json!(workspace);
+        }
+        let made = door.call(Method::PUT, &format!("{rules}/{name}?api-version=2023-03-11"), &rule).await;
+        assert_eq!(made.status, 201, "{}", made.body);
+    }
+    let at = strongroom_control::ScopePath::read(group).unwrap();
+    let owner = door.app.site.principals.create_at("o".to_owned(), "Owner", &at, None).await.unwrap();
+    let names = async |token: &str| {
+        let headers = [("authorization", &*format!("Bearer {token}"))];
+        let listed = door.send(Method::GET, &format!("{rules}?api-version=2023-03-11"), &headers, "").await;
+        assert_eq!(listed.status, 200, "{}", listed.body);
+        listed.body["value"].as_array().unwrap().iter().map(|rule| rule["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(ADMIN).await, ["a-foreign", "b-own"]);
+    assert_eq!(names(&owner.token).await, ["b-own"], "and the one that is left out hides no other");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_post_that_announces_too_much_is_not_read() {
+    let door = Door::open(|config| config.doors.data_collector_bytes_max = 4_096).await;
+    let (key, date) = (STANDARD.decode(door.shared_key().await).unwrap(), now());
+    for length in ["4097", "18446744073709551615"] {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
+        mac.update(format!("POST\n{length}\napplication/json\nx-ms-date:{date}\n/api/logs").as_bytes());
+        let authorization = format!("SharedKey {}:{}", door.workspace, STANDARD.encode(mac.finalize().into_bytes()));
+        let headers = [
+            ("authorization", &*authorization),
+            ("x-ms-date", &*date),
+            ("content-type", "application/json"),
+            ("content-length", length),
+            ("log-type", "Large"),
+        ];
+        let body = futures::stream::poll_fn(|_| -> Poll<Option<std::io::Result<Bytes>>> { panic!("nobody asks for it") });
+        let refused = door.send(Method::POST, "/api/logs?api-version=2016-04-01", &headers, Body::from_stream(body)).await;
+        assert_eq!(refused.error(), (404, "RequestTooLarge"), "{length}: {}", refused.body);
+    }
+}
