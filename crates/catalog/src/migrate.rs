@@ -39,6 +39,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0023.sql"),
     include_str!("migrations/0024.sql"),
     include_str!("migrations/0025.sql"),
+    include_str!("migrations/0026.sql"),
 ];
 
 /// Brings the file to this build's version: each step in a transaction of its own, along with the version.

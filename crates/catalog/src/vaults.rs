@@ -13,7 +13,7 @@ const INFRASTRUCTURE: &str = "an infrastructure key";
 
 macro_rules! vaults {
     ($rest:literal) => {
-        concat!("SELECT name, subscription, resource_group, uri, region, tenant, private_link, ca_pem, created_ms, provider, access_id, access FROM vault_refs ", $rest)
+        concat!("SELECT name, subscription, resource_group, uri, region, tenant, private_link, ca_pem, created_ms, provider, access_id, access, soft_delete, purge_protection, rbac FROM vault_refs ", $rest)
     };
 }
 
@@ -39,6 +39,9 @@ fn vault(row: &SqliteRow) -> Result<VaultRefRow, CatalogError> {
             }
             _ => None,
         },
+        soft_delete: columns.int_opt()?.map(|set| set == 1),
+        purge_protection: columns.int_opt()?.map(|set| set == 1),
+        rbac: columns.int_opt()?.map(|set| set == 1),
     })
 }
 
@@ -52,11 +55,12 @@ impl Catalog {
         let mut tx = writer.begin(VAULT).await?;
         sqlx::query(
             "INSERT INTO vault_refs (name, subscription, resource_group, uri, region, tenant, private_link, ca_pem, created_ms,
-                                     provider, access_id, access)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                                     provider, access_id, access, soft_delete, purge_protection, rbac)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (name, subscription, resource_group) DO UPDATE
                SET uri = excluded.uri, region = excluded.region, tenant = excluded.tenant, private_link = excluded.private_link,
-                   ca_pem = excluded.ca_pem, provider = excluded.provider, access_id = excluded.access_id, access = excluded.access",
+                   ca_pem = excluded.ca_pem, provider = excluded.provider, access_id = excluded.access_id, access = excluded.access,
+                   soft_delete = excluded.soft_delete, purge_protection = excluded.purge_protection, rbac = excluded.rbac",
         )
         .bind(row.name.as_str())
         .bind(row.subscription.as_str())
@@ -70,6 +74,9 @@ impl Catalog {
         .bind(row.provider.as_str())
         .bind(row.access.as_ref().map(|access| &access.id.as_bytes()[..]))
         .bind(row.access.as_ref().map(|access| &access.cell[..]))
+        .bind(row.soft_delete.map(i64::from))
+        .bind(row.purge_protection.map(i64::from))
+        .bind(row.rbac.map(i64::from))
         .execute(&mut *tx)
         .await
         .map_err(|e| refused(VAULT, &e))?;

@@ -179,6 +179,15 @@ enum What {
         /// The tenant it belongs to
         #[arg(long, value_name = "ID", default_value = "00000000-0000-0000-0000-000000000000", hide_default_value = true)]
         tenant: String,
+        /// Deleted keys can be recovered there; shown, and not relied on: a key is judged by what its vault says of it
+        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+        soft_delete: Option<bool>,
+        /// Deleted keys cannot be destroyed before their time; likewise
+        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+        purge_protection: Option<bool>,
+        /// How rights are given there; likewise
+        #[arg(long, value_enum)]
+        permission_model: Option<crate::vault::Model>,
     },
     /// Lists the key vaults that the server knows
     ListVaults,
@@ -260,13 +269,8 @@ impl Cluster {
                 }
                 self::show(&answer["cluster"], format)
             }
-            What::RegisterVault { name, vault_uri, access, ca, location, tenant } => {
-                let ca = match ca {
-                    Some(path) => {
-                        Some(std::fs::read_to_string(&path).map_err(|error| Failure::Usage(format!("--ca {}: {error}", path.display())))?)
-                    }
-                    None => None,
-                };
+            What::RegisterVault { name, vault_uri, access, ca, location, tenant, soft_delete, purge_protection, permission_model } => {
+                let ca = ca.as_deref().map(authority).transpose()?;
                 let location = match location {
                     Some(location) => location,
                     None => region(&arm).await?,
@@ -274,7 +278,11 @@ impl Cluster {
                 let (provider, access) = (access.provider.as_str(), access.json()?);
                 let body = json!({
                     "location": location,
-                    "properties": {"tenantId": tenant, "vaultUri": vault_uri, "caPem": ca, "provider": provider, "access": access},
+                    "properties": {
+                        "tenantId": tenant, "vaultUri": vault_uri, "caPem": ca, "provider": provider, "access": access,
+                        "enableSoftDelete": soft_delete, "enablePurgeProtection": purge_protection,
+                        "enableRbacAuthorization": permission_model.map(|model| model == crate::vault::Model::Rbac),
+                    },
                 });
                 let request = arm.provider(Method::PUT, KEY_VAULT, &["vaults", &name]).json(&body);
                 let answer = arm.client.json(request).await?;
@@ -364,6 +372,11 @@ const LINKED: &[Field] = &[
     Field("Id", |row| row["workspaceId"].clone()),
     Field("Since", |row| row["associateDate"].clone()),
 ];
+
+/// The certificates in a file.
+fn authority(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|error| Failure::Usage(format!("--ca {}: {error}", path.display())))
+}
 
 const VAULT: &[Field] = &[
     Field("Name", |row| row["name"].clone()),

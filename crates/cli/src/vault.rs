@@ -123,8 +123,8 @@ enum IdentityWhat {
     },
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Model {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Model {
     /// Roles (recommended)
     Rbac,
     /// Lists of permissions

@@ -56,6 +56,7 @@ pub use directory::{Directory, DirectoryConfig, IssuerConfig, IssuerRule, Region
 pub use error::ControlError;
 pub use identities::{UserIdentities, UserIdentityAsk};
 pub use lockbox::{Lockbox, LockboxConfig};
+pub use operations::operation_status;
 pub use pages::{WorkspacePage, WorkspacePages};
 pub use principals::{ADMIN, Bearer, CreatedPrincipal, Principals, TokenReader};
 pub use refusal::Refusal;
@@ -70,7 +71,7 @@ pub use storage::{LinkedStorage, StorageAsk, StorageKey, StorageLink, StorageVie
 pub use sweep::{Inventory, Sweep, Swept};
 pub use tables::{TableAsk, TableView, Tables};
 pub use tokens::{Subject, Tokens, audience_name};
-pub use vaults::{VaultAsk, Vaults, vault_uri};
+pub use vaults::{Protection, VaultAsk, Vaults, vault_uri};
 pub use workspaces::{DEFAULT_NAME, Workspaces, check_retention};
 
 #[cfg(test)]

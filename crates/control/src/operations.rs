@@ -60,6 +60,17 @@ impl Change {
     }
 }
 
+/// How an operation stands, in the words that Azure prints: of one under way, what it does to its resource. Clients go on polling on
+/// every word but the last two.
+#[must_use]
+pub fn operation_status(row: &OperationRow) -> &'static str {
+    match (row.status, row.kind.as_str()) {
+        (OperationStatus::InProgress, "Update" | "Rekey" | "Reencrypt" | "Link") => "Updating",
+        (OperationStatus::InProgress, "Delete" | "Unlink") => "Deleting",
+        (status, _) => status.as_str(),
+    }
+}
+
 /// The operations of a catalog.
 #[derive(Debug)]
 pub(crate) struct Operations {

@@ -35,6 +35,20 @@ pub struct VaultAsk {
     pub private_link: bool,
     /// The authorities that its certificate may come from besides those of the system; PEM.
     pub ca_pem: Option<String>,
+    /// How it protects its keys. What is not said stays as it was said before, if it is still the same vault.
+    pub protection: Protection,
+}
+
+/// How a vault protects its keys, as far as it is known. Shown with the vault and decided by nothing: a cluster's key is judged by what
+/// its vault says of it then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Protection {
+    /// Deleted keys can be recovered.
+    pub soft_delete: Option<bool>,
+    /// Deleted keys cannot be destroyed before their time.
+    pub purge_protection: Option<bool>,
+    /// Rights are given by roles; else by access policies.
+    pub rbac: Option<bool>,
 }
 
 /// The vault references of a catalog.
@@ -87,6 +101,7 @@ impl Vaults {
             return Err(ControlError::TooMany { what: "key vaults", max: VAULTS_MAX });
         }
         let access = self.access(&kek, &ask, there.as_ref())?;
+        let before = there.as_ref().filter(|row| row.uri == vault_uri(&kek));
         let row = VaultRefRow {
             name: there.as_ref().map_or_else(|| place.name.clone(), |row| row.name.clone()),
             subscription: place.subscription.clone(),
@@ -96,9 +111,12 @@ impl Vaults {
             tenant: ask.tenant,
             private_link: ask.private_link,
             ca_pem: ask.ca_pem,
-            created_ms: there.map_or_else(|| self.world.clock.wall().unix_ms(), |row| row.created_ms),
+            created_ms: there.as_ref().map_or_else(|| self.world.clock.wall().unix_ms(), |row| row.created_ms),
             provider: ask.provider.as_str().to_owned(),
             access,
+            soft_delete: ask.protection.soft_delete.or_else(|| before?.soft_delete),
+            purge_protection: ask.protection.purge_protection.or_else(|| before?.purge_protection),
+            rbac: ask.protection.rbac.or_else(|| before?.rbac),
         };
         self.catalog.vault_ref_put(&row).await.map_err(|error| match error {
             CatalogError::Conflict { .. } => ControlError::Conflict { why: "this vault is registered under another name" },

@@ -39,6 +39,7 @@ struct Site {
     catalog: Catalog,
     root: [u8; 32],
     config: IngestConfig,
+    sealed: SealedConfig,
 }
 
 /// One life of the process.
@@ -57,7 +58,7 @@ impl Site {
         let mut root = [0; 32];
         world.rng.fill(&mut root);
         let catalog = Catalog::memory(world).await.unwrap();
-        Self { sim, catalog, root, config: IngestConfig::default() }
+        Self { sim, catalog, root, config: IngestConfig::default(), sealed: SealedConfig::default() }
     }
 
     async fn up(&self) -> Up {
@@ -82,7 +83,7 @@ impl Site {
             catalog: self.catalog.clone(),
             keys,
             buffer,
-            sealed: SealedLog::open(world.clone(), Path::new("/data/sealed"), mmk, SealedConfig::default()).unwrap(),
+            sealed: SealedLog::open(world.clone(), Path::new("/data/sealed"), mmk, self.sealed.clone()).unwrap(),
             blocks: BlockStore::new(world.clone(), objects, cache),
             writer: self.catalog.acquire_writer().await.unwrap(),
             world,

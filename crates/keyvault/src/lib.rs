@@ -42,4 +42,4 @@ pub use error::VaultServerError;
 pub use files::{admin_token_path, ca_path};
 /// What [`Vault::open`] takes, for those who know no other room of the house.
 pub use strongroom_world::World;
-pub use vault::Vault;
+pub use vault::{Protection, Vault};

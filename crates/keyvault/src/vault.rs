@@ -60,6 +60,17 @@ impl fmt::Debug for Vault {
     }
 }
 
+/// How a vault protects its keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Protection {
+    /// Deleted keys can be recovered.
+    pub soft_delete: bool,
+    /// Deleted keys cannot be destroyed before their time.
+    pub purge_protection: bool,
+    /// Rights are given by roles; else by access policies.
+    pub rbac: bool,
+}
+
 /// Who calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Caller {
@@ -134,6 +145,17 @@ impl Vault {
     #[must_use]
     pub fn tenant_id(&self) -> String {
         self.state.read().tenant.to_string()
+    }
+
+    /// How it protects its keys as of now.
+    #[must_use]
+    pub fn protection(&self) -> Protection {
+        let properties = self.state.read().properties;
+        Protection {
+            soft_delete: properties.soft_delete,
+            purge_protection: properties.purge_protection,
+            rbac: properties.permission_model == PermissionModel::Rbac,
+        }
     }
 
     /// The certificate that clients of this vault trust (PEM); `ca.pem` in the directory holds the same.

@@ -489,6 +489,15 @@ mod tests {
     }
 
     #[test]
+    fn the_lease_and_the_buffer_for_outages_are_as_the_settings_say() {
+        let keys = |text: &str| {
+            let config = with(&[], Some(text)).unwrap();
+            (config.keys.states().lease.as_secs() / 60, config.keys.sealed(&config.buffer).outage_max.as_secs() / 3_600)
+        };
+        assert_eq!((keys(""), keys("[keys]\nlease_ms = 300000\noutage_buffer_ms = 0")), ((30, 6), (5, 0)));
+    }
+
+    #[test]
     fn an_unknown_key_is_refused_by_name_and_origin() {
         let error = with(&[], Some("lisen = 1")).unwrap_err().to_string();
         assert!(error.contains("strongroom.toml") && error.contains("lisen"), "{error}");

@@ -31,6 +31,7 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::to_bytes;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::handler::Handler as _;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -125,8 +126,8 @@ fn doors() -> Router<App> {
 /// The router: every door, and what is around all of them.
 pub(crate) fn router(app: App) -> Router {
     let routes = doors()
-        .fallback(any(no_route))
-        .method_not_allowed_fallback(no_method)
+        .fallback(any(no_route.layer(middleware::from_fn(arm::request_ids))))
+        .method_not_allowed_fallback(no_method.layer(middleware::from_fn(arm::request_ids)))
         .layer(DefaultBodyLimit::max(SMALL_BODY))
         .layer(middleware::from_fn_with_state(app.clone(), body::paced))
         .layer(middleware::from_fn(enveloped))

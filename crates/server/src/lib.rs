@@ -111,7 +111,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let (stop, stopping) = watch::channel(false);
     let (vault_stop, vault_stopping) = watch::channel(false);
     let vault = match embedded {
-        Some(embedded) => Some(embedded.serve(&site.catalog, &site.vaults, vault_stopping).await?),
+        Some(embedded) => Some(embedded.serve(&site.catalog, Arc::clone(&site.vaults), vault_stopping).await?),
         None => None,
     };
     site.clusters.settle().await.map_err(ServeError::start("operations"))?;

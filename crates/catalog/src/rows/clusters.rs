@@ -227,6 +227,12 @@ pub struct VaultRefRow {
     pub provider: String,
     /// How to log in there; `None` where a cluster's own identity is all it takes.
     pub access: Option<VaultAccessRow>,
+    /// Whether deleted keys can be recovered there; `None`: nobody said.
+    pub soft_delete: Option<bool>,
+    /// Whether deleted keys cannot be destroyed before their time; `None`: nobody said.
+    pub purge_protection: Option<bool>,
+    /// Whether rights are given by roles (else by access policies); `None`: nobody said.
+    pub rbac: Option<bool>,
 }
 
 /// How to log in at a vault, as ciphertext.

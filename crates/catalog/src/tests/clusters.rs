@@ -58,6 +58,9 @@ fn vault(name: &str, uri: &str) -> VaultRefRow {
         created_ms: 3,
         provider: "transit".to_owned(),
         access: Some(VaultAccessRow { id: ObjectId::from_bytes([8; 16]), cell: vec![1, 2] }),
+        soft_delete: Some(true),
+        purge_protection: Some(false),
+        rbac: None,
     }
 }
 

@@ -261,6 +261,7 @@ pub(super) fn vault(uri: &str) -> VaultAsk {
         uri: uri.to_owned(),
         private_link: false,
         ca_pem: None,
+        protection: crate::Protection::default(),
     }
 }
 

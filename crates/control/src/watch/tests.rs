@@ -162,15 +162,15 @@ const STATES: StateConfig = StateConfig {
 impl House {
     /// A cluster whose key is set and Active.
     async fn new(seed: u64) -> Self {
-        Self::with(seed, true).await
+        Self::with(seed, true, STATES).await
     }
 
     /// No record is made of a pinned key's newer versions.
     async fn without_standby(seed: u64) -> Self {
-        Self::with(seed, false).await
+        Self::with(seed, false, STATES).await
     }
 
-    async fn with(seed: u64, standby_wrap: bool) -> Self {
+    async fn with(seed: u64, standby_wrap: bool, states: StateConfig) -> Self {
         let sim = SimWorld::new(seed);
         let world = sim.world();
         let catalog = Catalog::memory(world.clone()).await.unwrap();
@@ -179,7 +179,7 @@ impl House {
         world.rng.fill(&mut root);
         let vault = MemoryVault::new(world.clone(), KekRef::new("https://vault.example/", "kek", None).unwrap());
         let rooms = Rooms::default();
-        let (keys, watch) = open_with(&sim, &catalog, &objects, root, &vault, &rooms, standby_wrap).await;
+        let (keys, watch) = open_with(&sim, &catalog, &objects, root, &vault, &rooms, standby_wrap, states).await;
         let desk = Desk(Arc::clone(&watch));
         let id = ObjectId::from_bytes([5; 16]);
         let mut cluster = ClusterRow {
@@ -301,9 +301,10 @@ async fn open(
     vault: &MemoryVault,
     rooms: &Rooms,
 ) -> (Arc<KeyRing>, Arc<Watch>) {
-    open_with(sim, catalog, objects, root, vault, rooms, true).await
+    open_with(sim, catalog, objects, root, vault, rooms, true, STATES).await
 }
 
+#[expect(clippy::too_many_arguments, reason = "a house has many parts")]
 async fn open_with(
     sim: &SimWorld,
     catalog: &Catalog,
@@ -312,6 +313,7 @@ async fn open_with(
     vault: &MemoryVault,
     rooms: &Rooms,
     standby_wrap: bool,
+    states: StateConfig,
 ) -> (Arc<KeyRing>, Arc<Watch>) {
     let world = sim.world();
     let keys = KeyRing::open(world.clone(), catalog.clone(), Arc::clone(objects) as _, Arc::new(Mmk::from_bytes(root))).await.unwrap();
@@ -330,7 +332,7 @@ async fn open_with(
         standby_wrap,
         tenant: None,
     };
-    let watch = Watch::new(deps, STATES);
+    let watch = Watch::new(deps, states);
     (keys, watch)
 }
 

@@ -20,7 +20,11 @@ pub(super) struct Locked {
 
 impl Locked {
     pub(super) async fn new(seed: u64) -> (Self, Up) {
-        let site = Site::new(seed).await;
+        Self::sealing(seed, SealedConfig::default()).await
+    }
+
+    async fn sealing(seed: u64, sealed: SealedConfig) -> (Self, Up) {
+        let site = Site { sealed, ..Site::new(seed).await };
         let up = site.up().await;
         let keys = &up.deps.keys;
         let account = keys.open_account("local", CLUSTER, true).await.unwrap();
@@ -158,6 +162,22 @@ async fn an_outage_of_six_hours_loses_nothing_and_doubles_nothing() {
     let up = locked.restart(up).await;
     locked.give_back(&up).await;
     assert_eq!(numbers(&up, "T").await, expected);
+}
+
+/// D6: the other value of the buffer's setting. Nothing is kept: whoever sends is told at once to come again.
+#[tokio::test]
+async fn without_a_buffer_for_outages_nothing_is_taken_in_one() {
+    let (locked, up) = Locked::sealing(47, SealedConfig { outage_max: Duration::ZERO, ..SealedConfig::default() }).await;
+    up.send("T", "{\"n\":0}").await.unwrap();
+    locked.take_away(&up, Shut::Unavailable);
+    let told = up.send("T", "{\"n\":1}").await.unwrap_err();
+    assert_eq!((told.code(), told.kind()), ("KeyVaultUnavailable", ErrorKind::Unavailable), "{told}");
+    assert!(up.intake.ready(up.workspace, &"T".parse().unwrap()).await.is_err(), "before its body is read");
+    assert_eq!(locked.sealed_files(), 0);
+    locked.give_back(&up).await;
+    assert_eq!(up.opened().await, Opened::default());
+    up.send("T", "{\"n\":2}").await.unwrap();
+    assert_eq!(numbers(&up, "T").await, [0, 2]);
 }
 
 #[tokio::test]

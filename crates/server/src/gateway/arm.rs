@@ -9,6 +9,7 @@ mod alerts;
 mod authorization;
 mod clusters;
 mod collection;
+mod everything;
 mod identities;
 mod json;
 mod links;
@@ -39,7 +40,7 @@ use chrono::{DateTime, SecondsFormat};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use strongroom_catalog::{OperationRow, OperationStatus};
-use strongroom_control::{AsyncStatus, ControlError, Place, Refusal, ScopePath, action};
+use strongroom_control::{AsyncStatus, ControlError, Place, Refusal, ScopePath, action, operation_status};
 use strongroom_model::{ErrorKind, ObjectId};
 
 use super::auth::Who;
@@ -99,6 +100,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/subscriptions/{subscription}/resourceGroups/{group}/moveResources", post(moves::refuse))
         .route("/subscriptions/{subscription}/resourceGroups/{group}/validateMoveResources", post(moves::refuse))
         .merge(places::routes())
+        .merge(everything::routes())
         .merge(authorization::routes())
         .merge(collection::routes())
         .merge(alerts::routes())
@@ -175,6 +177,13 @@ const WORDS: &[&str] = &[
     "intelligencePacks",
     "moveResources",
     "validateMoveResources",
+    "resources",
+    "register",
+    "v1",
+    "$batch",
+    "query",
+    "metadata",
+    "streams",
 ];
 
 /// Gives a path the spelling of the routes: one leading slash, fixed words in their own case. Names stay as they came.
@@ -210,6 +219,9 @@ fn respelled(path: &str) -> Option<String> {
     let in_group = segments.get(2).is_some_and(|word| word.eq_ignore_ascii_case("resourceGroups"));
     let fixed: &[usize] = match segments[0] {
         first if first.eq_ignore_ascii_case("providers") => &[0, 1, 2],
+        // The doors of data: what is a name in them is the workspace, the rule and its stream.
+        first if first.eq_ignore_ascii_case("dataCollectionRules") => &[0, 2],
+        first if first.eq_ignore_ascii_case("v1") => &[0, 1, 3],
         first if !first.eq_ignore_ascii_case("subscriptions") => &[],
         _ if in_group => &[0, 2, 4, 5, 6, 8, 10],
         _ => &[0, 2, 3, 4, 6, 8],
@@ -220,6 +232,9 @@ fn respelled(path: &str) -> Option<String> {
         {
             *segment = word;
         }
+    }
+    if segments.len() == 2 && segments[0] == "v1" && segments[1].eq_ignore_ascii_case("%24batch") {
+        segments[1] = "$batch";
     }
     let path_now = format!("/{}", segments.join("/"));
     (path_now != path).then_some(path_now)
@@ -253,7 +268,7 @@ impl From<Named> for Place {
 }
 
 /// Every answer names its request, the client's own name for it included.
-async fn request_ids(request: Request, next: Next) -> Response {
+pub(super) async fn request_ids(request: Request, next: Next) -> Response {
     let own = request.headers().get(CLIENT_REQUEST_ID).filter(|id| id.len() <= CLIENT_REQUEST_ID_MAX).cloned();
     let correlation = request.headers().get(CORRELATION_ID).filter(|id| id.len() <= CLIENT_REQUEST_ID_MAX).cloned();
     let mut response = next.run(request).await;
@@ -316,7 +331,7 @@ async fn operation(
     let mut body = json!({
         "id": operation_path(&subscription, &row),
         "name": row.id,
-        "status": row.status.as_str(),
+        "status": operation_status(&row),
         "startTime": time(row.start_ms),
     });
     if let Some(percent) = app.site.clusters.progress(&row).await.map_err(|error| control_error(&error))? {

@@ -341,7 +341,7 @@ pub(super) async fn answer(
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
     let shape = accepted(headers)?;
-    let prefer = Preferences::read(headers)?;
+    let prefer = Preferences::read(headers);
     let request = request_id(headers);
     let asking = Asking { workspace, question, url_timespan, prefer: &prefer, request, bytes_max: None };
     let Asked { answer, others, late } = ask(app, who, asking).await?;
@@ -485,24 +485,21 @@ pub(super) struct Preferences {
 }
 
 impl Preferences {
-    fn read(headers: &HeaderMap) -> Result<Self, ApiError> {
+    fn read(headers: &HeaderMap) -> Self {
         let values = headers.get_all("prefer").iter();
         Self::of(values.map(|value| value.to_str().unwrap_or_default()))
     }
 
-    /// # Errors
-    /// 400 for a `wait` that is no number of seconds.
-    pub(super) fn of<'v>(values: impl Iterator<Item = &'v str>) -> Result<Self, ApiError> {
+    pub(super) fn of<'v>(values: impl Iterator<Item = &'v str>) -> Self {
         let mut found = Self::default();
         for value in values {
             for one in value.split([',', ';']) {
                 let (name, value) = one.trim().split_once('=').unwrap_or((one.trim(), ""));
                 match name.to_ascii_lowercase().as_str() {
                     "wait" => {
-                        let seconds = value.parse::<u64>().map_err(|_| {
-                            ApiError::new(ErrorKind::Invalid, "BadArgumentError", "Prefer: wait takes seconds").target("prefer")
-                        })?;
-                        found.wait = Some(Duration::from_secs(seconds));
+                        if let Ok(seconds) = value.parse() {
+                            found.wait = Some(Duration::from_secs(seconds));
+                        }
                     }
                     "include-statistics" => found.statistics = value.eq_ignore_ascii_case("true"),
                     "include-render" => found.render = value.eq_ignore_ascii_case("true"),
@@ -511,7 +508,7 @@ impl Preferences {
                 }
             }
         }
-        Ok(found)
+        found
     }
 }
 
@@ -522,6 +519,16 @@ mod tests {
     fn shape(accept: &str) -> Option<Shape> {
         let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_str(accept).unwrap())]);
         accepted(&headers).ok()
+    }
+
+    #[test]
+    fn a_preference_that_is_not_understood_is_passed_over() {
+        let told = |value: &str| Preferences::of([value].into_iter());
+        for nothing in ["wait=abc", "wait", "wait=-1", "respond-async", ""] {
+            assert_eq!(told(nothing).wait, None, "{nothing}");
+        }
+        let both = told("wait=abc, wait=30; include-statistics=true");
+        assert_eq!((both.wait, both.statistics), (Some(Duration::from_secs(30)), true));
     }
 
     #[test]

@@ -296,6 +296,24 @@ async fn fourteen_days_count_from_arrival_and_a_query_adds_two() {
     assert_eq!(node.cache().contains(&asked), Hotness::Cold);
 }
 
+/// D9: with no hours for it, as in 2021, a query keeps nothing beyond its days.
+#[tokio::test]
+async fn with_no_hours_for_it_a_query_adds_nothing_to_the_fourteen_days() {
+    let mut rig = Rig::new(61);
+    rig.config.queried_hours = 0;
+    let node = rig.start().await;
+    let (asked, bytes) = rig.block(MIB, 13);
+    node.store.put(&asked, bytes, &rig.guard).await.unwrap();
+    node.read(&rig, &asked, 0..1).await;
+    rig.sim.clock().advance(Duration::from_hours(23));
+    node.cache().sweep().await;
+    assert_eq!(node.cache().contains(&asked), Hotness::Hot, "its days are not over");
+    node.read(&rig, &asked, 0..1).await;
+    rig.sim.clock().advance(Duration::from_hours(2));
+    node.cache().sweep().await;
+    assert_eq!(node.cache().contains(&asked), Hotness::Cold);
+}
+
 #[tokio::test]
 async fn erasing_the_key_record_makes_even_kept_copies_unreadable() {
     let mut rig = Rig::new(7);

@@ -51,6 +51,18 @@ async fn an_outage_of_29_minutes_fails_no_request_and_one_of_31_is_told() {
     assert_eq!(house.served().await, Ok(()));
 }
 
+/// D6: the other value of the lease's setting. An outage that half an hour would hide is told after five minutes.
+#[tokio::test]
+async fn a_shorter_lease_ends_sooner() {
+    let house = House::with(401, true, StateConfig { lease: Duration::from_mins(5), ..STATES }).await;
+    house.vault.set(Mood::Silent("Timeout"));
+    assert_eq!(house.requests(Duration::from_mins(4)).await, BTreeMap::new());
+    let failed = house.requests(Duration::from_mins(2)).await;
+    assert_eq!(failed.keys().collect::<Vec<_>>(), [&"KeyVaultUnavailable"], "{failed:?}");
+    assert!((12..=15).contains(&failed["KeyVaultUnavailable"]), "{failed:?}");
+    assert_eq!(house.state(), KeyState::Unavailable);
+}
+
 /// Whatever way a vault comes and goes, without a denial nothing is revoked, and within the lease nothing is noticed.
 #[tokio::test]
 async fn ten_thousand_flaps_revoke_nothing() {

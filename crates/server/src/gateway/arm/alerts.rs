@@ -81,12 +81,17 @@ async fn rule(app: &App, who: &Who, place: &Place, action: &str) -> Result<Alert
 
 async fn list_rules(State(app): State<App>, who: Who, _: ApiVersion, Path(at): Path<InGroup>) -> Shown {
     who.list(action::ALERT_RULES_READ)?;
+    Ok(Json(json!({"value": shown_rules(&app, &who, &at).await?})))
+}
+
+/// Those of a place that the caller may read.
+pub(super) async fn shown_rules(app: &App, who: &Who, at: &InGroup) -> Result<Vec<Value>, ApiError> {
     let mut value = Vec::new();
     for row in app.site.alerts.list().await.map_err(|error| control_error(&error))? {
         if !at.holds(&row.subscription, &row.resource_group) || !who.0.may(action::ALERT_RULES_READ, &rule_place(&row)) {
             continue;
         }
-        match home(&app, &who, &row, action::ALERT_RULES_READ).await {
+        match home(app, who, &row, action::ALERT_RULES_READ).await {
             Ok(_) => {}
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Forbidden) => continue,
             Err(error) => return Err(control_error(&error)),
@@ -97,9 +102,9 @@ async fn list_rules(State(app): State<App>, who: Who, _: ApiVersion, Path(at): P
             Err(error) if matches!(error.kind(), ErrorKind::KeyRevoked | ErrorKind::Unavailable | ErrorKind::NotFound) => None,
             Err(error) => return Err(control_error(&error)),
         };
-        value.push(rule_json(&app, &row, body.as_ref()).await?);
+        value.push(rule_json(app, &row, body.as_ref()).await?);
     }
-    Ok(Json(json!({"value": value})))
+    Ok(value)
 }
 
 async fn show_rule(State(app): State<App>, who: Who, _: ApiVersion, Path(named): Path<Named>) -> Shown {
@@ -252,14 +257,19 @@ async fn rule_json(app: &App, row: &AlertRuleRow, body: Option<&AlertRule>) -> R
 
 async fn list_groups(State(app): State<App>, who: Who, _: ApiVersion, Path(at): Path<InGroup>) -> Shown {
     who.list(action::ACTION_GROUPS_READ)?;
+    Ok(Json(json!({"value": shown_groups(&app, &who, &at).await?})))
+}
+
+/// Those of a place that the caller may read.
+pub(super) async fn shown_groups(app: &App, who: &Who, at: &InGroup) -> Result<Vec<Value>, ApiError> {
     let mut value = Vec::new();
     for row in app.site.action_groups.list().await.map_err(|error| control_error(&error))? {
         let path = path_of(GROUPS, (&row.subscription, &row.resource_group, &row.name));
         if at.holds(&row.subscription, &row.resource_group) && who.0.may(action::ACTION_GROUPS_READ, &ScopePath::of(&path)) {
-            value.push(group_json(&app, &row)?);
+            value.push(group_json(app, &row)?);
         }
     }
-    Ok(Json(json!({"value": value})))
+    Ok(value)
 }
 
 async fn show_group(State(app): State<App>, who: Who, _: ApiVersion, Path(named): Path<Named>) -> Shown {

@@ -8,14 +8,14 @@ use axum::response::Response;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use strongroom_catalog::IdentityType;
+use strongroom_catalog::{ClusterRow, IdentityType};
 use strongroom_control::{Accepted, ClusterAsk, ClusterView, ControlError, KeyProperties, Place, Refusal, ScopePath, action};
 use strongroom_model::ErrorKind;
 
 use super::super::auth::Who;
 use super::super::error::ApiError;
 use super::super::{App, control_error};
-use super::json::{member, object, text, whole};
+use super::json::{member, object, tags, text, whole};
 use super::page::{self, Page};
 use super::version::{ApiVersion, WHOLE_CLUSTERS};
 use super::workspaces::workspace_id;
@@ -37,15 +37,29 @@ pub(super) async fn list(
     uri: Uri,
 ) -> Result<Json<Value>, ApiError> {
     who.list(action::CLUSTERS_READ)?;
+    let (rows, next) = page.cut(readable(&app, &who, &at).await?, app.site.config.gateway.page_size, |row| row.id)?;
+    let value = pages_of(&app, &version, rows).await?;
+    Ok(Json(page::body(&app, &headers, &uri, value, next)))
+}
+
+async fn readable(app: &App, who: &Who, at: &InGroup) -> Result<Vec<ClusterRow>, ApiError> {
     let mut rows = app.site.clusters.list(Some(&at.subscription), at.group.as_deref()).await.map_err(|error| control_error(&error))?;
     rows.retain(|row| who.0.may(action::CLUSTERS_READ, &ScopePath::cluster(row)));
-    let (rows, next) = page.cut(rows, app.site.config.gateway.page_size, |row| row.id)?;
+    Ok(rows)
+}
+
+async fn pages_of(app: &App, version: &ApiVersion, rows: Vec<ClusterRow>) -> Result<Vec<Value>, ApiError> {
     let mut value = Vec::with_capacity(rows.len());
     for row in rows {
         let view = app.site.clusters.view(row).await.map_err(|error| control_error(&error))?;
-        value.push(page_of(&app, &version, &view));
+        value.push(page_of(app, version, &view));
     }
-    Ok(Json(page::body(&app, &headers, &uri, value, next)))
+    Ok(value)
+}
+
+/// Those of a place that the caller may read.
+pub(super) async fn shown(app: &App, who: &Who, version: &ApiVersion, at: &InGroup) -> Result<Vec<Value>, ApiError> {
+    pages_of(app, version, readable(app, who, at).await?).await
 }
 
 pub(super) async fn show(State(app): State<App>, who: Who, version: ApiVersion, Path(named): Path<Named>) -> Result<Json<Value>, ApiError> {
@@ -243,11 +257,12 @@ fn read(body: &Bytes) -> Result<ClusterAsk, ApiError> {
             None => None,
             Some(Value::Null) => Some(Vec::new()),
             Some(Value::Object(map)) => {
-                // Null takes one away, in a client that changes the list; of one identity there is nothing to take away so.
-                if map.values().any(Value::is_null) {
+                // Null takes one away, in a client that changes the list: beside another it is how one is changed for that other.
+                let kept: Vec<String> = map.iter().filter(|(_, value)| !value.is_null()).map(|(path, _)| path.clone()).collect();
+                if kept.is_empty() && !map.is_empty() {
                     return Err(refused(Refusal::SingleIdentity));
                 }
-                Some(map.keys().cloned().collect())
+                Some(kept)
             }
             Some(_) => return Err(refused(Refusal::Body)),
         },
@@ -264,7 +279,7 @@ fn read(body: &Bytes) -> Result<ClusterAsk, ApiError> {
             None | Some(Value::Null) => None,
             Some(value) => Some(value.as_bool().ok_or_else(|| refused(Refusal::Body))?),
         },
-        tags: member(&body, "tags")?.cloned(),
+        tags: tags(&body)?.cloned(),
         key: match properties.and_then(|properties| properties.get("keyVaultProperties")) {
             None | Some(Value::Null) => None,
             Some(key) => read_key(key)?,
@@ -355,6 +370,8 @@ mod tests {
             assert_eq!(users(bad), Err("SingleIdentityRequired"), "{bad}");
         }
         assert_eq!(users(r#"{"userAssignedIdentities":["x"]}"#), Err("InvalidRequestBody"));
+        let swap = format!(r#"{{"type":"UserAssigned","userAssignedIdentities":{{"{id}old":null,"{id}":{{}}}}}}"#);
+        assert_eq!(users(&swap), Ok((user, Some(vec![id.to_owned()]))), "one for another");
     }
 
     #[test]

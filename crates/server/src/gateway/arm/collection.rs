@@ -44,9 +44,14 @@ type Shown = Result<Json<Value>, ApiError>;
 
 async fn list_endpoints(State(app): State<App>, who: Who, _: ApiVersion, headers: HeaderMap, Path(at): Path<InGroup>) -> Shown {
     who.list(action::COLLECTION_READ)?;
+    Ok(Json(json!({"value": shown_endpoints(&app, &who, &headers, &at).await?})))
+}
+
+/// Those of a place that the caller may read.
+pub(super) async fn shown_endpoints(app: &App, who: &Who, headers: &HeaderMap, at: &InGroup) -> Result<Vec<Value>, ApiError> {
     let mut rows = app.site.collection.endpoints(&at.subscription, at.group.as_deref()).await.map_err(|error| control_error(&error))?;
     rows.retain(|row| who.0.may(action::COLLECTION_READ, &place_of(ENDPOINTS, &row.subscription, &row.resource_group, &row.name)));
-    Ok(Json(json!({"value": rows.iter().map(|row| endpoint_json(&app, &headers, row)).collect::<Vec<_>>()})))
+    Ok(rows.iter().map(|row| endpoint_json(app, headers, row)).collect())
 }
 
 async fn show_endpoint(State(app): State<App>, who: Who, _: ApiVersion, headers: HeaderMap, Path(named): Path<Named>) -> Shown {
@@ -96,12 +101,17 @@ async fn delete_endpoint(State(app): State<App>, who: Who, _: ApiVersion, Path(n
 
 async fn list_rules(State(app): State<App>, who: Who, _: ApiVersion, headers: HeaderMap, Path(at): Path<InGroup>) -> Shown {
     who.list(action::COLLECTION_READ)?;
+    Ok(Json(json!({"value": shown_rules(&app, &who, &headers, &at).await?})))
+}
+
+/// Those of a place that the caller may read.
+pub(super) async fn shown_rules(app: &App, who: &Who, headers: &HeaderMap, at: &InGroup) -> Result<Vec<Value>, ApiError> {
     let mut value = Vec::new();
     for row in app.site.collection.rules(&at.subscription, at.group.as_deref()).await.map_err(|error| control_error(&error))? {
         if !who.0.may(action::COLLECTION_READ, &rule_place(&row)) {
             continue;
         }
-        match seen(&app, &who, &row, action::COLLECTION_READ).await {
+        match seen(app, who, &row, action::COLLECTION_READ).await {
             Ok(()) => {}
             // One rule that this caller may not see hides no other.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Forbidden) => continue,
@@ -113,9 +123,9 @@ async fn list_rules(State(app): State<App>, who: Who, _: ApiVersion, headers: He
             Err(error) if matches!(error.kind(), ErrorKind::KeyRevoked | ErrorKind::Unavailable | ErrorKind::Corrupt) => None,
             Err(error) => return Err(control_error(&error)),
         };
-        value.push(rule_json(&app, &headers, &row, body.as_ref()));
+        value.push(rule_json(app, headers, &row, body.as_ref()));
     }
-    Ok(Json(json!({"value": value})))
+    Ok(value)
 }
 
 async fn show_rule(State(app): State<App>, who: Who, _: ApiVersion, headers: HeaderMap, Path(named): Path<Named>) -> Shown {

@@ -17,9 +17,14 @@ use super::{ApiVersion, InGroup, MANAGED_IDENTITY, Named, refused, sent};
 
 pub(super) async fn list(State(app): State<App>, who: Who, _: ApiVersion, Path(at): Path<InGroup>) -> Result<Json<Value>, ApiError> {
     who.list(action::IDENTITIES_READ)?;
+    Ok(Json(json!({"value": shown(&app, &who, &at).await?})))
+}
+
+/// Those of a place that the caller may read.
+pub(super) async fn shown(app: &App, who: &Who, at: &InGroup) -> Result<Vec<Value>, ApiError> {
     let mut rows = app.site.identities.list(&at.subscription, at.group.as_deref()).await.map_err(|error| control_error(&error))?;
     rows.retain(|row| who.0.may(action::IDENTITIES_READ, &ScopePath::of(&Place::of_identity(row).identity_path())));
-    Ok(Json(json!({"value": rows.iter().map(page).collect::<Vec<_>>()})))
+    Ok(rows.iter().map(page).collect())
 }
 
 pub(super) async fn show(State(app): State<App>, who: Who, _: ApiVersion, Path(named): Path<Named>) -> Result<Json<Value>, ApiError> {

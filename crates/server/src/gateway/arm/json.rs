@@ -43,10 +43,24 @@ pub(super) fn member<'a>(object: &'a Map<String, Value>, name: &str) -> Result<O
     }
 }
 
+/// As in Azure: tags of a resource, and characters of their names and of their values.
+const TAGS_MAX: usize = 50;
+const TAG_NAME_MAX: usize = 512;
+const TAG_VALUE_MAX: usize = 256;
+
 /// The tags: names and texts; null is as good as absent.
 pub(super) fn tags(object: &Map<String, Value>) -> Result<Option<&Map<String, Value>>, ApiError> {
     match member(object, "tags")? {
         Some(tags) if !tags.values().all(Value::is_string) => Err(wrong("tags", "an object of texts")),
+        Some(tags) if tags.len() > TAGS_MAX => Err(wrong("tags", "50 tags at most")),
+        Some(tags)
+            if tags.iter().any(|(name, value)| {
+                let long = value.as_str().is_some_and(|value| value.chars().count() > TAG_VALUE_MAX);
+                name.is_empty() || name.chars().count() > TAG_NAME_MAX || long
+            }) =>
+        {
+            Err(wrong("tags", "names of 1 to 512 characters and values of at most 256"))
+        }
         tags => Ok(tags),
     }
 }
@@ -108,6 +122,18 @@ mod tests {
         let mut error = said(body).await;
         assert_eq!(error["message"], "The body of the request is null or in bad format.");
         (error["innererror"].take(), error["details"][0]["message"].as_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn tags_are_as_many_and_as_long_as_in_azure() {
+        let of = |tags: Vec<(String, String)>| {
+            let map: Map<String, Value> = tags.into_iter().map(|(name, value)| (name, value.into())).collect();
+            super::tags(json!({"tags": map}).as_object().unwrap()).is_ok()
+        };
+        let many = |count: usize| (0..count).map(|n| (format!("t{n}"), String::new())).collect();
+        assert_eq!((of(many(50)), of(many(51))), (true, false));
+        let one = |name: usize, value: usize| of(vec![("ä".repeat(name), "ä".repeat(value))]);
+        assert_eq!((one(512, 256), one(513, 1), one(1, 257), one(0, 1)), (true, false, false, false));
     }
 
     #[tokio::test]

@@ -89,9 +89,14 @@ async fn pack(app: &App, who: &Who, place: &Place, action: &str) -> Result<Docum
 
 async fn list(State(app): State<App>, who: Who, _: ApiVersion, Path(at): Path<InGroup>) -> Shown {
     who.list(action::PACKS_READ)?;
+    Ok(Json(json!({"value": shown(&app, &who, &at).await?})))
+}
+
+/// Those of a place that the caller may read.
+pub(super) async fn shown(app: &App, who: &Who, at: &InGroup) -> Result<Vec<Value>, ApiError> {
     let mut rows = app.site.documents.list(DocumentKind::Pack, ObjectId::NIL).await.map_err(|error| control_error(&error))?;
     rows.retain(|row| at.holds(&row.subscription, &row.resource_group) && who.0.may(action::PACKS_READ, &ScopePath::of(&path(row))));
-    Ok(Json(json!({"value": rows.iter().map(page).collect::<Vec<_>>()})))
+    Ok(rows.iter().map(page).collect())
 }
 
 async fn show(State(app): State<App>, who: Who, _: ApiVersion, Path(named): Path<Named>) -> Shown {

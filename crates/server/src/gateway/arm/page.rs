@@ -26,22 +26,35 @@ impl Page {
     ///
     /// # Errors
     /// 400 if the token is none of ours.
-    pub(super) fn cut<T>(&self, mut rows: Vec<T>, size: usize, id: impl Fn(&T) -> ObjectId) -> Result<(Vec<T>, Option<String>), ApiError> {
+    pub(super) fn cut<T>(&self, rows: Vec<T>, size: usize, id: impl Fn(&T) -> ObjectId) -> Result<(Vec<T>, Option<String>), ApiError> {
+        self.cut_by(rows, size, |row| id(row).as_bytes().to_vec(), |bytes| bytes.len() == ObjectId::NIL.as_bytes().len())
+    }
+
+    /// Likewise, of rows in the order of these keys.
+    ///
+    /// # Errors
+    /// 400 if the token is no such key.
+    pub(super) fn cut_by<T>(
+        &self,
+        mut rows: Vec<T>,
+        size: usize,
+        key: impl Fn(&T) -> Vec<u8>,
+        is_key: impl Fn(&[u8]) -> bool,
+    ) -> Result<(Vec<T>, Option<String>), ApiError> {
         if let Some(token) = &self.after {
-            let bytes = URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| bytes.try_into().ok());
-            let after = bytes.map(ObjectId::from_bytes).ok_or_else(|| {
+            let after = URL_SAFE_NO_PAD.decode(token).ok().filter(|bytes| is_key(bytes)).ok_or_else(|| {
                 ApiError::new(
                     ErrorKind::Invalid,
                     "InvalidParameter",
                     "The $skiptoken is not one that this server gave: follow nextLink as it is.",
                 )
             })?;
-            rows.retain(|row| id(row) > after);
+            rows.retain(|row| key(row) > after);
         }
         let size = size.max(1);
         let more = rows.len() > size;
         rows.truncate(size);
-        let next = rows.last().filter(|_| more).map(|last| URL_SAFE_NO_PAD.encode(id(last).as_bytes()));
+        let next = rows.last().filter(|_| more).map(|last| URL_SAFE_NO_PAD.encode(key(last)));
         Ok((rows, next))
     }
 }

@@ -4,7 +4,7 @@
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Map, Value, json};
 use strongroom_catalog::{ResourceGroupRow, SubscriptionRow};
@@ -55,6 +55,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/subscriptions/{subscription}/resourceGroups/{group}", get(group).put(put_group).delete(delete_group).head(has_group))
         .route("/subscriptions/{subscription}/providers", get(providers))
         .route("/subscriptions/{subscription}/providers/{provider}", get(provider))
+        .route("/subscriptions/{subscription}/providers/{provider}/register", post(register))
         .route("/providers", get(providers_of_all))
         .route("/tenants", get(tenants))
 }
@@ -115,7 +116,7 @@ async fn subscriptions(State(app): State<App>, who: Who, _: ApiVersion) -> Resul
 }
 
 /// The subscription there, if the caller may know of it.
-async fn seen(app: &App, who: &Who, id: &str) -> Result<SubscriptionRow, ApiError> {
+pub(super) async fn seen(app: &App, who: &Who, id: &str) -> Result<SubscriptionRow, ApiError> {
     app.site.identity.directory.subscription(&who.0, id).await.map_err(|error| match error {
         ControlError::NotFound { .. } => absent(&ScopePath::subscription(id)),
         other => control_error(&other),
@@ -181,12 +182,16 @@ async fn groups(State(app): State<App>, who: Who, _: ApiVersion, Path(id): Path<
     Ok(Json(json!({"value": rows.iter().map(group_json).collect::<Vec<_>>()})))
 }
 
-async fn group(State(app): State<App>, who: Who, _: ApiVersion, Path((id, name)): Path<(String, String)>) -> Result<Json<Value>, ApiError> {
-    let row = app.site.identity.directory.group(&who.0, &id, &name).await.map_err(|error| match error {
-        ControlError::NotFound { .. } => absent(&ScopePath::group(&id, &name)),
+/// The group there, if the caller may know of it.
+pub(super) async fn seen_group(app: &App, who: &Who, id: &str, name: &str) -> Result<ResourceGroupRow, ApiError> {
+    app.site.identity.directory.group(&who.0, id, name).await.map_err(|error| match error {
+        ControlError::NotFound { .. } => absent(&ScopePath::group(id, name)),
         other => control_error(&other),
-    })?;
-    Ok(Json(group_json(&row)))
+    })
+}
+
+async fn group(State(app): State<App>, who: Who, _: ApiVersion, Path((id, name)): Path<(String, String)>) -> Result<Json<Value>, ApiError> {
+    Ok(Json(group_json(&seen_group(&app, &who, &id, &name).await?)))
 }
 
 /// `az group exists`.
@@ -266,6 +271,13 @@ async fn providers_of_all(State(app): State<App>, _: Who, _: ApiVersion) -> Json
     Json(json!({"value": PROVIDERS.iter().map(|one| provider_json(&app, "", one)).collect::<Vec<_>>()}))
 }
 
+fn known_provider(name: &str) -> Result<&'static (&'static str, &'static [&'static str]), ApiError> {
+    PROVIDERS.iter().find(|(namespace, _)| namespace.eq_ignore_ascii_case(name)).ok_or_else(|| {
+        let text = format!("The resource provider namespace '{name}' is not known here.");
+        ApiError::new(strongroom_model::ErrorKind::NotFound, "InvalidResourceNamespace", text)
+    })
+}
+
 async fn provider(
     State(app): State<App>,
     who: Who,
@@ -273,10 +285,18 @@ async fn provider(
     Path((id, name)): Path<(String, String)>,
 ) -> Result<Json<Value>, ApiError> {
     seen(&app, &who, &id).await?;
-    let found = PROVIDERS.iter().find(|(namespace, _)| namespace.eq_ignore_ascii_case(&name));
-    let found = found.ok_or_else(|| {
-        let text = format!("The resource provider namespace '{name}' is not known here.");
-        ApiError::new(strongroom_model::ErrorKind::NotFound, "InvalidResourceNamespace", text)
-    })?;
+    Ok(Json(provider_json(&app, &format!("/subscriptions/{id}"), known_provider(&name)?)))
+}
+
+/// `az provider register`: there is nothing to do, each is.
+async fn register(
+    State(app): State<App>,
+    who: Who,
+    _: ApiVersion,
+    Path((id, name)): Path<(String, String)>,
+) -> Result<Json<Value>, ApiError> {
+    seen(&app, &who, &id).await?;
+    let found = known_provider(&name)?;
+    who.on(&format!("{}/register/action", found.0), &ScopePath::subscription(&id))?;
     Ok(Json(provider_json(&app, &format!("/subscriptions/{id}"), found)))
 }

@@ -40,14 +40,19 @@ pub(super) fn routes() -> Router<App> {
 
 async fn list(State(app): State<App>, who: Who, _: ApiVersion, Path(at): Path<InGroup>) -> Result<Json<Value>, ApiError> {
     who.list(action::STORAGE_READ)?;
+    Ok(Json(json!({"value": shown(&app, &who, &at).await?})))
+}
+
+/// Those of a place that the caller may read.
+pub(super) async fn shown(app: &App, who: &Who, at: &InGroup) -> Result<Vec<Value>, ApiError> {
     let rows = app.site.storages.list(&at.subscription, at.group.as_deref()).await.map_err(|error| control_error(&error))?;
     let mut value = Vec::new();
     for row in rows {
         if who.0.may(action::STORAGE_READ, &ScopePath::of(&Place::of_storage(&row).storage_path())) {
-            value.push(page(&app, row).await?);
+            value.push(page(app, row).await?);
         }
     }
-    Ok(Json(json!({"value": value})))
+    Ok(value)
 }
 
 async fn show(State(app): State<App>, who: Who, _: ApiVersion, Path(named): Path<Named>) -> Result<Json<Value>, ApiError> {

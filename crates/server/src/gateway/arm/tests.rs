@@ -4,6 +4,7 @@
 mod alerts;
 mod both;
 mod documents;
+mod everything;
 mod places;
 mod storage;
 mod workspaces;
@@ -331,6 +332,11 @@ async fn addresses_are_those_that_the_outside_knows() {
 #[test]
 fn a_path_is_found_whatever_its_case_and_with_a_second_slash() {
     let check = |path: &str, expected: &str| assert_eq!(respelled(path).as_deref().unwrap_or(path), expected);
+    check("/V1/Subscriptions/S/ResourceGroups/Query/x", "/v1/subscriptions/S/resourceGroups/Query/x");
+    check("/v1/Workspaces/Query/QUERY", "/v1/workspaces/Query/query");
+    check("/v1/%24batch", "/v1/$batch");
+    check("/v1/%24Batch", "/v1/$batch");
+    check("/DataCollectionRules/DCR-1/Streams/Custom-Streams", "/dataCollectionRules/DCR-1/streams/Custom-Streams");
     let cluster = "/subscriptions/S1/resourceGroups/Rg/providers/Microsoft.OperationalInsights/clusters/Contoso";
     check(cluster, cluster);
     check("//SUBSCRIPTIONS/S1/resourcegroups/Rg/Providers/microsoft.operationalinsights/CLUSTERS/Contoso", cluster);
@@ -342,7 +348,7 @@ fn a_path_is_found_whatever_its_case_and_with_a_second_slash() {
         "/subscriptions/s/providers/microsoft.operationalinsights/LOCATIONS/WestEurope/operationstatuses/X",
         "/subscriptions/s/providers/Microsoft.OperationalInsights/locations/WestEurope/operationStatuses/X",
     );
-    check("//v1/Workspaces", "/v1/Workspaces");
+    check("//v1/Workspaces", "/v1/workspaces");
     check("/v1/clusters/Subscriptions", "/v1/clusters/Subscriptions");
     check("/", "/");
     check("///", "/");

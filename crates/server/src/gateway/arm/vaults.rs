@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use strongroom_catalog::VaultRefRow;
-use strongroom_control::{ScopePath, VaultAsk, action};
+use strongroom_control::{Protection, ScopePath, VaultAsk, action};
 use strongroom_keys::provider::Provider;
 use strongroom_keys::provider::access::Secret;
 use strongroom_model::ErrorKind;
@@ -41,13 +41,25 @@ struct VaultProperties {
     /// How to log in there: kept sealed, never shown.
     #[serde(default)]
     access: Option<Value>,
+    /// What its owner says of it; shown, and judged by nobody here.
+    #[serde(default)]
+    enable_soft_delete: Option<bool>,
+    #[serde(default)]
+    enable_purge_protection: Option<bool>,
+    #[serde(default)]
+    enable_rbac_authorization: Option<bool>,
 }
 
 pub(super) async fn list(State(app): State<App>, who: Who, _: ApiVersion, Path(at): Path<InGroup>) -> Result<Json<Value>, ApiError> {
     who.list(action::VAULTS_READ)?;
+    Ok(Json(json!({"value": shown(&app, &who, &at).await?})))
+}
+
+/// Those of a place that the caller may read.
+pub(super) async fn shown(app: &App, who: &Who, at: &InGroup) -> Result<Vec<Value>, ApiError> {
     let mut rows = app.site.vaults.list(&at.subscription, at.group.as_deref()).await.map_err(|error| control_error(&error))?;
     rows.retain(|row| who.0.may(action::VAULTS_READ, &ScopePath::of(&path(row))));
-    Ok(Json(json!({"value": rows.iter().map(vault_json).collect::<Vec<_>>()})))
+    Ok(rows.iter().map(vault_json).collect())
 }
 
 pub(super) async fn show(State(app): State<App>, who: Who, _: ApiVersion, Path(named): Path<Named>) -> Result<Json<Value>, ApiError> {
@@ -81,6 +93,11 @@ pub(super) async fn put(
         uri: properties.vault_uri,
         private_link: properties.private_link,
         ca_pem: properties.ca_pem,
+        protection: Protection {
+            soft_delete: properties.enable_soft_delete,
+            purge_protection: properties.enable_purge_protection,
+            rbac: properties.enable_rbac_authorization,
+        },
     };
     let row = app.site.vaults.put(&named.into(), ask).await.map_err(|error| control_error(&error))?;
     Ok(Json(vault_json(&row)))
@@ -110,6 +127,9 @@ fn vault_json(row: &VaultRefRow) -> Value {
             "caPem": row.ca_pem,
             "provider": row.provider,
             "hasAccess": row.access.is_some(),
+            "enableSoftDelete": row.soft_delete,
+            "enablePurgeProtection": row.purge_protection,
+            "enableRbacAuthorization": row.rbac,
             "provisioningState": "Succeeded",
         },
     })

@@ -17,6 +17,11 @@ pub(super) const ACCEPTED: &str = "2022-10-01";
 pub(in super::super) struct ApiVersion(String);
 
 impl ApiVersion {
+    /// Of a client that knows all there is to say.
+    pub(super) fn newest() -> Self {
+        Self("2025-07-01".to_owned())
+    }
+
     /// Whether it is of that day or later.
     pub(super) fn since(&self, date: &str) -> bool {
         self.0.get(..10).is_some_and(|own| own >= date)
@@ -28,10 +33,18 @@ impl FromRequestParts<App> for ApiVersion {
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
         let query = parts.uri.query().unwrap_or_default();
-        let given = query.split('&').find_map(|pair| {
+        let mut all = query.split('&').filter_map(|pair| {
             let (name, value) = pair.split_once('=')?;
             name.eq_ignore_ascii_case("api-version").then_some(value)
         });
+        let given = all.next();
+        if all.next().is_some() {
+            return Err(ApiError::new(
+                ErrorKind::Invalid,
+                "InvalidApiVersionParameter",
+                "The api-version query parameter is given more than once: which version is meant?",
+            ));
+        }
         match given {
             None | Some("") => Err(ApiError::new(
                 ErrorKind::Invalid,

@@ -36,7 +36,7 @@ type Shown = Result<Json<Value>, ApiError>;
 /// What clients ask for besides.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Wanted {
+pub(super) struct Wanted {
     #[serde(rename = "canFetchContent")]
     content: Option<String>,
     category: Option<String>,
@@ -68,6 +68,11 @@ async fn found(app: &App, who: &Who, place: &Place, action: &str) -> Result<Docu
 
 async fn list(State(app): State<App>, who: Who, _: ApiVersion, Path(at): Path<InGroup>, Query(wanted): Query<Wanted>) -> Shown {
     who.list(action::WORKBOOKS_READ)?;
+    Ok(Json(json!({"value": shown(&app, &who, &at, &wanted).await?})))
+}
+
+/// Those of a place that the caller may read.
+pub(super) async fn shown(app: &App, who: &Who, at: &InGroup, wanted: &Wanted) -> Result<Vec<Value>, ApiError> {
     let whole = wanted.content.as_deref().is_some_and(|text| text.eq_ignore_ascii_case("true"));
     let same = |asked: &Option<String>, found: Option<&Value>| {
         asked.as_ref().is_none_or(|asked| found.and_then(Value::as_str).is_some_and(|found| found.eq_ignore_ascii_case(asked)))
@@ -98,7 +103,7 @@ async fn list(State(app): State<App>, who: Who, _: ApiVersion, Path(at): Path<In
         }
         value.push(page(&row, properties));
     }
-    Ok(Json(json!({"value": value})))
+    Ok(value)
 }
 
 async fn show(State(app): State<App>, who: Who, _: ApiVersion, Path(named): Path<Named>) -> Shown {

@@ -6,7 +6,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 use strongroom_catalog::WorkspaceRow;
-use strongroom_control::{ControlError, Place, WorkspacePages, action, check_retention};
+use strongroom_control::{ControlError, Place, ScopePath, WorkspacePages, action, check_retention};
 use strongroom_model::{ErrorKind, WhileRevoked};
 
 use super::super::auth::Who;
@@ -23,13 +23,21 @@ const WHOLE: &str = "2020-10-01";
 
 pub(super) async fn list(State(app): State<App>, who: Who, version: ApiVersion, Path(at): Path<InGroup>) -> Result<Json<Value>, ApiError> {
     who.list(action::WORKSPACES_READ)?;
+    Ok(Json(json!({"value": shown(&app, &who, &version, &at).await?})))
+}
+
+/// Those of a place that the caller may read.
+pub(super) async fn shown(app: &App, who: &Who, version: &ApiVersion, at: &InGroup) -> Result<Vec<Value>, ApiError> {
+    if !who.0.may_within(action::WORKSPACES_READ, &ScopePath::root()) {
+        return Ok(Vec::new());
+    }
     let mut rows = app.site.workspaces.list(&who.0).await.map_err(|error| control_error(&error))?;
     rows.retain(|row| at.holds(&row.subscription, &row.resource_group));
     let mut value = Vec::with_capacity(rows.len());
     for row in &rows {
-        value.push(workspace_json(&app, &version, row).await?);
+        value.push(workspace_json(app, version, row).await?);
     }
-    Ok(Json(json!({"value": value})))
+    Ok(value)
 }
 
 /// The deleted ones that can still be brought back.

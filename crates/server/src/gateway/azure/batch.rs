@@ -38,6 +38,7 @@ pub(super) struct Item {
     workspace: Option<String>,
     #[serde(default)]
     path: Option<String>,
+    /// POST, which is what it is if nothing is said.
     #[serde(default)]
     method: Option<String>,
     #[serde(default)]
@@ -154,7 +155,7 @@ async fn one(app: &App, who: &Who, item: Item, request: Option<&[u8]>, bytes_max
     if item.path.as_deref().is_some_and(|path| !path.trim_matches('/').eq_ignore_ascii_case("query")) {
         return Err(ApiError::new(ErrorKind::NotFound, "PathNotFoundError", "The requested path does not exist"));
     }
-    if item.method.as_deref().is_none_or(|method| !method.eq_ignore_ascii_case("POST")) {
+    if item.method.as_deref().is_some_and(|method| !method.eq_ignore_ascii_case("POST")) {
         return Err(invalid("A request of a batch is a POST with a body"));
     }
     let name = item.workspace.as_deref().unwrap_or_default();
@@ -162,7 +163,7 @@ async fn one(app: &App, who: &Who, item: Item, request: Option<&[u8]>, bytes_max
     let workspace = of_resource(app, who, name).await?;
     let headers = item.headers.unwrap_or_default();
     let prefer = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("prefer")).filter_map(|(_, value)| value.as_str());
-    let prefer = Preferences::of(prefer)?;
+    let prefer = Preferences::of(prefer);
     // One id names the whole batch: each of its questions is told by what it says.
     let asking = Asking { workspace, question, url_timespan: None, prefer: &prefer, request, bytes_max: Some(bytes_max) };
     let Asked { answer, others, late } = ask(app, who, asking).await?;

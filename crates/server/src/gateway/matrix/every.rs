@@ -229,6 +229,10 @@ fn doors() -> Vec<Door> {
     for path in ["{S}/locations", "{S}/resourceGroups", "{S}/providers", "{S}/providers/{provider}"] {
         add("GET", path, Sight(At::Subscription), Still, none.clone());
     }
+    add("GET", "{S}/resources", Sight(At::Subscription), Still, none.clone());
+    add("GET", "{G}/resources", Sight(At::Group), Still, none.clone());
+    let registers = One("Microsoft.OperationalInsights/register/action", At::Subscription);
+    add("POST", "{S}/providers/{provider}/register", registers, Still, none.clone());
     add("GET", "{G}", Sight(At::Group), Still, none.clone());
     add("PUT", "{G}", One(action::GROUPS_WRITE, At::Group), Still, wrong.clone());
     add("DELETE", "{G}", One(action::GROUPS_DELETE, At::Group), Still, none.clone());

@@ -3,7 +3,7 @@
 use utoipa::openapi::ComponentsBuilder;
 
 use super::entry::{Book, Door};
-use super::schema::{Shape, guid, like, list, map, named, object, open, short, text, texts, time, values, whole, word};
+use super::schema::{Shape, between, guid, like, list, map, named, object, open, page, short, text, texts, time, values, whole, word};
 
 pub(super) static DOOR: Door = Door {
     tag: "Control plane",
@@ -73,8 +73,29 @@ pub(super) fn places() -> Book {
     book.get("/providers", "Providers_ListAtTenantScope", "Providers").gives(200, values(provider()));
     book.get(of("/providers"), "Providers_List", "Providers").gives(200, values(provider()));
     book.get(of("/providers/{provider}"), "Providers_Get", "A provider and its types").gives(200, provider());
+    book.post(of("/providers/{provider}/register"), "Providers_Register", "Registers a provider, which each is")
+        .gives(200, provider())
+        .differs("each is registered from the beginning: nothing changes");
+    resources(&mut book);
     rights(&mut book);
     book
+}
+
+/// What there is of every kind.
+fn resources(book: &mut Book) {
+    let filter =
+        "`resourceType eq '…'`, `name eq '…'`, `location eq '…'`, `resourceGroup eq '…'`, `tagName eq '…'`, `tagValue eq '…'`, with `and`";
+    for (path, id, says) in [
+        ("/resources", "Resources_List", "What there is in a subscription"),
+        ("/resourceGroups/{group}/resources", "Resources_ListByResourceGroup", "What there is in a group"),
+    ] {
+        book.get(format!("/subscriptions/{{subscription}}{path}"), id, says)
+            .asks("$filter?", text(), filter)
+            .asks("$top?", between(1, 1_000), "At most so many on a page.")
+            .asks("$expand?", text(), "`createdTime`, `changedTime`, `provisioningState`, where they are known.")
+            .gives(200, page(named("GenericResource")))
+            .differs("`$filter` takes `eq` with `and`; what lies in a workspace or a pack is not listed");
+    }
 }
 
 /// These stand behind any place's path, whatever its length, which no template can say: at `/` they are described.
@@ -148,6 +169,17 @@ pub(super) fn components(to: ComponentsBuilder) -> ComponentsBuilder {
         ]),
     )
     .schema("ResourceGroup", resource([("properties", object([("provisioningState", word(&["Succeeded"]))]))]))
+    .schema(
+        "GenericResource",
+        resource([
+            ("kind?", text()),
+            ("sku?", map()),
+            ("identity?", map()),
+            ("createdTime?", time()),
+            ("changedTime?", time()),
+            ("provisioningState?", text()),
+        ]),
+    )
     .schema(
         "Provider",
         object([

@@ -50,7 +50,7 @@ fn clusters() -> Book {
         object([
             ("id", text()),
             ("name", text()),
-            ("status", word(&["InProgress", "Succeeded", "Failed"])),
+            ("status", word(&["InProgress", "Updating", "Deleting", "Succeeded", "Failed"])),
             ("startTime", time()),
             ("endTime?", time()),
             ("percentComplete?", number()),

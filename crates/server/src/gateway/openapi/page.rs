@@ -12,6 +12,12 @@ const PLACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/azure.md");
 
 /// What Azure's clients can ask for and nobody answers here: method, path (as in the tables), name, what to do instead.
 const ABSENT: &[(&str, &str, &str, &str)] = &[
+    (
+        "POST",
+        "/subscriptions/{subscription}/providers/{provider}/unregister",
+        "Providers_Unregister",
+        "each provider is registered, always",
+    ),
     ("GET", "…/workspaces/{name}/dataExports", "DataExports_ListByWorkspace", NO_EXPORT),
     ("GET", "…/workspaces/{name}/dataExports/{export}", "DataExports_Get", NO_EXPORT),
     ("PUT", "…/workspaces/{name}/dataExports/{export}", "DataExports_CreateOrUpdate", NO_EXPORT),

@@ -129,6 +129,29 @@ async fn exactly_one_account_of_the_right_kind_and_region_is_linked_in_whatever_
     assert_eq!(door.call(Method::DELETE, "Microsoft.Storage/storageAccounts/one", &Value::Null).await.status, StatusCode::OK);
 }
 
+/// S9: the bodies that 2025 prints for both kinds, no-break spaces and all; and with plain ones.
+#[tokio::test]
+async fn the_printed_body_of_a_link_names_its_no_break_space_and_is_taken_with_plain_ones() {
+    let door = Door::open().await;
+    let one = door.account("one", &here()).await;
+    for source in ["Query", "Alerts"] {
+        let printed = format!(
+            "{{\n  \"properties\": {{\n\u{a0}\u{a0}\u{a0} \"dataSourceType\": \"{source}\", \n\u{a0}\u{a0}\u{a0} \"storageAccountIds\": \n\u{a0}\u{a0}\u{a0} [\n\u{a0}\u{a0}\u{a0}\u{a0}\u{a0} \"{one}\"\n\u{a0}\u{a0}\u{a0} ]\n  }}\n}}"
+        );
+        let path = format!("{}/Microsoft.OperationalInsights/{CLOSED}/{source}?api-version=2020-08-01", door.base);
+        let admin = format!("Bearer {ADMIN}");
+        let send = async |body: &str| door.send(Method::PUT, &path, &[("authorization", &admin)], body).await;
+        let refused = send(&printed).await;
+        let text = "The body of the request is null or in bad format.";
+        assert_eq!(refused.error(), (StatusCode::BAD_REQUEST, "InvalidRequestBody", text));
+        assert_eq!(refused.body["error"]["innererror"], json!({"line": 3, "column": 1, "byte": 20, "found": "U+00A0"}));
+        let detail = refused.body["error"]["details"][0]["message"].as_str().unwrap();
+        assert!(detail.starts_with("line 3, column 1, byte 20") && detail.contains("U+00A0, a no-break space"), "{detail}");
+        let taken = send(&printed.replace('\u{a0}', " ")).await;
+        assert_eq!((taken.status, &taken.body["properties"]["storageAccountIds"]), (StatusCode::OK, &json!([one])), "{}", taken.body);
+    }
+}
+
 #[tokio::test]
 async fn linking_takes_the_right_to_write_on_both_and_says_which_is_missing() {
     let door = Door::open().await;
