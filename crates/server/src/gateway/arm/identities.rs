@@ -24,7 +24,7 @@ pub(super) async fn list(State(app): State<App>, who: Who, _: ApiVersion, Path(a
 
 pub(super) async fn show(State(app): State<App>, who: Who, _: ApiVersion, Path(named): Path<Named>) -> Result<Json<Value>, ApiError> {
     who.allow(&app, action::IDENTITIES_READ)?;
-    let row = app.site.identities.get(&named.into()).await.map_err(|error| control_error(&error))?;
+    let row = app.site.identities.get(&named.into()).await.map_err(|error| who.told(&error))?;
     Ok(Json(page(&row)))
 }
 
