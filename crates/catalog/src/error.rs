@@ -17,6 +17,9 @@ pub enum CatalogError {
     /// It clashes with what is there.
     #[error("{what} conflicts with what the catalog holds: {why}")]
     Conflict { what: &'static str, why: &'static str },
+    /// A table would differ from one that is there in letter case alone.
+    #[error("table {name} can't be made: {there} is there, and names of tables may not differ in letter case alone")]
+    TableTwin { name: String, there: String },
     /// Something it names is not there.
     #[error("{what} is not in the catalog")]
     NotFound { what: &'static str },
@@ -67,7 +70,7 @@ impl CatalogError {
                 ErrorKind::Unavailable
             }
             Self::TooMany { .. } => ErrorKind::TooLarge,
-            Self::Conflict { .. } => ErrorKind::Conflict,
+            Self::Conflict { .. } | Self::TableTwin { .. } => ErrorKind::Conflict,
             Self::NotFound { .. } | Self::Orphan { .. } => ErrorKind::NotFound,
             Self::Invalid { .. } => ErrorKind::Invalid,
             Self::Sqlite { code, .. } => match code & 0xff {
@@ -87,6 +90,7 @@ impl CatalogError {
         match self {
             Self::Fenced { .. } => "WriterFenced",
             Self::Conflict { .. } => "Conflict",
+            Self::TableTwin { .. } => "TableNameConflict",
             Self::NotFound { .. } | Self::Orphan { .. } => "NotFound",
             Self::Invalid { .. } => "InvalidArgument",
             Self::CommitUnknown { .. } => "CommitUnknown",

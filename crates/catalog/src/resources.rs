@@ -188,19 +188,48 @@ impl Catalog {
         table_named(&mut reader, workspace, name).await
     }
 
+    /// The tables that go by a name if letter case does not count, by name: one at most, but in catalogs of builds that let a second be.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub async fn tables_alike(&self, workspace: WorkspaceId, name: &TableName) -> Result<Vec<TableRow>, CatalogError> {
+        let mut reader = self.reader().await?;
+        tables_alike(&mut reader, workspace, name).await
+    }
+
     /// The table of exactly that name, made if it is not there.
     ///
     /// # Errors
-    /// [`CatalogError::Orphan`] if the workspace is not there.
+    /// [`CatalogError::TableTwin`] if it is not there and another is whose name differs in letter case alone: rights and the control
+    /// plane name tables without case. [`CatalogError::Orphan`] if the workspace is not there.
     pub async fn table_ensure(&self, workspace: WorkspaceId, name: &TableName) -> Result<TableRow, CatalogError> {
+        self.table_made(workspace, name, false).await
+    }
+
+    /// Likewise for a table of the server's own, which has to be: an older build may have let somebody take a name like it.
+    ///
+    /// # Errors
+    /// [`CatalogError::Orphan`] if the workspace is not there.
+    pub async fn table_ensure_own(&self, workspace: WorkspaceId, name: &TableName) -> Result<TableRow, CatalogError> {
+        self.table_made(workspace, name, true).await
+    }
+
+    async fn table_made(&self, workspace: WorkspaceId, name: &TableName, own: bool) -> Result<TableRow, CatalogError> {
         if let Some(there) = self.table_get(workspace, name).await? {
             return Ok(there);
         }
         let (ms, random) = self.inner.world.id_seed();
         let mut writer = self.writer().await?;
         let mut tx = writer.begin(TABLE).await?;
-        // Somebody else may have made it since; then theirs is the one.
-        sqlx::query("INSERT INTO tables (id, workspace, name, created_ms) VALUES (?, ?, ?, ?) ON CONFLICT (workspace, name) DO NOTHING")
+        // Somebody else may have made it since, or one that is called alike.
+        let alike = tables_alike(&mut tx, workspace, name).await?;
+        if let Some(there) = alike.iter().find(|row| row.name == *name) {
+            return Ok(there.clone());
+        }
+        if let Some(there) = alike.first().filter(|_| !own) {
+            return Err(CatalogError::TableTwin { name: name.to_string(), there: there.name.to_string() });
+        }
+        sqlx::query("INSERT INTO tables (id, workspace, name, created_ms) VALUES (?, ?, ?, ?)")
             .bind(&TableId::mint(ms, random).as_bytes()[..])
             .bind(&workspace.as_bytes()[..])
             .bind(name.as_str())
@@ -296,4 +325,14 @@ async fn table_named(
         .await
         .map_err(|e| refused(TABLE, &e))?;
     row.as_ref().map(table).transpose()
+}
+
+async fn tables_alike(conn: &mut sqlx::SqliteConnection, workspace: WorkspaceId, name: &TableName) -> Result<Vec<TableRow>, CatalogError> {
+    let rows = sqlx::query(tables!("WHERE workspace = ? AND name = ? COLLATE NOCASE ORDER BY name"))
+        .bind(&workspace.as_bytes()[..])
+        .bind(name.as_str())
+        .fetch_all(conn)
+        .await
+        .map_err(|e| refused(TABLE, &e))?;
+    rows.iter().map(table).collect()
 }

@@ -25,6 +25,7 @@ use strongroom_world::World;
 
 use crate::audit::{Audit, Event, name};
 use crate::clusters::rfc3339;
+use crate::tables::alone;
 use crate::{Caller, ControlError, Principals, Refusal, ScopePath, action};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -393,6 +394,7 @@ impl Judge for Lockbox {
         if caller.may_within(action::QUERY, &place)
             && let Some(row) = self.catalog.table(table).await?.filter(|row| row.workspace == workspace)
             && caller.may(action::QUERY, &place.table(row.name.as_str()))
+            && alone(&self.catalog, workspace, &row.name).await?
         {
             return Ok(Verdict::Own);
         }

@@ -194,7 +194,11 @@ impl Rights {
             Some(old) => {
                 // What cannot be read is anywhere's.
                 for scope in serde_json::from_str::<Vec<String>>(&old.scopes).unwrap_or_else(|_| vec!["/".to_owned()]) {
-                    caller.check(action::ROLE_DEFINITIONS_WRITE, &ScopePath::of(&scope))?;
+                    let scope = ScopePath::of(&scope);
+                    if !caller.sees(&scope) {
+                        return Err(ControlError::Conflict { why: "the id is that of another role definition, which you may not change" });
+                    }
+                    caller.check(action::ROLE_DEFINITIONS_WRITE, &scope)?;
                 }
             }
             None if made.len() >= ROLES_MAX => return Err(ControlError::TooMany { what: "role definitions", max: ROLES_MAX }),
@@ -233,8 +237,13 @@ impl Rights {
         let Some(scopes) = &role.scopes else {
             return Err(ControlError::Conflict { why: "a built-in role cannot be deleted" });
         };
-        for scope in scopes {
-            caller.check(action::ROLE_DEFINITIONS_DELETE, &ScopePath::of(scope))?;
+        // One that may be given only where the caller sees nothing is as if it were not there; no place of another's is named.
+        let scopes: Vec<ScopePath> = scopes.iter().map(|scope| ScopePath::of(scope)).collect();
+        if !scopes.iter().any(|scope| caller.sees(scope)) {
+            return Ok(None);
+        }
+        if !scopes.iter().all(|scope| caller.may(action::ROLE_DEFINITIONS_DELETE, scope)) {
+            return Err(caller.forbidden(action::ROLE_DEFINITIONS_DELETE, at));
         }
         self.catalog.role_delete(id).await.map_err(|error| match error {
             CatalogError::Conflict { .. } => ControlError::Conflict { why: "somebody has the role: take it from them first" },

@@ -26,7 +26,7 @@ use crate::audit::{Audit, Event, name};
 use crate::clusters::{Clusters, whole};
 use crate::operations::{Change, Operations};
 use crate::watch::Watch;
-use crate::{Caller, ControlConfig, ControlError, Place, RESERVED_DAYS, ScopePath, Workspaces, action};
+use crate::{Caller, ControlConfig, ControlError, Place, RESERVED_DAYS, ScopePath, Workspaces, action, tables};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -269,10 +269,10 @@ impl Shredder {
     }
 
     async fn asked(&self, caller: &Caller, workspace: &WorkspaceRow, table: &TableName, range: TimeRange) -> Result<Asked, ControlError> {
-        caller.check(action::SHRED, &ScopePath::workspace(workspace))?;
+        tables::check(&self.deps.catalog, caller, workspace, table.as_str(), action::SHRED).await?;
         let absent = || ControlError::NotFound { what: "table", name: table.to_string() };
-        let row = self.deps.catalog.table_get(workspace.id, table).await?.ok_or_else(absent)?;
-        let resource = format!("{}/tables/{table}", Place::of_workspace(workspace).workspace_path());
+        let row = tables::called(&self.deps.catalog, workspace.id, table).await?.ok_or_else(absent)?;
+        let resource = format!("{}/tables/{}", Place::of_workspace(workspace).workspace_path(), row.name);
         Ok(Asked { row, range, resource, region: workspace.region.clone(), by: caller.principal })
     }
 

@@ -3,14 +3,15 @@
 //! Rows are kept, and can be asked, for as long as the longer of the two times says: there is no archive that they would have to be
 //! brought back from. A table that was deleted is not shown until it is declared again, or rows come.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use strongroom_buffer::Buffer;
-use strongroom_catalog::{Catalog, TablePageRow, TablePlan, TableRow, WorkspaceRow};
+use strongroom_catalog::{Catalog, CatalogError, TablePageRow, TablePlan, TableRow, WorkspaceRow};
 use strongroom_model::{TableId, TableName, WorkspaceId};
 use strongroom_world::World;
 
-use crate::{ControlError, RETENTION_DAYS_MAX};
+use crate::{Caller, ControlError, RETENTION_DAYS_MAX, ScopePath};
 
 /// A table and its page.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,23 +58,59 @@ impl Tables {
         Self { memory: Some(buffer), ..self }
     }
 
-    /// One table.
+    /// Refuses unless a caller may do `action` on the table of that name, be it there or not.
+    ///
+    /// # Errors
+    /// [`ControlError::Forbidden`], or [`ControlError::NotFound`] if the caller may not even know of it; what the catalog says.
+    pub async fn check(&self, caller: &Caller, workspace: &WorkspaceRow, name: &str, action: &str) -> Result<(), ControlError> {
+        check(&self.catalog, caller, workspace, name, action).await
+    }
+
+    /// The tables on which a caller may do `action`, by name.
+    ///
+    /// # Errors
+    /// [`ControlError::Forbidden`] if no role of theirs could allow it on any; what the catalog says.
+    pub async fn open_to(&self, caller: &Caller, workspace: &WorkspaceRow, action: &str) -> Result<Vec<TableRow>, ControlError> {
+        let place = ScopePath::workspace(workspace);
+        if !caller.may_within(action, &place) {
+            return Err(caller.forbidden(action, &place));
+        }
+        let mut rows = self.catalog.tables(workspace.id).await?;
+        if !caller.may(action, &place) {
+            let mut spelled: HashMap<String, u32> = HashMap::new();
+            for row in &rows {
+                *spelled.entry(row.name.as_str().to_ascii_lowercase()).or_default() += 1;
+            }
+            rows.retain(|row| caller.may(action, &place.table(row.name.as_str())) && spelled[&row.name.as_str().to_ascii_lowercase()] == 1);
+        }
+        Ok(rows)
+    }
+
+    /// The table that a name means, whose letter case does not count.
+    ///
+    /// # Errors
+    /// As [`called`].
+    pub async fn called(&self, workspace: WorkspaceId, name: &TableName) -> Result<Option<TableRow>, ControlError> {
+        called(&self.catalog, workspace, name).await
+    }
+
+    /// One table, as a name whose letter case does not count means it.
     ///
     /// # Errors
     /// [`ControlError::NotFound`]; what the catalog says.
     pub async fn get(&self, workspace: WorkspaceId, name: &TableName) -> Result<TableView, ControlError> {
         let absent = || ControlError::NotFound { what: "table", name: name.to_string() };
-        let row = self.catalog.table_get(workspace, name).await?.ok_or_else(absent)?;
+        let row = self.called(workspace, name).await?.ok_or_else(absent)?;
         self.view(row).await?.ok_or_else(absent)
     }
 
-    /// The tables of a workspace, by name.
+    /// Those of these tables that are shown.
     ///
     /// # Errors
     /// What the catalog says.
-    pub async fn list(&self, workspace: WorkspaceId) -> Result<Vec<TableView>, ControlError> {
-        let mut views = Vec::new();
-        for row in self.catalog.tables(workspace).await? {
+    pub async fn views(&self, rows: Vec<TableRow>) -> Result<Vec<TableView>, ControlError> {
+        let mut views = Vec::with_capacity(rows.len());
+        for row in rows {
             views.extend(self.view(row).await?);
         }
         Ok(views)
@@ -144,4 +181,44 @@ impl Tables {
         self.catalog.table_page_put(view.row.id, &page, None, TablePlan::Analytics).await?;
         Ok(())
     }
+}
+
+/// The table that a name means: that of the name, else the one whose name differs in letter case alone.
+///
+/// # Errors
+/// [`ControlError::Ambiguous`] if there are several of those, as older builds let be; what the catalog says.
+pub(crate) async fn called(catalog: &Catalog, workspace: WorkspaceId, name: &TableName) -> Result<Option<TableRow>, ControlError> {
+    let mut alike = catalog.tables_alike(workspace, name).await?;
+    if let Some(at) = alike.iter().position(|row| row.name == *name) {
+        return Ok(Some(alike.swap_remove(at)));
+    }
+    if alike.len() > 1 {
+        return Err(ControlError::Ambiguous { what: "tables", name: name.to_string() });
+    }
+    Ok(alike.pop())
+}
+
+/// See [`Tables::check`]. Places are paths without letter case: where an older build let tables be whose names differ in it alone, a
+/// right on such a name could mean either, so it opens neither; one on the workspace does.
+pub(crate) async fn check(
+    catalog: &Catalog,
+    caller: &Caller,
+    workspace: &WorkspaceRow,
+    name: &str,
+    action: &str,
+) -> Result<(), ControlError> {
+    let place = ScopePath::workspace(workspace);
+    if caller.may(action, &place) {
+        return Ok(());
+    }
+    caller.check(action, &place.table(name))?;
+    match name.parse() {
+        Ok(name) if !alone(catalog, workspace.id, &name).await? => Err(caller.forbidden(action, &place)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether no two tables go by that name.
+pub(crate) async fn alone(catalog: &Catalog, workspace: WorkspaceId, name: &TableName) -> Result<bool, CatalogError> {
+    Ok(catalog.tables_alike(workspace, name).await?.len() < 2)
 }

@@ -71,6 +71,16 @@ impl Workspaces {
     /// [`ControlError::NotFound`], the same for one that is absent and one the caller may not see;
     /// [`ControlError::Forbidden`].
     pub async fn at(&self, caller: &Caller, place: &Place, action: &str) -> Result<WorkspaceRow, ControlError> {
+        let row = self.known_at(caller, place).await?;
+        caller.check(action, &ScopePath::workspace(&row))?;
+        Ok(row)
+    }
+
+    /// The workspace there, if this caller may know of it; what they may do there is still to be asked.
+    ///
+    /// # Errors
+    /// As [`at`](Self::at), but for [`ControlError::Forbidden`].
+    pub async fn known_at(&self, caller: &Caller, place: &Place) -> Result<WorkspaceRow, ControlError> {
         let absent = || ControlError::NotFound { what: "workspace", name: place.name.clone() };
         let name: WorkspaceName = place.name.parse().map_err(|_| absent())?;
         let mut found = self.catalog.workspaces_named(&name).await?;
@@ -79,9 +89,7 @@ impl Workspaces {
                 && row.resource_group.eq_ignore_ascii_case(&place.resource_group)
                 && caller.sees(&ScopePath::workspace(row))
         });
-        let row = found.pop().ok_or_else(absent)?;
-        caller.check(action, &ScopePath::workspace(&row))?;
-        Ok(row)
+        found.pop().ok_or_else(absent)
     }
 
     /// Makes a workspace where `place` says.

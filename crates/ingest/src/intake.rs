@@ -480,7 +480,7 @@ impl Intake {
             None if !make => return Ok(None),
             None => {
                 self.check_tables(workspace, table).await?;
-                self.deps.catalog.table_ensure(workspace, table).await?
+                self.table_made(workspace, table).await?
             }
         };
         let retention_days = row.retention_days.unwrap_or(home.retention_days);

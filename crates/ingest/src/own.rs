@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use strongroom_catalog::{CatalogError, TableRow};
 use strongroom_model::{PrincipalId, TableName, WorkspaceId};
 
 use crate::intake::REJECTED_TABLE;
@@ -17,7 +18,23 @@ pub(crate) fn own_table(table: &TableName) -> Option<&'static str> {
     OWN_TABLES.into_iter().find(|own| *own == table.as_str())
 }
 
+/// The server's own table whose name differs from this one in letter case alone: nobody may make one that looks like it.
+fn own_alike(table: &TableName) -> Option<&'static str> {
+    OWN_TABLES.into_iter().find(|own| own.eq_ignore_ascii_case(table.as_str()) && *own != table.as_str())
+}
+
 impl Intake {
+    /// The table of that name, made if it is not there.
+    pub(crate) async fn table_made(&self, workspace: WorkspaceId, table: &TableName) -> Result<TableRow, IngestError> {
+        if own_table(table).is_some() {
+            return Ok(self.deps.catalog.table_ensure_own(workspace, table).await?);
+        }
+        if let Some(own) = own_alike(table) {
+            return Err(CatalogError::TableTwin { name: table.to_string(), there: own.to_owned() }.into());
+        }
+        Ok(self.deps.catalog.table_ensure(workspace, table).await?)
+    }
+
     /// Takes rows of the server's own, one JSON object a line, into one of its own tables. `id` names them among all that the
     /// server writes there: the same again is not taken twice.
     ///

@@ -335,7 +335,7 @@ impl Intake {
     ) -> Result<(), IngestError> {
         let name = self.deps.catalog.tables(of.workspace).await?.into_iter().find(|row| row.id == of.table).map(|row| row.name);
         let body = notes(name.as_ref().map_or("", TableName::as_str), rejects)?;
-        let rejected = self.deps.catalog.table_ensure(of.workspace, &REJECTED_TABLE.parse()?).await?;
+        let rejected = self.deps.catalog.table_ensure_own(of.workspace, &REJECTED_TABLE.parse()?).await?;
         let place = Place { table: rejected.id, ..*of };
         let (decoded, _) = self.decode_onto_lineage(&place, guard, &Lines::of(body), &Decoding::of_notes(arrival)).await?;
         part.gather(&place, guard, arrival, decoded.batch);

@@ -322,6 +322,25 @@ async fn a_refused_request_leaves_nothing_and_a_skipping_one_keeps_the_bad_recor
 }
 
 #[tokio::test]
+async fn no_table_is_made_that_looks_like_another_or_like_the_servers_own() {
+    let site = Site::new(8).await;
+    let up = site.up().await;
+    up.send("Mine_CL", "{\"n\":1}").await.unwrap();
+    let declared = async |name: &str| up.intake.declare(up.workspace, &name.parse().unwrap(), &[]).await;
+    for (name, there) in [("mine_CL", "Mine_CL"), ("strongroomalerts", "StrongroomAlerts"), ("rejected", REJECTED_TABLE)] {
+        for error in [up.send(name, "{\"n\":1}").await.unwrap_err(), declared(name).await.unwrap_err()] {
+            assert_eq!((error.kind(), error.code()), (ErrorKind::Conflict, "TableNameConflict"), "{name}");
+            assert!(error.to_string().contains(name) && error.to_string().contains(there), "{error}");
+        }
+    }
+    // A name like the server's own that an older build let be does not keep the server from its table.
+    up.deps.catalog.table_ensure(up.workspace, &"rejected".parse().unwrap()).await.unwrap();
+    let bad = IngestRequest { on_error: OnError::Skip, ..up.request("Mine_CL", "nonsense") };
+    assert_eq!(up.intake.ingest(bad).await.unwrap().rejected, 1);
+    assert_eq!(up.rows(REJECTED_TABLE).await.len(), 1);
+}
+
+#[tokio::test]
 async fn requests_that_disagree_about_a_column_at_once_all_land_typed() {
     let site = Site::new(7).await;
     let up = site.up().await;

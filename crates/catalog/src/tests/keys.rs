@@ -130,7 +130,7 @@ async fn a_schema_version_is_written_once() {
 }
 
 #[tokio::test]
-async fn workspace_names_ignore_case_and_table_names_do_not() {
+async fn workspace_names_ignore_case_and_tables_are_found_by_theirs_to_the_letter() {
     let site = Site::new().await;
     let account = site.epoch.account;
     let taken = site.catalog.workspace_insert(&workspace("SHOP", account)).await.unwrap_err();
@@ -145,14 +145,44 @@ async fn workspace_names_ignore_case_and_table_names_do_not() {
     assert_eq!(site.catalog.workspace(site.workspace).await.unwrap().unwrap().name.as_str(), "shop");
 
     let name = |text: &str| text.parse::<TableName>().unwrap();
-    let lower = site.catalog.table_ensure(site.workspace, &name("logs")).await.unwrap();
-    assert_ne!(lower.id, site.table);
-    assert_eq!(site.catalog.table_ensure(site.workspace, &name("logs")).await.unwrap(), lower);
-    assert_eq!(site.catalog.table_get(site.workspace, &name("LOGS")).await.unwrap(), None);
-    assert_eq!(site.catalog.table(lower.id).await.unwrap().unwrap(), lower);
-    let tables = site.catalog.tables(site.workspace).await.unwrap();
-    assert_eq!(tables.iter().map(|row| row.name.as_str()).collect::<Vec<_>>(), ["Logs", "logs"]);
+    let other = site.catalog.table_ensure(site.workspace, &name("audits")).await.unwrap();
+    assert_eq!(site.catalog.table_ensure(site.workspace, &name("audits")).await.unwrap(), other);
+    assert_eq!(site.catalog.table_get(site.workspace, &name("AUDITS")).await.unwrap(), None);
+    assert_eq!(site.catalog.table(other.id).await.unwrap().unwrap(), other);
+    assert_eq!(site.catalog.tables_alike(site.workspace, &name("AUDITS")).await.unwrap(), std::slice::from_ref(&other));
     assert_eq!(site.catalog.table_ensure(WorkspaceId::NIL, &name("logs")).await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn no_table_is_made_whose_name_differs_in_case_alone() {
+    let site = Site::new().await;
+    let name = |text: &str| text.parse::<TableName>().unwrap();
+    let twin = site.catalog.table_ensure(site.workspace, &name("logs")).await.unwrap_err();
+    assert_eq!((twin.kind(), twin.code()), (ErrorKind::Conflict, "TableNameConflict"));
+    assert!(twin.to_string().contains("table logs") && twin.to_string().contains("Logs is there"), "{twin}");
+    // Another workspace's are its own; the server's own table has to be, whatever an older build let somebody make.
+    let elsewhere = workspace("annex", site.epoch.account);
+    site.catalog.workspace_insert(&elsewhere).await.unwrap();
+    site.catalog.table_ensure(elsewhere.id, &name("logs")).await.unwrap();
+    let own = site.catalog.table_ensure_own(site.workspace, &name("logs")).await.unwrap();
+    assert_eq!(site.catalog.table_ensure(site.workspace, &name("logs")).await.unwrap(), own, "what is there stays");
+    let tables = site.catalog.tables_alike(site.workspace, &name("LOGS")).await.unwrap();
+    assert_eq!(tables.iter().map(|row| row.name.as_str()).collect::<Vec<_>>(), ["Logs", "logs"]);
+    assert!(site.catalog.table_ensure(site.workspace, &name("LOGS")).await.is_err());
+}
+
+#[tokio::test]
+async fn of_many_spellings_that_race_one_becomes_a_table() {
+    let site = Site::new().await;
+    let mut racers = tokio::task::JoinSet::new();
+    for n in 0..16_u32 {
+        let (catalog, workspace) = (site.catalog.clone(), site.workspace);
+        let spelled: String =
+            "raced".chars().enumerate().map(|(at, c)| if n >> at & 1 == 1 { c.to_ascii_uppercase() } else { c }).collect();
+        racers.spawn(async move { catalog.table_ensure(workspace, &spelled.parse::<TableName>().unwrap()).await.is_ok() });
+    }
+    assert_eq!(racers.join_all().await.into_iter().filter(|made| *made).count(), 1);
+    assert_eq!(site.catalog.tables_alike(site.workspace, &"Raced".parse().unwrap()).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -288,7 +288,8 @@ async fn a_role_that_somebody_made_holds_where_it_may_be_given_and_changes_for_a
             .await
             .unwrap_err()
             .kind(),
-        ErrorKind::NotFound
+        ErrorKind::Conflict,
+        "the id is taken, and nothing says where it may be given"
     );
     let reader = desk.site.roles.get("Reader").unwrap().id.to_string();
     for (id, name) in [(reader.as_str(), "Mine"), (name.as_str(), "Reader")] {
@@ -479,7 +480,12 @@ async fn a_role_is_deleted_by_whoever_may_wherever_it_may_be_given() {
     let at = ScopePath::subscription("s");
     desk.rights.role_put(&desk.owner, &at, &name, ask).await.unwrap();
     let local = desk.holder("Owner", "/subscriptions/s").await;
-    assert_eq!(desk.rights.role_delete(&local, &at, &name).await.unwrap_err().kind(), ErrorKind::NotFound);
+    let refused = desk.rights.role_delete(&local, &at, &name).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Forbidden);
+    assert!(!refused.to_string().contains("subscriptions/t"), "no place that the caller does not see: {refused}");
+    let stranger = desk.holder("Owner", "/subscriptions/u").await;
+    let gone = desk.rights.role_delete(&stranger, &ScopePath::subscription("u"), &name).await.unwrap();
+    assert!(gone.is_none(), "as if it were not there");
     assert!(desk.rights.role_delete(&desk.owner, &at, &name).await.unwrap().is_some());
     assert!(desk.rights.role_delete(&desk.owner, &at, &name).await.unwrap().is_none(), "gone is gone");
     let reader = desk.site.roles.get("Reader").unwrap().id.to_string();

@@ -50,12 +50,12 @@ async fn a_deleted_table_is_not_shown_until_it_is_declared_again_or_rows_come() 
     let hide = async || tables.hide(&tables.get(shop.id, &name).await.unwrap()).await.unwrap();
     hide().await;
     assert_eq!(tables.get(shop.id, &name).await.unwrap_err().kind(), ErrorKind::NotFound);
-    assert!(tables.list(shop.id).await.unwrap().is_empty());
+    assert!(tables.views(site.catalog.tables(shop.id).await.unwrap()).await.unwrap().is_empty());
     let again = tables.set(&shop, table, TableAsk::default()).await.unwrap();
     assert_eq!((again.interactive_days, again.page.declared), (None, true), "nothing of before is left");
     hide().await;
     site.block(&shop, table, DAY).await;
-    assert_eq!(tables.list(shop.id).await.unwrap().len(), 1);
+    assert_eq!(tables.views(site.catalog.tables(shop.id).await.unwrap()).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

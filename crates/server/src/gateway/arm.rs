@@ -316,13 +316,16 @@ async fn operation(
     State(app): State<App>,
     who: Who,
     _: ApiVersion,
-    Path((subscription, _, id)): Path<(String, String, String)>,
+    Path((subscription, region, id)): Path<(String, String, String)>,
 ) -> Result<Response, ApiError> {
     let absent = || ApiError::new(ErrorKind::NotFound, "ResourceNotFound", "There is no such operation, or it ended too long ago.");
     let id: ObjectId = id.parse().map_err(|_| absent())?;
     let row = app.site.clusters.operation(id).await.map_err(|error| control_error(&error))?.ok_or_else(absent)?;
     // Whoever may see what it changes.
     let at = ScopePath::of(&row.resource);
+    if at.of_subscription() != ScopePath::subscription(&subscription) || !row.region.eq_ignore_ascii_case(&region) {
+        return Err(absent());
+    }
     let what = if row.resource.to_ascii_lowercase().contains("/clusters/") { action::CLUSTERS_READ } else { action::WORKSPACES_READ };
     if !who.0.sees(&at) {
         return Err(absent());

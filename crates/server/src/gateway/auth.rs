@@ -4,7 +4,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use percent_encoding::percent_decode_str;
-use strongroom_catalog::ClusterRow;
+use strongroom_catalog::{ClusterRow, WorkspaceRow};
 use strongroom_control::{Caller, ControlError, Place, Refusal, ScopePath, action};
 use strongroom_model::{ErrorKind, WorkspaceId};
 
@@ -88,10 +88,16 @@ impl Who {
     }
 
     /// Likewise, for something that is done to one of its tables.
-    pub(crate) async fn table(&self, app: &App, name: &str, table: &str, action: &str) -> Result<WorkspaceId, ApiError> {
+    pub(crate) async fn table(&self, app: &App, name: &str, table: &str, action: &str) -> Result<WorkspaceRow, ApiError> {
         let row = app.site.workspaces.find(&self.0, name).await.map_err(|error| control_error(&error))?;
-        self.on(action, &ScopePath::workspace(&row).table(table))?;
-        Ok(row.id)
+        self.on_table(app, &row, table, action).await?;
+        Ok(row)
+    }
+
+    /// Refuses unless the caller may do `action` on the table of that name, be it there or not.
+    pub(crate) async fn on_table(&self, app: &App, workspace: &WorkspaceRow, table: &str, action: &str) -> Result<(), ApiError> {
+        let checked = app.site.tables.check(&self.0, workspace, table, action).await;
+        checked.map_err(|error| refused(&error, &ScopePath::workspace(workspace).table(table)))
     }
 
     /// The workspace that `name` means to this caller, if it may ask questions there: by its own right, on all or on some of its
@@ -127,12 +133,21 @@ impl Who {
         if self.0.may_within(action, &self.1) { Ok(()) } else { self.on(action, &self.1) }
     }
 
+    /// What the control plane says of the resource that the request names: absent ones of all kinds look alike.
+    pub(crate) fn told(&self, error: &ControlError) -> ApiError {
+        refused(error, &self.1)
+    }
+
     /// Refuses unless the caller may do `action` there.
     pub(crate) fn on(&self, action: &str, at: &ScopePath) -> Result<(), ApiError> {
-        self.0.check(action, at).map_err(|error| match error {
-            ControlError::NotFound { .. } => absent(at),
-            other => control_error(&other),
-        })
+        self.0.check(action, at).map_err(|error| refused(&error, at))
+    }
+}
+
+fn refused(error: &ControlError, at: &ScopePath) -> ApiError {
+    match error {
+        ControlError::NotFound { .. } => absent(at),
+        other => control_error(other),
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) async fn ingest(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let workspace = who.table(&app, &workspace, &table, action::INGEST).await?;
+    let workspace = who.table(&app, &workspace, &table, action::INGEST).await?.id;
     let Query(parameters) = parameters.map_err(|_| {
         ApiError::new(ErrorKind::Invalid, "BadParameter", "the ingest door takes the parameters on_error, format and time_field")
     })?;

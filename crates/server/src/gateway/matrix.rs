@@ -6,6 +6,7 @@
 
 mod every;
 mod login;
+mod tables;
 mod trust;
 
 use axum::Router;

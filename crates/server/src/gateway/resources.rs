@@ -149,8 +149,10 @@ pub(crate) async fn update_workspace(
 }
 
 pub(crate) async fn tables(State(app): State<App>, who: Who, Path(workspace): Path<String>) -> Result<Json<Value>, ApiError> {
-    let workspace = who.workspace(&app, &workspace, action::TABLES_READ).await?;
-    let tables = app.site.engine.tables(workspace, who.0.principal).await.map_err(|error| query_error(&error))?;
+    let row = app.site.workspaces.find(&who.0, &workspace).await.map_err(|error| control_error(&error))?;
+    let open = app.site.tables.open_to(&who.0, &row, action::TABLES_READ).await.map_err(|error| control_error(&error))?;
+    let mut tables = app.site.engine.tables(row.id, who.0.principal).await.map_err(|error| query_error(&error))?;
+    tables.retain(|table| open.iter().any(|row| row.name.as_str() == table.name));
     Ok(Json(json!({"value": tables})))
 }
 
@@ -160,7 +162,9 @@ pub(crate) async fn update_table(
     Path((workspace, table)): Path<(String, TableName)>,
     request: Result<Json<TablePatch>, JsonRejection>,
 ) -> Result<Json<Value>, ApiError> {
-    let workspace = who.table(&app, &workspace, table.as_str(), action::TABLES_WRITE).await?;
+    let workspace = who.table(&app, &workspace, table.as_str(), action::TABLES_WRITE).await?.id;
+    let called = app.site.tables.called(workspace, &table).await.map_err(|error| control_error(&error))?;
+    let table = called.map_or(table, |row| row.name);
     let patch = body(request)?;
     let mut changed: Option<TableRow> = None;
     if let Some(days) = patch.retention_days {

@@ -75,7 +75,9 @@ pub(crate) async fn rows(
     Path((workspace, table)): Path<(String, TableName)>,
     request: Result<Json<Shredding>, JsonRejection>,
 ) -> Result<Json<Value>, ApiError> {
-    let row = app.site.workspaces.resolve(&who.0, &workspace, action::SHRED).await.map_err(|error| control_error(&error))?;
+    let row = who.table(&app, &workspace, table.as_str(), action::SHRED).await?;
+    let called = app.site.tables.called(row.id, &table).await.map_err(|error| control_error(&error))?;
+    let table = called.map_or(table, |row| row.name);
     let asked = body(request)?;
     if asked.confirm != table.as_str() {
         let text = format!("to take rows of {table} away for good, confirm it by the table's name: {{\"confirm\": \"{table}\"}}");

@@ -12,7 +12,7 @@ use super::super::auth::Who;
 use super::super::error::ApiError;
 use super::super::query::query_error;
 use super::super::{App, control_error};
-use super::workspaces::workspace;
+use super::workspaces::{known_workspace, workspace};
 use super::{ApiVersion, InGroup, Named};
 
 /// Sealed bytes in blocks, and how many blocks: what is kept, not what came in.
@@ -28,8 +28,10 @@ pub(super) async fn usages(State(app): State<App>, who: Who, _: ApiVersion, Path
 
 /// Every column of the workspace's tables, and which tables have it.
 pub(super) async fn schema(State(app): State<App>, who: Who, _: ApiVersion, Path(named): Path<Named>) -> Result<Json<Value>, ApiError> {
-    let row = workspace(&app, &who, &named.into(), action::TABLES_READ).await?;
-    let tables = app.site.engine.tables(row.id, who.0.principal).await.map_err(|error| query_error(&error))?;
+    let row = known_workspace(&app, &who, &named.into()).await?;
+    let open = app.site.tables.open_to(&who.0, &row, action::TABLES_READ).await.map_err(|error| control_error(&error))?;
+    let mut tables = app.site.engine.tables(row.id, who.0.principal).await.map_err(|error| query_error(&error))?;
+    tables.retain(|table| open.iter().any(|row| row.name.as_str() == table.name));
     let mut columns: BTreeMap<(String, &str), Vec<String>> = BTreeMap::new();
     for table in &tables {
         for column in &table.columns {

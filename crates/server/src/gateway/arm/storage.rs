@@ -57,7 +57,7 @@ pub(super) async fn shown(app: &App, who: &Who, at: &InGroup) -> Result<Vec<Valu
 
 async fn show(State(app): State<App>, who: Who, _: ApiVersion, Path(named): Path<Named>) -> Result<Json<Value>, ApiError> {
     who.allow(&app, action::STORAGE_READ)?;
-    let row = app.site.storages.get(&named.into()).await.map_err(|error| control_error(&error))?;
+    let row = app.site.storages.get(&named.into()).await.map_err(|error| who.told(&error))?;
     Ok(Json(page(&app, row).await?))
 }
 
@@ -69,7 +69,7 @@ async fn put(State(app): State<App>, who: Who, _: ApiVersion, Path(named): Path<
 async fn patch(State(app): State<App>, who: Who, _: ApiVersion, Path(named): Path<Named>, body: Body) -> Result<Json<Value>, ApiError> {
     who.allow(&app, action::STORAGE_WRITE)?;
     let (place, body) = (Place::from(named), sent(body).await?);
-    app.site.storages.get(&place).await.map_err(|error| control_error(&error))?;
+    app.site.storages.get(&place).await.map_err(|error| who.told(&error))?;
     write(&app, &who, &place, &body).await
 }
 

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use strongroom_catalog::{TablePlan, WorkspaceRow};
+use strongroom_catalog::{TablePlan, TableRow, WorkspaceRow};
 use strongroom_control::collection::{RESERVED_COLUMNS, column_type};
 use strongroom_control::{Place, TableAsk, TableView, action};
 use strongroom_model::{Column, ColumnType, ErrorKind, TIME_COLUMN, TableName, TimeRange};
@@ -20,7 +20,7 @@ use super::super::ingest::ingest_error;
 use super::super::query::query_error;
 use super::super::{App, control_error};
 use super::json::{member, text};
-use super::workspaces::{workspace, workspace_id};
+use super::workspaces::{known_workspace, workspace_id};
 use super::{ApiVersion, INSIGHTS, Named, accepted, sent, time};
 
 /// How the name of a table ends that is the customer's own.
@@ -38,25 +38,35 @@ pub(super) struct Table {
 }
 
 impl Table {
+    /// The workspace, and the name that the path says; what is there may be spelled with other letter case.
     async fn workspace(&self, app: &App, who: &Who, action: &str) -> Result<(WorkspaceRow, TableName), ApiError> {
         let place = Place { subscription: self.subscription.clone(), resource_group: self.group.clone(), name: self.name.clone() };
-        let row = workspace(app, who, &place, action).await?;
+        let row = known_workspace(app, who, &place).await?;
+        who.on_table(app, &row, &self.wanted, action).await?;
         let name = self.wanted.parse().map_err(|error| wrong("name", format!("{}: {error}", self.wanted)))?;
         Ok((row, name))
     }
+
+    /// Likewise, and the table of that name.
+    async fn table(&self, app: &App, who: &Who, action: &str) -> Result<(WorkspaceRow, TableView), ApiError> {
+        let (row, name) = self.workspace(app, who, action).await?;
+        let view = app.site.tables.get(row.id, &name).await.map_err(|error| absent(&name, &error))?;
+        Ok((row, view))
+    }
 }
 
+/// The tables that the caller may read.
 pub(super) async fn list(State(app): State<App>, who: Who, _: ApiVersion, Path(named): Path<Named>) -> Result<Json<Value>, ApiError> {
-    let row = workspace(&app, &who, &named.into(), action::TABLES_READ).await?;
-    let views = app.site.tables.list(row.id).await.map_err(|error| control_error(&error))?;
+    let row = known_workspace(&app, &who, &named.into()).await?;
+    let open = app.site.tables.open_to(&who.0, &row, action::TABLES_READ).await.map_err(|error| control_error(&error))?;
+    let views = app.site.tables.views(open).await.map_err(|error| control_error(&error))?;
     let known = columns(&app, &who, &row).await?;
     let value: Vec<Value> = views.iter().map(|view| page(&row, view, known.as_deref())).collect();
     Ok(Json(json!({"value": value})))
 }
 
 pub(super) async fn show(State(app): State<App>, who: Who, _: ApiVersion, Path(at): Path<Table>) -> Result<Json<Value>, ApiError> {
-    let (row, name) = at.workspace(&app, &who, action::TABLES_READ).await?;
-    let view = app.site.tables.get(row.id, &name).await.map_err(|error| absent(&name, &error))?;
+    let (row, view) = at.table(&app, &who, action::TABLES_READ).await?;
     Ok(Json(page(&row, &view, columns(&app, &who, &row).await?.as_deref())))
 }
 
@@ -70,12 +80,12 @@ pub(super) async fn put(
 ) -> Result<Json<Value>, ApiError> {
     let (row, name) = at.workspace(&app, &who, action::TABLES_WRITE).await?;
     let ask = Ask::read(&sent(body).await?, &name)?;
-    let there = app.site.catalog.table_get(row.id, &name).await.map_err(|error| control_error(&error.into()))?;
+    let there = app.site.tables.called(row.id, &name).await.map_err(|error| control_error(&error))?;
     if there.is_none() && !name.as_str().ends_with(CUSTOM) {
         let text = format!("There is no table {name}. A table that you declare yourself has a name that ends in {CUSTOM}.");
         return Err(ApiError::new(ErrorKind::Invalid, "InvalidTableName", text).target("name"));
     }
-    declare(&app, &who, &row, &name, &ask).await
+    declare(&app, &who, &row, &name, there, &ask).await
 }
 
 /// Changes a table that is there.
@@ -88,15 +98,25 @@ pub(super) async fn patch(
 ) -> Result<Json<Value>, ApiError> {
     let (row, name) = at.workspace(&app, &who, action::TABLES_WRITE).await?;
     let ask = Ask::read(&sent(body).await?, &name)?;
-    app.site.tables.get(row.id, &name).await.map_err(|error| absent(&name, &error))?;
-    declare(&app, &who, &row, &name, &ask).await
+    let view = app.site.tables.get(row.id, &name).await.map_err(|error| absent(&name, &error))?;
+    declare(&app, &who, &row, &name, Some(view.row), &ask).await
 }
 
-async fn declare(app: &App, who: &Who, row: &WorkspaceRow, name: &TableName, ask: &Ask) -> Result<Json<Value>, ApiError> {
-    let there = app.site.catalog.table_get(row.id, name).await.map_err(|error| control_error(&error.into()))?;
-    let table = match there {
+/// `there`: the table that the name means, if there is one.
+async fn declare(
+    app: &App,
+    who: &Who,
+    row: &WorkspaceRow,
+    name: &TableName,
+    there: Option<TableRow>,
+    ask: &Ask,
+) -> Result<Json<Value>, ApiError> {
+    let table = match &there {
         Some(table) if ask.columns.is_empty() => table.id,
-        _ => app.site.intake.declare(row.id, name, &ask.columns).await.map_err(|error| ingest_error(&error))?,
+        _ => {
+            let name = there.as_ref().map_or(name, |table| &table.name);
+            app.site.intake.declare(row.id, name, &ask.columns).await.map_err(|error| ingest_error(&error))?
+        }
     };
     let view = app.site.tables.set(row, table, ask.page).await.map_err(|error| control_error(&error))?;
     Ok(Json(page(row, &view, columns(app, who, row).await?.as_deref())))
@@ -116,11 +136,12 @@ pub(super) async fn delete(
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(StatusCode::NO_CONTENT.into_response()),
         Err(error) => return Err(control_error(&error)),
     };
+    let name = &view.row.name;
     if !name.as_str().ends_with(CUSTOM) {
         let text = format!("Table {name} can't be deleted: only one whose name ends in {CUSTOM} can.");
         return Err(ApiError::new(ErrorKind::Invalid, "TableNotDeletable", text));
     }
-    let begun = app.site.shredder.begin_table(&who.0, &row, &name, TimeRange::ALL).await.map_err(|error| control_error(&error))?;
+    let begun = app.site.shredder.begin_table(&who.0, &row, name, TimeRange::ALL).await.map_err(|error| control_error(&error))?;
     app.site.tables.hide(&view).await.map_err(|error| control_error(&error))?;
     let mut body = page(&row, &view, None);
     body["properties"]["provisioningState"] = "Deleting".into();
@@ -129,8 +150,7 @@ pub(super) async fn delete(
 
 /// `POST …/migrate`: every table here is what Azure calls migrated.
 pub(super) async fn migrate(State(app): State<App>, who: Who, _: ApiVersion, Path(at): Path<Table>) -> Result<StatusCode, ApiError> {
-    let (row, name) = at.workspace(&app, &who, action::TABLES_WRITE).await?;
-    app.site.tables.get(row.id, &name).await.map_err(|error| absent(&name, &error))?;
+    at.table(&app, &who, action::TABLES_WRITE).await?;
     Ok(StatusCode::OK)
 }
 
@@ -194,7 +214,7 @@ impl Ask {
         let columns = match member(properties, "schema")? {
             None => Vec::new(),
             Some(schema) => {
-                if let Some(name) = text(schema, "name")?.filter(|name| *name != table.as_str()) {
+                if let Some(name) = text(schema, "name")?.filter(|name| !name.eq_ignore_ascii_case(table.as_str())) {
                     return Err(wrong("schema.name", format!("schema.name is {name}, the path says {table}")));
                 }
                 match schema.get("columns") {

@@ -64,7 +64,7 @@ pub(super) async fn shown(app: &App, who: &Who, at: &InGroup) -> Result<Vec<Valu
 
 pub(super) async fn show(State(app): State<App>, who: Who, _: ApiVersion, Path(named): Path<Named>) -> Result<Json<Value>, ApiError> {
     who.allow(&app, action::VAULTS_READ)?;
-    let row = app.site.vaults.get(&named.into()).await.map_err(|error| control_error(&error))?;
+    let row = app.site.vaults.get(&named.into()).await.map_err(|error| who.told(&error))?;
     Ok(Json(vault_json(&row)))
 }
 

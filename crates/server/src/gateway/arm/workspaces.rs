@@ -193,13 +193,22 @@ impl Ask {
 
 /// The workspace there, in the words of this door.
 pub(super) async fn workspace(app: &App, who: &Who, place: &Place, action: &str) -> Result<WorkspaceRow, ApiError> {
-    app.site.workspaces.at(&who.0, place, action).await.map_err(|error| match error {
+    app.site.workspaces.at(&who.0, place, action).await.map_err(|error| absent(place, &error))
+}
+
+/// The workspace there, if this caller may know of it; what they may do is still to be asked.
+pub(super) async fn known_workspace(app: &App, who: &Who, place: &Place) -> Result<WorkspaceRow, ApiError> {
+    app.site.workspaces.known_at(&who.0, place).await.map_err(|error| absent(place, &error))
+}
+
+fn absent(place: &Place, error: &ControlError) -> ApiError {
+    match error {
         ControlError::NotFound { .. } => {
             let text = format!("The Resource '{INSIGHTS}/workspaces/{}' was not found.", place.name);
             ApiError::new(ErrorKind::NotFound, "ResourceNotFound", text)
         }
-        other => control_error(&other),
-    })
+        other => control_error(other),
+    }
 }
 
 /// A workspace's id in this door.

@@ -4,7 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use strongroom_catalog::{AlertRow, Delivery, LockboxRow, LockboxState, OperationRow};
 use strongroom_control::{Role, ScopePath, action};
+use strongroom_model::ObjectId;
 
 use super::*;
 
@@ -40,6 +42,8 @@ enum Takes {
     Any(&'static [(&'static str, At)]),
     /// This action on something of that place at least: a list.
     Some(&'static str, At),
+    /// This action there, of which its path says nothing: known to whoever may know of the second place.
+    Beside(&'static str, At, At),
 }
 
 /// What becomes of it if it is let in.
@@ -68,6 +72,11 @@ const I: At = At::In("Microsoft.ManagedIdentity/userAssignedIdentities/{n}");
 const E: At = At::In("Microsoft.Insights/dataCollectionEndpoints/{n}");
 const R: At = At::In("Microsoft.Insights/dataCollectionRules/{n}");
 const T: At = At::In("Microsoft.OperationalInsights/workspaces/{n}/tables/T_CL");
+const A: At = At::In("Microsoft.Storage/storageAccounts/{n}");
+const RULE_AT: At = At::In("Microsoft.Insights/scheduledQueryRules/{n}");
+const GROUP_AT: At = At::In("Microsoft.Insights/actionGroups/{n}");
+const BOOK_AT: At = At::In("Microsoft.Insights/workbooks/{n}");
+const PACK_AT: At = At::In("Microsoft.OperationalInsights/queryPacks/{n}");
 const ALERT: At = At::Under("Microsoft.AlertsManagement/alerts/44444444-4444-4444-8444-444444444444");
 const PACK_QUERY: At = At::In("Microsoft.OperationalInsights/queryPacks/{n}/queries/44444444-4444-4444-8444-444444444444");
 const STORED: At = At::In("Microsoft.OperationalInsights/workspaces/{n}/linkedStorageAccounts/Query");
@@ -84,7 +93,7 @@ fn spelled(path: &str) -> String {
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn doors() -> Vec<Door> {
     use How::{Changes, Hollow, Still};
-    use Takes::{Any, Nothing, One, Sight, Some, Token};
+    use Takes::{Any, Beside, Nothing, One, Sight, Some, Token};
     let mut all = Vec::new();
     let mut add = |methods, path, takes, how, body: Value| all.push(Door { methods, path, takes, how, body });
     let (none, wrong, question) = (Value::Null, json!("no object"), json!({"query": "print 1"}));
@@ -133,11 +142,12 @@ fn doors() -> Vec<Door> {
         Still,
         json!({"requests": [{"id": "1", "method": "POST", "workspace": "{n}", "body": {"query": "print 1"}}]}),
     );
-    add("GET", "/v1/lockbox/{request}", Token, Hollow, none.clone());
+    add("GET", "/v1/lockbox/{request}", One(action::LOCKBOX_READ, W), Still, none.clone());
     for path in ["/v1/lockbox/{request}/approve", "/v1/lockbox/{request}/reject", "/v1/lockbox/{request}/end"] {
-        add("POST", path, Token, Hollow, none.clone());
+        add("POST", path, One(action::LOCKBOX_APPROVE, At::Subscription), Changes, none.clone());
     }
-    add("GET", "{S}/providers/Microsoft.OperationalInsights/locations/{region}/operationStatuses/{operation}", Token, Hollow, none.clone());
+    let statuses = "{S}/providers/Microsoft.OperationalInsights/locations/{region}/operationStatuses/{operation}";
+    add("GET", statuses, One(action::CLUSTERS_READ, C), Still, none.clone());
 
     // What is the operator's, or everybody's.
     for (method, path, act) in [
@@ -178,12 +188,10 @@ fn doors() -> Vec<Door> {
         ("GET", "", action::WORKSPACES_READ, Still, &none),
         ("PATCH", "", action::WORKSPACES_WRITE, Still, &wrong),
         ("DELETE", "", action::WORKSPACES_DELETE, Changes, &none),
-        ("GET", "/tables", action::TABLES_READ, Still, &none),
-        ("POST", "/tables/{table}/shred", action::SHRED, Still, &wrong),
         ("GET", "/functions", action::FUNCTIONS_READ, Still, &none),
-        ("GET", "/functions/{function}", action::FUNCTIONS_READ, Hollow, &none),
+        ("GET", "/functions/{function}", action::FUNCTIONS_READ, Still, &none),
         ("PUT", "/functions/{function}", action::FUNCTIONS_WRITE, Still, &wrong),
-        ("DELETE", "/functions/{function}", action::FUNCTIONS_DELETE, Hollow, &none),
+        ("DELETE", "/functions/{function}", action::FUNCTIONS_DELETE, Changes, &none),
         ("POST", "/flush", action::FLUSH, Still, &none),
         ("POST", "/compact", action::FLUSH, Still, &none),
         ("GET", "/reencrypt", action::WORKSPACES_READ, Hollow, &none),
@@ -194,7 +202,9 @@ fn doors() -> Vec<Door> {
     }
     // Of what is deleted alone; whoever may know of that and may not bring it back is refused.
     add("POST", "/v1/workspaces/{workspace}/recover", Token, Hollow, none.clone());
+    add("GET", "/v1/workspaces/{workspace}/tables", Some(action::TABLES_READ, W), Still, none.clone());
     add("PATCH", "/v1/workspaces/{workspace}/tables/{table}", One(action::TABLES_WRITE, T), Still, wrong.clone());
+    add("POST", "/v1/workspaces/{workspace}/tables/{table}/shred", One(action::SHRED, T), Still, wrong.clone());
     add("POST", "/v1/workspaces/{workspace}/ingest/{table}", One(action::INGEST, T), Still, json!("no row"));
     let asks = Any(&[(action::QUERY, W), (action::QUERY_APPROVED, W)]);
     // Names of columns are not among what a customer lets the operator see.
@@ -252,35 +262,43 @@ fn doors() -> Vec<Door> {
         ),
         ("Microsoft.Insights/dataCollectionEndpoints", E, action::COLLECTION_READ, action::COLLECTION_WRITE, action::COLLECTION_DELETE),
         ("Microsoft.Insights/dataCollectionRules", R, action::COLLECTION_READ, action::COLLECTION_WRITE, action::COLLECTION_DELETE),
+        ("Microsoft.Storage/storageAccounts", A, action::STORAGE_READ, action::STORAGE_WRITE, action::STORAGE_DELETE),
+        (
+            "Microsoft.Insights/scheduledQueryRules",
+            RULE_AT,
+            action::ALERT_RULES_READ,
+            action::ALERT_RULES_WRITE,
+            action::ALERT_RULES_DELETE,
+        ),
+        (
+            "Microsoft.Insights/actionGroups",
+            GROUP_AT,
+            action::ACTION_GROUPS_READ,
+            action::ACTION_GROUPS_WRITE,
+            action::ACTION_GROUPS_DELETE,
+        ),
+        ("Microsoft.Insights/workbooks", BOOK_AT, action::WORKBOOKS_READ, action::WORKBOOKS_WRITE, action::WORKBOOKS_DELETE),
+        ("Microsoft.OperationalInsights/queryPacks", PACK_AT, action::PACKS_READ, action::PACKS_WRITE, action::PACKS_DELETE),
     ] {
         let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
         add("GET", leak(format!("{{S}}/providers/{kind}")), Some(read, At::Subscription), Still, none.clone());
         add("GET", leak(format!("{{G}}/providers/{kind}")), Some(read, At::Group), Still, none.clone());
         let one = leak(format!("{{G}}/providers/{kind}/{{name}}"));
+        let patched = !kind.ends_with("vaults") && !kind.ends_with("Identities");
         add("GET", one, One(read, place), Still, none.clone());
-        add("PUT", one, One(write, place), Still, wrong.clone());
-        if !kind.ends_with("vaults") && !kind.ends_with("Identities") {
-            add("PATCH", one, One(write, place), Still, wrong.clone());
-        }
+        add(if patched { "PUT PATCH" } else { "PUT" }, one, One(write, place), Still, wrong.clone());
         add("DELETE", one, One(remove, place), Changes, none.clone());
     }
     for (methods, path, act, how, body) in [
         ("GET", "/linkedServices", action::WORKSPACES_READ, Still, &none),
         ("GET", "/linkedServices/{service}", action::WORKSPACES_READ, Hollow, &none),
-        ("GET", "/tables", action::TABLES_READ, Still, &none),
-        ("GET", "/tables/{table}", action::TABLES_READ, Hollow, &none),
-        ("PUT PATCH", "/tables/{table}", action::TABLES_WRITE, Still, &wrong),
-        ("DELETE", "/tables/{table}", action::TABLES_DELETE, Still, &none),
-        ("POST", "/tables/{table}/migrate", action::TABLES_WRITE, Hollow, &none),
-        ("POST", "/tables/{table}/cancelSearch", action::TABLES_WRITE, Still, &none),
         ("GET", "/savedSearches", action::FUNCTIONS_READ, Still, &none),
-        ("GET", "/savedSearches/{search}", action::FUNCTIONS_READ, Hollow, &none),
+        ("GET", "/savedSearches/{search}", action::FUNCTIONS_READ, Still, &none),
         ("PUT", "/savedSearches/{search}", action::FUNCTIONS_WRITE, Still, &wrong),
-        ("DELETE", "/savedSearches/{search}", action::FUNCTIONS_DELETE, Still, &none),
+        ("DELETE", "/savedSearches/{search}", action::FUNCTIONS_DELETE, Changes, &none),
         ("POST", "/purge", action::SHRED, Still, &wrong),
-        ("GET", "/operations/{purge}", action::WORKSPACES_READ, Hollow, &none),
+        ("GET", "/operations/{purge}", action::WORKSPACES_READ, Still, &none),
         ("GET", "/usages", action::WORKSPACES_READ, Still, &none),
-        ("POST", "/schema", action::TABLES_READ, Still, &none),
         ("GET", "/availableServiceTiers", action::WORKSPACES_READ, Still, &none),
         ("GET", "/managementGroups", action::WORKSPACES_READ, Still, &none),
         ("GET", "/intelligencePacks", action::WORKSPACES_READ, Still, &none),
@@ -291,69 +309,35 @@ fn doors() -> Vec<Door> {
         let path: &'static str = Box::leak(format!("{{W}}{path}").into_boxed_str());
         add(methods, path, One(act, W), how, body.clone());
     }
+    for (method, path) in [("GET", "{W}/tables"), ("POST", "{W}/schema")] {
+        add(method, path, Some(action::TABLES_READ, W), Still, none.clone());
+    }
+    for (methods, path, act, how, body) in [
+        ("GET", "{W}/tables/{table}", action::TABLES_READ, Still, &none),
+        ("PUT PATCH", "{W}/tables/{table}", action::TABLES_WRITE, Still, &wrong),
+        ("DELETE", "{W}/tables/{table}", action::TABLES_DELETE, Changes, &none),
+        ("POST", "{W}/tables/{table}/migrate", action::TABLES_WRITE, Still, &none),
+        ("POST", "{W}/tables/{table}/cancelSearch", action::TABLES_WRITE, Still, &none),
+    ] {
+        add(methods, path, One(act, T), how, body.clone());
+    }
     add("PUT", "{W}/linkedServices/{service}", One(action::WORKSPACES_WRITE, LINK), Still, wrong.clone());
     add("DELETE", "{W}/linkedServices/{service}", One(action::LINKS_DELETE, LINK), Still, none.clone());
 
-    // What there is none of here: a look finds nothing, and a change begins with a body.
-    for (kind, place, read, write, remove) in [
-        (
-            "Microsoft.Storage/storageAccounts",
-            At::In("Microsoft.Storage/storageAccounts/{n}"),
-            action::STORAGE_READ,
-            action::STORAGE_WRITE,
-            action::STORAGE_DELETE,
-        ),
-        (
-            "Microsoft.Insights/scheduledQueryRules",
-            At::In("Microsoft.Insights/scheduledQueryRules/{n}"),
-            action::ALERT_RULES_READ,
-            action::ALERT_RULES_WRITE,
-            action::ALERT_RULES_DELETE,
-        ),
-        (
-            "Microsoft.Insights/actionGroups",
-            At::In("Microsoft.Insights/actionGroups/{n}"),
-            action::ACTION_GROUPS_READ,
-            action::ACTION_GROUPS_WRITE,
-            action::ACTION_GROUPS_DELETE,
-        ),
-        (
-            "Microsoft.Insights/workbooks",
-            At::In("Microsoft.Insights/workbooks/{n}"),
-            action::WORKBOOKS_READ,
-            action::WORKBOOKS_WRITE,
-            action::WORKBOOKS_DELETE,
-        ),
-        (
-            "Microsoft.OperationalInsights/queryPacks",
-            At::In("Microsoft.OperationalInsights/queryPacks/{n}"),
-            action::PACKS_READ,
-            action::PACKS_WRITE,
-            action::PACKS_DELETE,
-        ),
-    ] {
-        let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
-        add("GET", leak(format!("{{S}}/providers/{kind}")), Some(read, At::Subscription), Still, none.clone());
-        add("GET", leak(format!("{{G}}/providers/{kind}")), Some(read, At::Group), Still, none.clone());
-        let one = leak(format!("{{G}}/providers/{kind}/{{name}}"));
-        add("GET", one, One(read, place), Hollow, none.clone());
-        add("PUT PATCH", one, One(write, place), Hollow, wrong.clone());
-        add("DELETE", one, One(remove, place), Hollow, none.clone());
-    }
     let pack = "{G}/providers/Microsoft.OperationalInsights/queryPacks";
-    for (methods, path, act, place, body) in [
-        ("PUT", "", action::PACKS_WRITE, At::Group, &wrong),
-        ("GET", "/{name}/queries", action::PACK_QUERIES_READ, At::In("Microsoft.OperationalInsights/queryPacks/{n}"), &none),
-        ("POST", "/{name}/queries/search", action::PACK_QUERIES_READ, PACK_QUERY, &wrong),
-        ("GET", "/{name}/queries/{query}", action::PACK_QUERIES_READ, PACK_QUERY, &none),
-        ("PUT PATCH", "/{name}/queries/{query}", action::PACK_QUERIES_WRITE, PACK_QUERY, &wrong),
-        ("DELETE", "/{name}/queries/{query}", action::PACK_QUERIES_DELETE, PACK_QUERY, &none),
+    for (methods, path, act, place, how, body) in [
+        ("PUT", "", action::PACKS_WRITE, At::Group, Still, &wrong),
+        ("GET", "/{name}/queries", action::PACK_QUERIES_READ, PACK_AT, Still, &none),
+        ("POST", "/{name}/queries/search", action::PACK_QUERIES_READ, PACK_QUERY, Still, &wrong),
+        ("GET", "/{name}/queries/{query}", action::PACK_QUERIES_READ, PACK_QUERY, Still, &none),
+        ("PUT PATCH", "/{name}/queries/{query}", action::PACK_QUERIES_WRITE, PACK_QUERY, Still, &wrong),
+        ("DELETE", "/{name}/queries/{query}", action::PACK_QUERIES_DELETE, PACK_QUERY, Changes, &none),
     ] {
         let path: &'static str = Box::leak(format!("{pack}{path}").into_boxed_str());
-        add(methods, path, One(act, place), Hollow, body.clone());
+        add(methods, path, One(act, place), how, body.clone());
     }
     add("GET", "{S}/providers/Microsoft.AlertsManagement/alerts", Some(action::ALERTS_READ, At::Subscription), Still, none.clone());
-    add("GET", "{S}/providers/Microsoft.AlertsManagement/alerts/{alert}", One(action::ALERTS_READ, ALERT), Hollow, none.clone());
+    add("GET", "{S}/providers/Microsoft.AlertsManagement/alerts/{alert}", Beside(action::ALERTS_READ, RULE_AT, ALERT), Still, none.clone());
     add("GET", "{W}/linkedStorageAccounts", One(action::WORKSPACES_READ, W), Still, none.clone());
     add("GET", "{W}/linkedStorageAccounts/{source}", One(action::WORKSPACES_READ, W), Hollow, none.clone());
     add("PUT", "{W}/linkedStorageAccounts/{source}", One(action::WORKSPACES_WRITE, STORED), Still, wrong.clone());
@@ -374,13 +358,13 @@ fn doors() -> Vec<Door> {
     for (methods, path, takes, how, body) in [
         // A list shows what may be seen of it, which for most is nothing.
         ("GET", "roleAssignments", Token, Still, &none),
-        ("GET", "roleAssignments/{name}", One(action::ROLES_READ, At::Group), Hollow, &none),
+        ("GET", "roleAssignments/{name}", One(action::ROLES_READ, At::Group), Still, &none),
         ("PUT", "roleAssignments/{name}", One(action::ROLES_WRITE, At::Group), Still, &wrong),
-        ("DELETE", "roleAssignments/{name}", One(action::ROLES_DELETE, At::Group), Still, &none),
+        ("DELETE", "roleAssignments/{name}", One(action::ROLES_DELETE, At::Group), Changes, &none),
         ("GET", "roleDefinitions", One(action::ROLE_DEFINITIONS_READ, At::Group), Still, &none),
-        ("GET", "roleDefinitions/{name}", One(action::ROLE_DEFINITIONS_READ, At::Group), Hollow, &none),
+        ("GET", "roleDefinitions/{name}", One(action::ROLE_DEFINITIONS_READ, At::Group), Still, &none),
         ("PUT", "roleDefinitions/{name}", One(action::ROLE_DEFINITIONS_WRITE, At::Group), Still, &wrong),
-        ("DELETE", "roleDefinitions/{name}", One(action::ROLE_DEFINITIONS_DELETE, At::Group), Still, &none),
+        ("DELETE", "roleDefinitions/{name}", One(action::ROLE_DEFINITIONS_DELETE, At::Group), Changes, &none),
     ] {
         let path: &'static str = Box::leak(format!("{at}/{path}").into_boxed_str());
         add(methods, path, takes, how, body.clone());
@@ -430,41 +414,81 @@ enum Whose {
     Own,
     Foreign,
     Absent,
+    /// A resource that was deleted, and what lay in it.
     Deleted,
     Never,
+    /// In one's own place, by an id that is another's.
+    Crossed,
+    /// In one's own place, by the id of what was deleted there.
+    Spent,
+    /// In one's own place, by an id that is nobody's.
+    Unknown,
 }
 
-/// What the test's own, foreign and absent rules are called in the Logs Ingestion API.
+/// Own ids where they are given; those of nobody.
+const OWN_ID: &str = "44444444-4444-4444-8444-444444444444";
+const FOREIGN_ID: &str = "66666666-6666-4666-8666-666666666666";
+const GONE_ID: &str = "77777777-7777-4777-8777-777777777777";
+const NO_ID: &str = "99999999-9999-4999-8999-999999999999";
+
+/// What paths name by an id, by its placeholder: one's own, another's, deleted.
+#[derive(Default)]
 struct Names {
-    own: String,
-    foreign: String,
+    own: BTreeMap<&'static str, String>,
+    foreign: BTreeMap<&'static str, String>,
+    gone: BTreeMap<&'static str, String>,
+}
+
+/// All that are told apart by an id.
+const BY_ID: [&str; 12] = [
+    "{rule}",
+    "{table}",
+    "{request}",
+    "{operation}",
+    "{alert}",
+    "{query}",
+    "{pin}",
+    "{function}",
+    "{search}",
+    "{purge}",
+    "{assignment}",
+    "{definition}",
+];
+
+impl Names {
+    fn id(&self, part: &str, whose: Whose) -> String {
+        let found = match whose {
+            Whose::Own => self.own.get(part),
+            Whose::Foreign | Whose::Crossed => self.foreign.get(part),
+            Whose::Deleted | Whose::Spent => self.gone.get(part),
+            Whose::Absent | Whose::Never | Whose::Unknown => None,
+        };
+        found.cloned().unwrap_or_else(|| match part {
+            "{rule}" => format!("dcr-{}", "a".repeat(32)),
+            "{table}" => "None_CL".to_owned(),
+            "{purge}" => format!("purge-{NO_ID}"),
+            _ => NO_ID.to_owned(),
+        })
+    }
 }
 
 impl Whose {
     fn group(self) -> &'static str {
         match self {
-            Self::Own | Self::Deleted | Self::Never => OWN,
             Self::Foreign => OTHER,
             Self::Absent => ABSENT,
+            Self::Own | Self::Deleted | Self::Never | Self::Crossed | Self::Spent | Self::Unknown => OWN,
         }
     }
 
     fn name(self) -> &'static str {
         match self {
             // What others have is called otherwise: a name that means several is a conflict.
-            Self::Own => "mine",
+            Self::Own | Self::Crossed | Self::Spent | Self::Unknown => "mine",
             Self::Foreign => "theirs",
             Self::Absent => "absent",
             Self::Deleted => "gone",
             Self::Never => "never",
-        }
-    }
-
-    fn rule(self, names: &Names) -> String {
-        match self {
-            Self::Own => names.own.clone(),
-            Self::Foreign => names.foreign.clone(),
-            _ => format!("dcr-{}", "a".repeat(32)),
         }
     }
 }
@@ -482,37 +506,21 @@ impl Door {
         let path = spelled(self.path);
         let path = if path.starts_with("/providers/Microsoft.Authorization") { format!("{group}{path}") } else { path };
         let resource = format!("resourceGroups/{name}/providers/Microsoft.OperationalInsights/workspaces/{}/query", whose.name());
-        let guid = "44444444-4444-4444-8444-444444444444";
         let path = path
+            .replace("roleAssignments/{name}", "roleAssignments/{assignment}")
+            .replace("roleDefinitions/{name}", "roleDefinitions/{definition}")
             .replace("{*resource}", &resource)
             .replace("{subscription}", subscription)
             .replace("{group}", name)
             .replace("{provider}", INSIGHTS)
-            .replace("{rule}", &whose.rule(names))
             .replace("{stream}", "Custom-In")
-            .replace("{table}", "T_CL")
             .replace("{service}", "cluster")
             .replace("{source}", "Query")
             .replace("{region}", "local")
             .replace("{tenant}", "common");
-        let path = if path.contains("Authorization") { path.replace("{name}", guid) } else { path };
+        let path = BY_ID.iter().fold(path, |path, part| path.replace(part, &names.id(part, whose)));
         let path = ["{name}", "{workspace}", "{cluster}"].iter().fold(path, |path, part| path.replace(part, whose.name()));
-        [
-            "{request}",
-            "{operation}",
-            "{alert}",
-            "{query}",
-            "{pin}",
-            "{principal}",
-            "{credential}",
-            "{function}",
-            "{search}",
-            "{purge}",
-            "{pack}",
-            "{turn}",
-        ]
-        .iter()
-        .fold(path, |path, part| path.replace(part, guid))
+        ["{principal}", "{credential}", "{pack}", "{turn}"].iter().fold(path, |path, part| path.replace(part, NO_ID))
     }
 
     fn body(&self, whose: Whose) -> Value {
@@ -536,6 +544,7 @@ impl Door {
             Takes::One(action, at) => (may(action, at), matches!(at, At::Root) || right.touches(&place(at))),
             Takes::Any(list) => (list.iter().any(|(action, at)| may(action, *at)), list.iter().any(|(_, at)| right.touches(&place(*at)))),
             Takes::Some(action, at) => (right.touches(&place(at)) && role.allows(action), right.touches(&place(at))),
+            Takes::Beside(action, at, known) => (may(action, at), right.touches(&place(known))),
         }
     }
 }
@@ -544,54 +553,188 @@ impl Door {
 fn told(answer: &(StatusCode, Value), whose: Whose, names: &Names) -> (StatusCode, String) {
     let mut text = answer.1.to_string().to_ascii_lowercase();
     let path = whose.group().to_ascii_lowercase();
-    for part in path.split('/').skip(2).step_by(2).chain([whose.name(), &whose.rule(names).to_ascii_lowercase()]) {
-        text = text.replace(part, "X");
+    let mut parts: Vec<String> = path.split('/').skip(2).step_by(2).map(str::to_owned).collect();
+    parts.push(whose.name().to_owned());
+    parts.extend(BY_ID.iter().map(|part| names.id(part, whose).to_ascii_lowercase()));
+    parts.sort_by_key(|part| std::cmp::Reverse(part.len()));
+    for part in parts {
+        text = text.replace(&part, "X");
     }
     (answer.0, text)
 }
 
+/// Something of every kind: one's own, another's, and deleted again.
 async fn furnish(doors: &Doors) -> Names {
-    let mut rules = Vec::new();
+    let mut names = Names::default();
     for (whose, group) in [(Whose::Own, OWN), (Whose::Foreign, OTHER)] {
-        let name = whose.name();
-        let insights = format!("{group}/providers/{INSIGHTS}");
-        let here = json!({"location": "local"});
-        let vault = json!({"location": "local", "properties": {
-            "tenantId": "55555555-5555-4555-8555-555555555555", "vaultUri": format!("https://{name}.example"),
-        }});
-        for (path, body) in [
-            (format!("{insights}/clusters/{name}"), new_cluster()),
-            (format!("{insights}/workspaces/{name}"), here.clone()),
-            (format!("{group}/providers/Microsoft.KeyVault/vaults/{name}"), vault),
-            (format!("{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}"), here.clone()),
-        ] {
-            let made = doors.call(ADMIN, &Method::PUT, &path, &body).await;
-            assert!(made.0.is_success(), "{path}: {}", made.1);
-        }
-        let monitor = format!("{group}/providers/Microsoft.Insights");
-        let made = doors.call(ADMIN, &Method::PUT, &format!("{monitor}/dataCollectionEndpoints/{name}"), &here).await;
-        assert!(made.0.is_success(), "{}", made.1);
-        let rule = json!({"location": "local", "properties": {
-            "streamDeclarations": {"Custom-In": {"columns": [{"name": "line", "type": "string"}]}},
-            "destinations": {"logAnalytics": [{"name": "la", "workspaceResourceId": format!("{insights}/workspaces/{name}")}]},
-            "dataFlows": [{"streams": ["Custom-In"], "destinations": ["la"], "outputStream": "Custom-In_CL"}],
-        }});
-        let made = doors.call(ADMIN, &Method::PUT, &format!("{monitor}/dataCollectionRules/{name}"), &rule).await;
-        assert!(made.0.is_success(), "{}", made.1);
-        rules.push(made.1["properties"]["immutableId"].as_str().unwrap().to_owned());
+        let made = resources(doors, group, whose.name(), whose.name()).await;
+        let ids = inner(doors, group, whose.name(), if whose == Whose::Own { OWN_ID } else { FOREIGN_ID }).await;
+        let names = if whose == Whose::Own { &mut names.own } else { &mut names.foreign };
+        names.extend(ids);
+        names.insert("{rule}", made);
     }
     doors.app.site.clusters.idle().await;
-    let insights = format!("{OWN}/providers/{INSIGHTS}");
-    for (path, body) in
-        [(format!("{insights}/clusters/gone"), new_cluster()), (format!("{insights}/workspaces/gone"), json!({"location": "local"}))]
-    {
-        assert!(doors.call(ADMIN, &Method::PUT, &path, &body).await.0.is_success());
-        doors.app.site.clusters.idle().await;
-        let gone = doors.call(ADMIN, &Method::DELETE, &path, &Value::Null).await;
-        assert!(gone.0.is_success(), "{}", gone.1);
+    let gone = resources(doors, OWN, "gone", "mine").await;
+    names.gone.insert("{rule}", gone);
+    doors.app.site.clusters.idle().await;
+    for kind in KINDS.iter().rev() {
+        let gone = doors.call(ADMIN, &Method::DELETE, &format!("{OWN}/providers/{kind}/gone"), &Value::Null).await;
+        assert!(gone.0.is_success(), "{kind}: {}", gone.1);
         doors.app.site.clusters.idle().await;
     }
-    Names { own: rules.remove(0), foreign: rules.remove(0) }
+    let workspace = format!("{OWN}/providers/{INSIGHTS}/workspaces/mine");
+    let roles = format!("{OWN}/providers/Microsoft.Authorization");
+    for (part, id, path) in [
+        ("{table}", "Gone_CL", format!("{workspace}/tables")),
+        ("{search}", GONE_ID, format!("{workspace}/savedSearches")),
+        ("{function}", "f_gone", "/v1/workspaces/mine/functions".to_owned()),
+        ("{query}", GONE_ID, format!("{OWN}/providers/{INSIGHTS}/queryPacks/mine/queries")),
+        ("{assignment}", GONE_ID, format!("{roles}/roleAssignments")),
+        ("{definition}", GONE_ID, format!("{roles}/roleDefinitions")),
+    ] {
+        let body = body_of(doors, part, OWN, id).await;
+        for (method, body) in [(Method::PUT, body), (Method::DELETE, Value::Null)] {
+            let done = doors.call(ADMIN, &method, &format!("{path}/{id}"), &body).await;
+            assert!(done.0.is_success(), "{method} {path}/{id}: {}", done.1);
+        }
+        names.gone.insert(part, id.to_owned());
+    }
+    names
+}
+
+/// All kinds of resources of a group, what others need first.
+const KINDS: [&str; 11] = [
+    "Microsoft.OperationalInsights/clusters",
+    "Microsoft.OperationalInsights/workspaces",
+    "Microsoft.KeyVault/vaults",
+    "Microsoft.ManagedIdentity/userAssignedIdentities",
+    "Microsoft.Insights/actionGroups",
+    "Microsoft.Insights/scheduledQueryRules",
+    "Microsoft.Insights/workbooks",
+    "Microsoft.OperationalInsights/queryPacks",
+    "Microsoft.Storage/storageAccounts",
+    "Microsoft.Insights/dataCollectionEndpoints",
+    "Microsoft.Insights/dataCollectionRules",
+];
+
+/// One of each kind, made about what is called `about`; the id of its collection rule.
+async fn resources(doors: &Doors, group: &str, name: &str, about: &str) -> String {
+    let here = json!({"location": "local"});
+    let mut rule = String::new();
+    for kind in KINDS {
+        let body = match kind.rsplit('/').next().unwrap() {
+            "clusters" => new_cluster(),
+            "vaults" => json!({"location": "local", "properties": {
+                "tenantId": "55555555-5555-4555-8555-555555555555", "vaultUri": format!("https://{name}.example"),
+            }}),
+            "actionGroups" => json!({"location": "local", "properties": {"groupShortName": "ops"}}),
+            "scheduledQueryRules" => serde_json::from_str(&alert_rule(group).to_string().replace("things", about)).unwrap(),
+            "workbooks" => {
+                json!({"location": "local", "properties": {"displayName": "b", "category": "workbook", "serializedData": "{}"}})
+            }
+            "dataCollectionRules" => json!({"location": "local", "properties": {
+                "streamDeclarations": {"Custom-In": {"columns": [{"name": "line", "type": "string"}]}},
+                "destinations": {"logAnalytics": [
+                    {"name": "la", "workspaceResourceId": format!("{group}/providers/{INSIGHTS}/workspaces/{about}")},
+                ]},
+                "dataFlows": [{"streams": ["Custom-In"], "destinations": ["la"], "outputStream": "Custom-In_CL"}],
+            }}),
+            _ => here.clone(),
+        };
+        let path = format!("{group}/providers/{kind}/{name}");
+        let made = doors.call(ADMIN, &Method::PUT, &path, &body).await;
+        assert!(made.0.is_success(), "{path}: {}", made.1);
+        if let Some(id) = made.1["properties"]["immutableId"].as_str().filter(|id| id.starts_with("dcr-")) {
+            id.clone_into(&mut rule);
+        }
+    }
+    rule
+}
+
+/// What makes one of those that are named by an id.
+async fn body_of(doors: &Doors, part: &str, group: &str, id: &str) -> Value {
+    match part {
+        "{search}" => json!({"properties": {"category": "c", "displayName": id, "query": "print 1"}}),
+        "{function}" => json!({"body": "print 1"}),
+        "{query}" => json!({"properties": {"displayName": "q", "body": "print 1"}}),
+        "{assignment}" => {
+            let (site, at) = (&doors.app.site, ScopePath::read(ABSENT).unwrap());
+            let made = site.principals.create_at(format!("somebody {id}"), "Reader", &at, None).await.unwrap();
+            let role = site.roles.get("Reader").unwrap().id;
+            json!({"properties": {"roleDefinitionId": role.to_string(), "principalId": made.id.to_string()}})
+        }
+        "{definition}" => json!({"properties": {
+            "roleName": format!("role {id}"), "permissions": [{"actions": ["*/read"], "notActions": []}], "assignableScopes": [group],
+        }}),
+        _ => json!({}),
+    }
+}
+
+/// What lies in the workspace and the pack of that name, and what is known by an id.
+async fn inner(doors: &Doors, group: &str, name: &str, id: &'static str) -> BTreeMap<&'static str, String> {
+    let (catalog, insights) = (&doors.app.site.catalog, format!("{group}/providers/{INSIGHTS}"));
+    doors.app.site.clusters.idle().await;
+    let mut ids = BTreeMap::new();
+    let (workspace, roles) = (format!("{insights}/workspaces/{name}"), format!("{group}/providers/Microsoft.Authorization"));
+    for (part, id, path) in [
+        ("{table}", if group == OWN { "T_CL" } else { "U_CL" }, format!("{workspace}/tables")),
+        ("{search}", id, format!("{workspace}/savedSearches")),
+        ("{function}", if group == OWN { "f_own" } else { "f_other" }, format!("/v1/workspaces/{name}/functions")),
+        ("{query}", id, format!("{insights}/queryPacks/{name}/queries")),
+        ("{assignment}", id, format!("{roles}/roleAssignments")),
+        ("{definition}", id, format!("{roles}/roleDefinitions")),
+    ] {
+        let body = body_of(doors, part, group, id).await;
+        let made = doors.call(ADMIN, &Method::PUT, &format!("{path}/{id}"), &body).await;
+        assert!(made.0.is_success(), "{path}/{id}: {}", made.1);
+        ids.insert(part, id.to_owned());
+    }
+    let pin = doors.call(ADMIN, &Method::POST, &format!("/v1/workspaces/{name}/pins"), &json!({"title": "one", "query": "print 1"})).await;
+    assert!(pin.0.is_success(), "{}", pin.1);
+    ids.insert("{pin}", pin.1["id"].as_str().map_or_else(|| pin.1["id"].to_string(), str::to_owned));
+
+    let mut steps = group.split('/').skip(2).step_by(2).map(str::to_owned);
+    let place = Place { subscription: steps.next().unwrap(), resource_group: steps.next().unwrap(), name: name.to_owned() };
+    let operation = catalog.operation_last_on(&place.cluster_path()).await.unwrap().unwrap();
+    let cluster = doors.app.site.clusters.get(&place).await.unwrap();
+    let home = catalog.workspaces_named(&name.parse().unwrap()).await.unwrap().remove(0);
+    let purge: ObjectId = id.parse().unwrap();
+    catalog
+        .operation_insert(&OperationRow {
+            id: purge,
+            resource: format!("{workspace}/tables/{}", ids["{table}"]),
+            kind: "Shred".to_owned(),
+            ..operation.clone()
+        })
+        .await
+        .unwrap();
+    ids.insert("{operation}", operation.id.to_string());
+    ids.insert("{purge}", format!("purge-{purge}"));
+
+    let rule = catalog.alert_rule(&place.subscription, &place.resource_group, name).await.unwrap().unwrap();
+    let alert = AlertRow { id: purge, rule: rule.id, severity: 3, fired_ms: 1, resolved_ms: Some(2), delivery: Delivery::Muted, tries: 0 };
+    catalog.alert_put(&alert).await.unwrap();
+    ids.insert("{alert}", id.to_owned());
+
+    let asker = doors.app.site.principals.authenticate(ADMIN).await.unwrap();
+    let request = LockboxRow {
+        id: purge,
+        workspace: home.id,
+        cluster: cluster.id,
+        requester: asker.principal,
+        requester_name: asker.name,
+        reason: "ticket 7".to_owned(),
+        hours: 1,
+        state: LockboxState::Pending,
+        asked_ms: home.created_ms,
+        answer_by_ms: i64::MAX,
+        decided: None,
+        until_ms: None,
+        ended_ms: None,
+    };
+    catalog.lockbox_insert(&request).await.unwrap();
+    ids.insert("{request}", id.to_owned());
+    ids
 }
 
 #[tokio::test]
@@ -637,12 +780,19 @@ async fn every_role_meets_at_every_route_what_it_says_for_its_own_anothers_absen
                 }
                 // To bring back what was deleted is the one thing that it is good for.
                 let brings_back = door.path.ends_with("/recover") || (open && method == Method::PUT);
-                if at == OWN && !brings_back && door.tells_apart(Whose::Deleted, Whose::Never, &names) {
-                    let ((_, gone), (_, never)) = (ask(Whose::Deleted).await, ask(Whose::Never).await);
-                    if gone != never {
-                        surprises.push(format!("{cell}: what was deleted is not as if it had never been: {gone:?} {never:?}"));
+                let pairs = [
+                    (Whose::Deleted, Whose::Never, "what was deleted is not as if it had never been"),
+                    (Whose::Spent, Whose::Unknown, "the id of what was deleted is not as if it were nobody's"),
+                    (Whose::Crossed, Whose::Unknown, "another's id in one's own place is not as if it were nobody's"),
+                ];
+                for (one, other, why) in pairs {
+                    if at == OWN && !brings_back && door.tells_apart(one, other, &names) {
+                        let ((_, found), (_, none)) = (ask(one).await, ask(other).await);
+                        if found != none {
+                            surprises.push(format!("{cell}: {why}: {found:?} {none:?}"));
+                        }
+                        cells += 2;
                     }
-                    cells += 2;
                 }
             }
         }

@@ -229,3 +229,24 @@ async fn a_group_is_not_deleted_while_an_alert_rule_a_workbook_or_a_pack_lies_in
         assert_eq!(doors.call(ADMIN, &Method::DELETE, group, &Value::Null).await.0, StatusCode::OK, "{path}");
     }
 }
+
+/// A role definition is found by its id from wherever one asks: what is said of another's names no place of theirs.
+#[tokio::test]
+async fn a_role_definition_of_another_group_is_neither_named_nor_changed() {
+    let doors = Doors::open().await;
+    let id = "66666666-6666-4666-8666-666666666666";
+    let path = |group: &str| format!("{group}/providers/Microsoft.Authorization/roleDefinitions/{id}");
+    let body = |name: &str, group: &str| {
+        json!({"properties": {
+            "roleName": name, "permissions": [{"actions": ["*/read"], "notActions": []}], "assignableScopes": [group],
+        }})
+    };
+    let made = doors.call(ADMIN, &Method::PUT, &path(OTHER), &body("theirs", OTHER)).await;
+    assert_eq!(made.0, StatusCode::CREATED, "{}", made.1);
+    let owner = doors.token("Owner", OWN).await;
+    let taken = doors.call(&owner, &Method::PUT, &path(OWN), &body("mine", OWN)).await;
+    assert_eq!(taken.0, StatusCode::CONFLICT, "{}", taken.1);
+    assert!(!taken.1.to_string().contains("other'") && !taken.1.to_string().contains("resourceGroups"), "{}", taken.1);
+    assert_eq!(doors.call(&owner, &Method::DELETE, &path(OWN), &Value::Null).await.0, StatusCode::NO_CONTENT);
+    assert_eq!(doors.call(ADMIN, &Method::GET, &path(OTHER), &Value::Null).await.0, StatusCode::OK, "it is there still");
+}
