@@ -1,7 +1,7 @@
 """The command lines of the documents, by az as it is installed, in one process: what az does in several it does here one after another.
 
 Run by az's own interpreter. The environment says where: BASE, VAULT, PORT (the vault's), VAULT_ADMIN, VAULT_CA, CLIENT, SECRET, TENANT, VAULT_TENANT,
-CLUSTER_SUB, VAULT_SUB, WORKSPACE_SUB.
+CLUSTER_SUB, VAULT_SUB, WORKSPACE_SUB, and DATA, the server's own directory.
 """
 
 import io
@@ -76,9 +76,23 @@ assert {one["id"] for one in logged} >= {CLUSTER_SUB, VAULT_SUB, WORKSPACE_SUB},
 az(f"account set --subscription {VAULT_SUB}")
 az(f"group create -n {GROUP} -l local")
 first = az("keyvault key create --vault-name 127 --name key-name --kty RSA --size 2048")["key"]["kid"].rsplit("/", 1)[1]
-known = {"location": "local", "properties": {"tenantId": E["VAULT_TENANT"], "vaultUri": VAULT, "caPem": open(E["VAULT_CA"]).read()}}
+protection = {"enableSoftDelete": True, "enablePurgeProtection": True, "enableRbacAuthorization": True}
+known = {"location": "local", "properties": {"tenantId": E["VAULT_TENANT"], "vaultUri": VAULT, "caPem": open(E["VAULT_CA"]).read(), **protection}}
 place = f"/subscriptions/{{subscriptionId}}/resourceGroups/{GROUP}/providers/Microsoft.KeyVault/vaults/customers"
 az(f"rest --method put --url {BASE}{place}?api-version=2023-09-01 --headers Content-Type=application/json --body", json.dumps(known))
+
+# X5: what is known of a vault is read by az, in its group and without one; nothing of that is in another subscription.
+assert [one["name"] for one in az("keyvault list")] == ["customers"]
+for where in ["", f" -g {GROUP}"]:
+    shown = az(f"keyvault show -n customers{where}")["properties"]
+    assert {name: shown[name] for name in protection} == protection and shown["vaultUri"] == VAULT, shown
+everything = az("resource list")
+assert [(one["type"], one["name"], one["resourceGroup"]) for one in everything] == [("Microsoft.KeyVault/vaults", "customers", GROUP)], everything
+assert az(f"resource list -g {GROUP} --resource-type Microsoft.KeyVault/vaults")[0]["id"] == everything[0]["id"]
+assert az("resource list --name other") == []
+az("provider register -n Microsoft.OperationalInsights")
+storage = f"/subscriptions/{VAULT_SUB}/resourceGroups/{GROUP}/providers/Microsoft.Storage/storageAccounts/storagename"
+az(f"rest --method put --url {BASE}{storage}?api-version=2021-09-01 --headers Content-Type=application/json --body", json.dumps({"location": "local", "kind": "StorageV2"}))
 
 # The cluster's.
 az(f"account set --subscription {CLUSTER_SUB}")
@@ -98,9 +112,10 @@ az(update.replace("cluster update", "cluster update --no-wait"), first)
 refused("usage", f"monitor log-analytics cluster list --resource-group {GROUP} --output tsv --query", "[?contains(name, cluster-name)].[id]", code=2)
 found = az(f"monitor log-analytics cluster list --resource-group {GROUP} --output tsv --query", "[?contains(name, 'cluster-name')].[id]")
 assert found == cluster, found
-# It looks every 30 seconds: looked at from here first, it has to look once.
+# As printed it looks every 30 seconds: while the change goes on it is told to look more often.
 show = f"monitor log-analytics cluster show --name cluster-name --resource-group {GROUP}"
-until("the key is in use", lambda: az(show)["provisioningState"] == "Succeeded")
+az(f"resource wait --created --ids {found} --include-response-body true --interval 1")
+assert az(show)["provisioningState"] == "Succeeded"
 az(f"resource wait --created --ids {found} --include-response-body true")
 shown = az(show)
 assert (shown["provisioningState"], shown["keyVaultProperties"]["keyVersion"]) == ("Succeeded", first), shown
@@ -109,6 +124,20 @@ az(update, first)
 shown = az(update, "")
 assert shown["keyVaultProperties"] == {"keyName": "key-name", "keyRsaSize": 2048, "keyVaultUri": VAULT, "keyVersion": ""} or shown["keyVaultProperties"]["keyVersion"] == "", shown
 az(f"monitor log-analytics cluster update --name cluster-name --resource-group {GROUP} --sku-capacity 200")
+
+# CL4, the other end: a cluster that could not be made is said to have failed, by the change and by the line that waits for it.
+keys = os.path.join(E["DATA"], "objects", "keys")
+os.rename(keys, keys + ".away")
+open(keys, "w").close()
+failed = f"--name failed-name --resource-group {GROUP}"
+code, out, error = run(*f"monitor log-analytics cluster create {failed} -l local --sku-capacity 100 --identity-type SystemAssigned".split())
+os.remove(keys)
+os.rename(keys + ".away", keys)
+assert code == 1 and error, (code, out, error)
+shown = az(f"monitor log-analytics cluster show {failed}")
+assert shown["provisioningState"] == "Failed", shown
+refused("The operation failed", f"resource wait --created --ids {shown['id']} --include-response-body true", code=1)
+az(f"monitor log-analytics cluster delete {failed} --yes")
 
 # S2, S10: what the documents print as bodies and is no JSON is told with its place; repaired, it is taken.
 PRINTED = """{
@@ -165,6 +194,21 @@ az(f"{search} update {of} -n errors --category Mistakes")
 shown = az(f"{search} show {of} -n errors")
 assert (shown["category"], shown["functionAlias"], shown["query"]) == ("Mistakes", "OneMore", "print shown = a + 1 // a comment"), shown
 assert [one["name"] for one in az(f"{search} list {of}")] == ["errors"]
+
+# CL5, CL6: the storage account lies in another subscription than the workspace, and az goes from one to the other.
+az(f"account set --subscription {VAULT_SUB}")
+account = az(f"resource show --ids {storage} --api-version 2021-09-01")["id"]
+az(f"account set --subscription {WORKSPACE_SUB}")
+links = "monitor log-analytics workspace linked-storage"
+for source in ["Query", "ALerts"]:
+    az(f"{links} create --type {source} --resource-group {GROUP} --workspace-name workspace-name --storage-accounts {account}")
+    shown = az(f"{links} show --type {source} -g {GROUP} --workspace-name workspace-name")
+    assert (shown["name"], shown["storageAccountIds"]) == ({"Query": "Query", "ALerts": "Alerts"}[source], [storage]), shown
+assert sorted(one["name"] for one in az(f"{links} list -g {GROUP} --workspace-name workspace-name")) == ["Alerts", "Query"]
+assert az(f"{search} show {of} -n errors")["category"] == "Mistakes"
+for source in ["Query", "Alerts"]:
+    az(f"{links} delete --type {source} -g {GROUP} --workspace-name workspace-name --yes")
+assert az(f"{search} show {of} -n errors")["category"] == "Mistakes"
 
 # Questions, and what becomes of them with the key.
 keys = az(f"monitor log-analytics workspace get-shared-keys {of.replace('--workspace-name', '-n')}")

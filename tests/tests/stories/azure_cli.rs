@@ -67,13 +67,13 @@ impl Ground {
     }
 }
 
-/// CL1–CL4, C21, N2 and the lines of workspaces and keys: repaired where their document says what az does not take, and nowhere else.
+/// CL1–CL6, C21, N2, X5 and the lines of workspaces and keys: repaired where their document says what az does not take, and nowhere else.
 #[test]
 fn the_lines_of_the_documents_run_over_three_subscriptions() {
     let ground = Ground::new();
     let mut command = Command::new(az_python());
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/clients/azure_lines.py")).envs(ground.environment);
-    command.env("AZURE_CONFIG_DIR", ground.site.root().join("az"));
+    command.env("AZURE_CONFIG_DIR", ground.site.root().join("az")).env("DATA", ground.site.data_dir());
     command.env("AZURE_CORE_COLLECT_TELEMETRY", "false").env("AZURE_CORE_OUTPUT", "json");
     let output = bounded(command);
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

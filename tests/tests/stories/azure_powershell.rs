@@ -53,6 +53,39 @@ fn follow(site: &Site, answer: &Response, resource: &str) -> Value {
     }
 }
 
+/// CL11: what the module's own test recorded (`LinkedStorageAccountTests`), with the kinds that the documents link: `Get-AzStorageAccount`, then a
+/// PUT whose body says the accounts alone, the kind being in the path; reading both; and the module's `Remove-…`.
+#[test]
+fn what_the_powershell_module_sends_to_link_storage_is_answered() {
+    let site = Site::start_with(brisk());
+    let provider = site.provider();
+    let subscription = provider.split('/').nth(2).unwrap().to_owned();
+    let group = |word: &str| format!("/subscriptions/{subscription}/{word}/default/providers");
+    let account = format!("{}/Microsoft.Storage/storageAccounts/mock1", group("resourceGroups"));
+    let (status, made) = site.arm(Method::PUT, &account, Some(json!({"location": "local", "kind": "StorageV2"})));
+    assert!(matches!(status, 200 | 201), "{status} {made}");
+    let found = get(&site, &format!("{account}?api-version=2021-09-01"));
+    assert_eq!((&found["id"], &found["kind"]), (&json!(account), &json!("StorageV2")), "{found}");
+    let links = format!("{}/Microsoft.OperationalInsights/workspaces/default/linkedStorageAccounts", group("resourcegroups"));
+    let version = "api-version=2020-08-01";
+    for source in ["Query", "Alerts"] {
+        let body = json!({"properties": {"storageAccountIds": [found["id"]]}});
+        let path = format!("{links}/{source}?{version}");
+        let linked = send(&site, Method::PUT, &path, Some(&body));
+        assert_eq!(linked.status(), 200);
+        let linked: Value = linked.json().unwrap();
+        assert_eq!(linked["type"], "Microsoft.OperationalInsights/workspaces/linkedStorageAccounts");
+        let properties = &linked["properties"];
+        assert_eq!((&properties["dataSourceType"], &properties["storageAccountIds"]), (&json!(source), &json!([account])), "{linked}");
+        assert_eq!(get(&site, &path), linked);
+    }
+    assert_eq!(get(&site, &format!("{links}?{version}"))["value"].as_array().unwrap().len(), 2);
+    for source in ["Query", "Alerts"] {
+        assert_eq!(send(&site, Method::DELETE, &format!("{links}/{source}?{version}"), None).status(), 200);
+    }
+    assert_eq!(get(&site, &format!("{links}?{version}"))["value"], json!([]));
+}
+
 /// CL7, CL8, CL9, CL12.
 #[test]
 fn what_the_powershell_modules_send_is_answered() {
