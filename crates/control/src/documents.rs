@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use strongroom_catalog::{Catalog, DocumentKind, DocumentRow};
+use strongroom_catalog::{Catalog, CatalogError, DocumentKind, DocumentRow};
 use strongroom_envelope::Mmk;
 use strongroom_model::{ErrorKind, ObjectId, PrincipalId, WorkspaceId};
 use strongroom_world::World;
@@ -84,7 +84,12 @@ impl Documents {
             before = self.entry(workspace, id).await?;
             let replaces = before.as_ref().map(|(rev, _)| *rev);
             let new = NewEntry { workspace, kind: ContentKind::Workbooks, id, replaces, value: &plain, by: PrincipalId::NIL };
-            self.contents.put(new).await?;
+            if let Err(error) = self.contents.put(new).await {
+                if is_unknown(&error) {
+                    self.undo(workspace, id, before).await;
+                }
+                return Err(error);
+            }
             None
         } else {
             Some(self.mmk.seal_cell(self.world.rng.as_ref(), cell_id, &plain))
@@ -104,27 +109,34 @@ impl Documents {
             created_ms: there.as_ref().map_or(now_ms, |row| row.created_ms),
             changed_ms: now_ms,
         };
-        if let Err(error) = self.catalog.document_put(&row).await {
-            self.undo(&row, before).await;
-            return Err(error.into());
+        if let Err(error) = self.catalog.document_put(&row).await.map_err(ControlError::from) {
+            // Written, and only the answer was lost: then the text that it was written without is the only one.
+            let written = is_unknown(&error) && self.find(kind, parent, place).await?.is_some_and(|row| row.cell_id == cell_id);
+            if !written {
+                if let Some(workspace) = workspace {
+                    self.undo(workspace, id, before).await;
+                }
+                return Err(error);
+            }
         }
         // It lies in one place.
         if let Some(before) = there.as_ref().and_then(|row| row.workspace).filter(|before| Some(*before) != workspace) {
-            self.contents.delete(before, id).await?;
+            // Tried again here: whoever asks again finds the row elsewhere already, and nobody would look for the old text.
+            if self.contents.delete(before, id).await.is_err() {
+                self.contents.delete(before, id).await?;
+            }
         }
         tracing::info!(document = %row.id, ?kind, "document written");
         Ok((row, there.is_none()))
     }
 
     /// The row was not written: its entry goes back to what it was, or goes.
-    async fn undo(&self, row: &DocumentRow, before: Option<(ObjectId, Zeroizing<Vec<u8>>)>) {
-        let Some(workspace) = row.workspace else { return };
+    async fn undo(&self, workspace: WorkspaceId, id: ObjectId, before: Option<(ObjectId, Zeroizing<Vec<u8>>)>) {
         let undone = match before {
-            None => self.contents.delete(workspace, row.id).await.map(drop),
-            Some((_, value)) => match self.entry(workspace, row.id).await {
+            None => self.contents.delete(workspace, id).await.map(drop),
+            Some((_, value)) => match self.entry(workspace, id).await {
                 Ok(now) => {
-                    let replaces = now.map(|(rev, _)| rev);
-                    let (kind, id) = (ContentKind::Workbooks, row.id);
+                    let (kind, replaces) = (ContentKind::Workbooks, now.map(|(rev, _)| rev));
                     let new = NewEntry { workspace, kind, id, replaces, value: &value, by: PrincipalId::NIL };
                     self.contents.put(new).await.map(drop)
                 }
@@ -132,7 +144,7 @@ impl Documents {
             },
         };
         if let Err(error) = undone {
-            tracing::warn!(document = %row.id, code = error.code(), "the text of a document that was not written was left");
+            tracing::warn!(document = %id, code = error.code(), "the text of a document that was not written was left");
         }
     }
 
@@ -196,6 +208,11 @@ impl Documents {
         let (ms, random) = self.world.id_seed();
         ObjectId::mint(ms, random)
     }
+}
+
+/// Whether nobody knows if it was done.
+fn is_unknown(error: &ControlError) -> bool {
+    matches!(error, ControlError::Catalog(CatalogError::CommitUnknown { .. }))
 }
 
 fn place_of(row: &DocumentRow) -> Place {

@@ -23,6 +23,10 @@ use super::*;
 use crate::LinkedContent;
 use crate::watch::{Forget as _, Gone};
 
+mod documents;
+mod leaving;
+mod personal;
+
 const CANARY: &[u8] = b"canary-7f3a // and a remark";
 /// Where a store stops answering, once.
 const NOWHERE: u8 = 0;
@@ -30,6 +34,8 @@ const BEFORE_PUT: u8 = 1;
 const AFTER_PUT: u8 = 2;
 const BEFORE_DELETE: u8 = 3;
 const BROKEN: u8 = 4;
+/// It answers once it is told to stop nowhere.
+const HELD: u8 = 5;
 
 /// A store that may stop, as a process does that is killed while it waits.
 #[derive(Debug, Default)]
@@ -61,6 +67,9 @@ impl ObjectStore for Halting {
         self.halt(BEFORE_PUT).await;
         let put = self.inner.put_opts(location, payload, opts).await;
         self.halt(AFTER_PUT).await;
+        while self.at.load(Ordering::Acquire) == HELD {
+            tokio::task::yield_now().await;
+        }
         put
     }
     async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Stored<Box<dyn MultipartUpload>> {

@@ -1,7 +1,9 @@
 use strongroom_model::{ErrorKind, PrincipalId, WorkspaceId};
 
 use super::*;
-use crate::{ADMIN, ControlError, DEFAULT_NAME, RETENTION_DAYS_MAX, ScopePath, action};
+use crate::{ADMIN, ControlError, DEFAULT_NAME, Place, RETENTION_DAYS_MAX, ScopePath, action};
+
+const HOUR: Duration = Duration::from_hours(1);
 
 #[tokio::test]
 async fn a_first_start_makes_the_defaults_and_a_second_one_nothing() {
@@ -49,6 +51,14 @@ async fn a_foreign_workspace_looks_exactly_like_one_that_is_not_there() {
                 // Nor does having been looked up just now make a difference.
                 assert_eq!(look(&foreign).await, look(&absent).await);
             }
+            // By its path, too.
+            let look = async |name: &str| {
+                let place = Place { name: name.to_owned(), ..Place::of_workspace(&theirs) };
+                let error = site.workspaces.at(&caller, &place, action).await.unwrap_err();
+                format!("{error:?} {error}").replace(name, "IT")
+            };
+            assert_eq!(look("theirs").await, look("nobodys").await);
+            assert_eq!(look("theirs").await, look("not a name").await);
         }
         let ghost = WorkspaceRow { name: "ghost".parse().unwrap(), ..theirs.clone() };
         for (row, name) in [(&theirs, "theirs"), (&ghost, "ghost")] {
@@ -164,6 +174,20 @@ async fn every_token_that_is_not_valid_is_refused_alike() {
         let error = site.principals.authenticate(token).await.unwrap_err();
         assert_eq!((error.kind(), error.code()), (ErrorKind::Unauthenticated, "AuthenticationFailed"));
         assert_eq!(error.to_string(), "the token is not valid");
+    }
+}
+
+/// Rows are given to whom the judge knows by their id, long after their token was looked at.
+#[tokio::test]
+async fn whoever_had_a_token_for_a_while_is_nobody_afterwards() {
+    let site = Site::new().await;
+    let created = site.principals.create("for a while".to_owned(), "Reader", Scope::All, Some(HOUR)).await.unwrap();
+    site.sim.clock().advance(HOUR.saturating_sub(Duration::from_millis(1)));
+    assert!(site.principals.by_id(created.id).await.unwrap().may(action::QUERY, &ScopePath::root()));
+    site.sim.clock().advance(Duration::from_millis(1));
+    for look in ["as it was known", "anew"] {
+        assert!(matches!(site.principals.by_id(created.id).await, Err(ControlError::Unauthenticated)), "{look}");
+        site.sim.clock().advance(HOUR);
     }
 }
 

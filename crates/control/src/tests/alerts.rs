@@ -26,6 +26,8 @@ const MINUTE: Duration = Duration::from_mins(1);
 struct Rooms {
     kept: Mutex<HashMap<(WorkspaceId, Kept, ObjectId), Vec<u8>>>,
     away: Mutex<bool>,
+    /// The key leaves while the next question is being answered.
+    leaves: Mutex<bool>,
     linked: Mutex<bool>,
     /// What the next questions are answered, each to the end of time.
     answer: Mutex<Vec<Measured>>,
@@ -84,6 +86,10 @@ impl Safe for Rooms {
 impl Evaluate for Rooms {
     async fn evaluate(&self, asked: AskedAlert) -> Result<Vec<Measured>, Said> {
         self.asked.lock().push(asked);
+        if std::mem::take(&mut *self.leaves.lock()) {
+            *self.away.lock() = true;
+            return Err(Said { kind: ErrorKind::KeyRevoked, code: "CustomerKeyRevoked", message: String::new() });
+        }
         match *self.fails.lock() {
             Some(code) => Err(Said { kind: ErrorKind::TimedOut, code, message: "canary of a row".to_owned() }),
             None => Ok(self.answer.lock().clone()),

@@ -436,3 +436,25 @@ async fn a_cluster_lies_where_a_path_can_say() {
     works.clusters.put(&fine, new_cluster()).await.unwrap();
     works.clusters.idle().await;
 }
+
+#[tokio::test]
+async fn a_stop_in_mid_change_of_version_leaves_the_version_that_the_records_name() {
+    let mut works = Works::new().await;
+    works.cluster("contoso").await;
+    works.patched("contoso", with_key("kek", Some("v1"))).await.unwrap();
+    for (switched, version) in [(false, "v1"), (true, "v2")] {
+        works.desk.hold();
+        let accepted = works.clusters.patch(&place("contoso"), with_key("kek", Some("v2"))).await.unwrap();
+        works.clusters.stop().await;
+        if switched {
+            let row = works.clusters.get(&place("contoso")).await.unwrap();
+            works.desk.switch(&row, &key("kek", Some("v2")).kek().unwrap()).await;
+        }
+        works.desk.go_on();
+        works.restart().await;
+        let expected = if switched { Ok(()) } else { Err("OperationInterrupted".to_owned()) };
+        assert_eq!(works.end(&accepted).await, expected);
+        let row = works.clusters.get(&place("contoso")).await.unwrap();
+        assert_eq!((row.state, row.key.unwrap().version.as_deref()), (ClusterState::Succeeded, Some(version)));
+    }
+}

@@ -214,7 +214,7 @@ async fn of_a_request_that_is_refused_not_even_the_identity_goes() {
     let emptied = ClusterAsk { user_identities: Some(Vec::new()), ..with_key("other", None) };
     assert_eq!(refused(works.clusters.patch(&place("contoso"), emptied).await).0, "IdentityAndKeyInOneUpdate");
 
-    // While something runs: what needs the cluster's turn is refused whole, and none alone acts at once.
+    // What needs the cluster's turn, while something else has it, is refused whole, too.
     works.desk.hold();
     works.clusters.patch(&place("contoso"), with_key("other", None)).await.unwrap();
     let both = ClusterAsk { sku_capacity: Some(300), ..none.clone() };
@@ -224,4 +224,22 @@ async fn of_a_request_that_is_refused_not_even_the_identity_goes() {
     works.desk.go_on();
     works.clusters.idle().await;
     assert_eq!(works.clusters.patch(&place("contoso"), none).await.unwrap().cluster.identity_type, IdentityType::None);
+}
+
+#[tokio::test]
+async fn another_user_assigned_identity_and_another_key_do_not_come_in_one_update() {
+    let works = Works::new().await;
+    works.cluster("contoso").await;
+    let ((first, principal), (second, _)) = (user(&works, "first").await, user(&works, "second").await);
+    works.patched("contoso", show(Some(IdentityType::UserAssigned), Some(&[&first]))).await.unwrap();
+    works.patched("contoso", with_key("kek", None)).await.unwrap();
+    for kind in [None, Some(IdentityType::UserAssigned)] {
+        let both = ClusterAsk { key: Some(key("other", None)), ..show(kind, Some(&[&second])) };
+        assert_eq!(refused(works.clusters.patch(&place("contoso"), both).await).0, "IdentityAndKeyInOneUpdate", "{kind:?}");
+    }
+    let row = works.clusters.get(&place("contoso")).await.unwrap();
+    assert_eq!((shown(&row).1, row.key.as_ref().unwrap().name.as_str()), (principal.as_str(), "kek"));
+    // With the key that it has, it is no change of key.
+    let same = ClusterAsk { key: Some(key("kek", None)), ..show(None, Some(&[&second])) };
+    assert_ne!(shown(&works.patched("contoso", same).await.unwrap()).1, principal);
 }

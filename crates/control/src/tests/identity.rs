@@ -112,6 +112,8 @@ async fn a_token_says_who_for_an_hour_and_the_catalog_says_what_each_time() {
     desk.principals.authenticate(&token).await.unwrap();
     desk.site.sim.clock().advance(Duration::from_secs(1));
     assert!(matches!(desk.principals.authenticate(&token).await, Err(ControlError::Unauthenticated)));
+    // Nor is it taken by its reader, whoever asks that.
+    assert!(matches!(desk.tokens.read(&token).await, Err(ControlError::Unauthenticated)));
     let token = desk.log_in(&client, &secret).await.unwrap();
     desk.principals.delete(id).await.unwrap();
     assert!(matches!(desk.principals.authenticate(&token).await, Err(ControlError::Unauthenticated)));

@@ -215,3 +215,74 @@ async fn a_cluster_with_no_block_and_rows_in_its_log_is_deleted_only_by_force() 
     let deleted = works.clusters.delete(&place("contoso"), false).await.unwrap();
     works.end(&deleted).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_workspace_is_not_taken_away_while_its_link_changes() {
+    let works = Works::new().await;
+    works.cluster("contoso").await;
+    let shop = works.workspace("shop").await;
+    works.desk.hold();
+    works.clusters.link(shop.clone(), &place("contoso").cluster_path()).await.unwrap();
+    for for_good in [false, true] {
+        assert_eq!(refused(works.clusters.detach(&shop, for_good).await).0, "LinkOperationInProgress", "{for_good}");
+    }
+    works.desk.go_on();
+    works.clusters.idle().await;
+    let shop = works.again(&shop).await;
+    assert!(shop.link.is_some(), "what had begun was not torn apart");
+    works.clusters.detach(&shop, false).await.unwrap();
+    assert!(works.again(&shop).await.link.is_none());
+}
+
+#[tokio::test]
+async fn a_workspace_that_comes_back_after_its_cluster_went_is_linked_once_that_is_back_too() {
+    let works = Works::new().await;
+    let cluster = works.cluster("contoso").await;
+    let shop = works.workspace("shop").await;
+    let shop = works.linked(&shop, "contoso").await;
+    works.clusters.detach(&shop, false).await.unwrap();
+    let catalog = &works.site.catalog;
+    let now_ms = works.site.world.clock.wall().unix_ms();
+    catalog.workspace_delete(shop.id, now_ms, now_ms + 1).await.unwrap();
+    works.clusters.delete(&place("contoso"), false).await.unwrap();
+    works.clusters.idle().await;
+    assert!(catalog.workspace_recover(shop.id, now_ms).await.unwrap());
+    works.clusters.relink(shop.id).await.unwrap();
+    let back = works.again(&shop).await;
+    assert_eq!((back.link, back.account), (None, works.site.account), "a deleted cluster gets no rows");
+    assert!(!works.desk.calls.lock().contains(&"relink".to_owned()));
+    let azure = crate::AzureConfig { compat: crate::Compat::Y2021, ..crate::AzureConfig::default() };
+    works.ruled(&azure).recover("contoso").await.unwrap();
+    assert_eq!(works.again(&shop).await.link.map(|link| link.cluster), Some(cluster.id));
+}
+
+/// Taken on while the cluster was there for it; its turn comes when that is on its way out.
+#[tokio::test]
+async fn a_link_whose_turn_comes_too_late_is_refused_and_counts_for_none() {
+    let works = Works::new().await;
+    works.cluster("contoso").await;
+    let (early, late) = (works.workspace("early").await, works.workspace("late").await);
+    works.desk.hold();
+    let mut operations = Vec::new();
+    for row in [&early, &late] {
+        let accepted = works.clusters.link(row.clone(), &place("contoso").cluster_path()).await.unwrap();
+        operations.push(accepted.operation.unwrap().id);
+        // It is counted, and then waits for its turn.
+        while works.site.catalog.link_times(row.id, 0).await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..16 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let deleted = works.clusters.delete(&place("contoso"), true).await.unwrap();
+    works.desk.go_on();
+    works.end(&deleted).await.unwrap();
+    let mut ends = Vec::new();
+    for id in operations {
+        ends.push(works.clusters.operation(id).await.unwrap().unwrap().error.map(|error| error.code));
+    }
+    assert_eq!(ends, [None, Some("ClusterNotReady".to_owned())]);
+    assert_eq!(works.desk.calls.lock().iter().filter(|call| *call == "link").count(), 1);
+    assert!(works.site.catalog.link_times(late.id, 0).await.unwrap().is_empty());
+}

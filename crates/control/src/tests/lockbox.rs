@@ -185,6 +185,22 @@ async fn a_request_is_decided_on_the_subscription_once_and_not_by_who_made_it() 
 }
 
 #[tokio::test]
+async fn a_request_about_a_foreign_workspace_looks_exactly_like_one_that_is_not_there() {
+    let it = Shop::new(LockboxConfig::default()).await;
+    let (foreign, absent) = (it.asked().await, it.site.object().to_string());
+    let elsewhere = it.site.workspaces.create("elsewhere".parse().unwrap(), None).await.unwrap();
+    for role in ["Owner", "Operator", "Reader", "LockboxApprover"] {
+        let caller = it.site.caller(role, Scope::Workspace(elsewhere.id)).await;
+        let look = async |id: &str| {
+            let told = [it.lockbox.get(&caller, id).await, it.lockbox.decide(&caller, id, true).await, it.lockbox.end(&caller, id).await];
+            told.map(|outcome| outcome.map_err(|error| format!("{error:?} {error}").replace(id, "IT")).unwrap_err())
+        };
+        assert_eq!(look(&foreign).await, look(&absent).await, "{role}");
+    }
+    assert_eq!(it.lockbox.get(&it.owner, &foreign).await.unwrap().state, LockboxState::Pending);
+}
+
+#[tokio::test]
 async fn a_request_that_nobody_answers_expires_after_four_days() {
     let it = Shop::new(LockboxConfig::default()).await;
     let id = it.asked().await;

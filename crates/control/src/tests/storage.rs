@@ -6,13 +6,15 @@ use async_trait::async_trait;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use parking_lot::Mutex;
-use strongroom_catalog::{ClusterState, ContentKind, ContentRow, IdentityType, StorageAccountRow};
+use strongroom_catalog::{ClusterState, ContentKind, ContentObjectRow, ContentRow, IdentityType, StorageAccountRow, StorageLinkRow};
 use strongroom_keys::KeyRing;
 
 use super::desk::{VAULT, Works, key, mmk, place, refused, vault, with_key};
 use super::*;
-use crate::contents::{Contents, Stores};
-use crate::{AzureConfig, KeyProperties, Place, Refusal, StorageAsk, StorageKey, Storages, UserIdentities, UserIdentityAsk};
+use crate::contents::{Contents, DataSource, NewEntry, Stores};
+use crate::{
+    AzureConfig, Compat, KeyProperties, LinkedStorage, Place, Refusal, StorageAsk, StorageKey, Storages, UserIdentities, UserIdentityAsk,
+};
 
 #[derive(Debug, Default)]
 struct Shelves(Mutex<HashMap<ObjectId, Arc<InMemory>>>);
@@ -51,11 +53,15 @@ impl Depot {
     }
 
     fn of_tenant(works: &Works, keys: &Arc<KeyRing>, tenant: &str) -> Arc<Storages> {
-        let (world, catalog, rules) = (works.site.world.clone(), works.site.catalog.clone(), AzureConfig::default().rules());
+        Self::ruled(works, keys, tenant, &AzureConfig::default()).0
+    }
+
+    fn ruled(works: &Works, keys: &Arc<KeyRing>, tenant: &str, azure: &AzureConfig) -> (Arc<Storages>, Arc<Contents>) {
+        let (world, catalog, rules) = (works.site.world.clone(), works.site.catalog.clone(), azure.rules());
         let stores = Arc::new(Shelves::default());
         let contents = Contents::new(world.clone(), catalog.clone(), Arc::clone(keys), Arc::clone(&stores) as _, rules.clone());
         let config = ControlConfig { tenant_id: tenant.to_owned(), ..ControlConfig::default() };
-        Storages::new(world, catalog, Arc::clone(&works.desk) as _, contents, stores, config, rules)
+        (Storages::new(world, catalog, Arc::clone(&works.desk) as _, Arc::clone(&contents), stores, config, rules), contents)
     }
 
     async fn put(&self, name: &str, ask: StorageAsk) -> Result<StorageAccountRow, ControlError> {
@@ -224,4 +230,65 @@ async fn a_cluster_whose_key_comes_later_takes_an_account_all_the_same() {
     assert_eq!(row.holder, Some(cluster.id));
     let nonsense = StorageAsk { key: Some(StorageKey::Cluster("contoso".to_owned())), ..here() };
     assert_eq!(refused(depot.put("two", nonsense).await).0, "InvalidParameter");
+}
+
+/// As Azure did in 2021, linking removes what there is: what went to the account since is not that.
+#[tokio::test]
+async fn the_same_link_again_removes_nothing() {
+    let depot = Depot::new().await;
+    let azure = AzureConfig { compat: Compat::Y2021, ..AzureConfig::default() };
+    let (storages, contents) = Depot::ruled(&depot.works, &depot.keys, "", &azure);
+    let workspace = depot.works.site.workspaces.create("w".parse().unwrap(), None).await.unwrap();
+    storages.put(&place("one"), here()).await.unwrap();
+    let put = async || {
+        let new = NewEntry {
+            workspace: workspace.id,
+            kind: ContentKind::Query,
+            id: contents.mint(),
+            replaces: None,
+            value: b"Web | take 1",
+            by: strongroom_model::PrincipalId::NIL,
+        };
+        contents.put(new).await.unwrap();
+    };
+    let count = async || contents.count(workspace.id, &[ContentKind::Query]).await.unwrap();
+    let ask = LinkedStorage { source: DataSource::Query, place: place("one") };
+    put().await;
+    storages.link(&workspace, &ask).await.unwrap();
+    assert_eq!(count().await, 0, "the first time it does");
+    put().await;
+    storages.link(&workspace, &ask).await.unwrap();
+    assert_eq!(count().await, 1);
+}
+
+#[tokio::test]
+async fn an_account_stays_while_anything_of_a_workspace_is_linked_to_it_or_lies_in_it() {
+    let depot = Depot::new().await;
+    let site = &depot.works.site;
+    let workspace = site.workspaces.create("w".parse().unwrap(), None).await.unwrap().id;
+    let aek = depot.keys.write_epoch(depot.keys.shared_account()).await.unwrap().aek;
+    let account = depot.put("one", depot.own("kek")).await.unwrap();
+    let refused = async || depot.storages.delete(&place("one")).await.unwrap_err();
+    let told = async |why: &'static str| {
+        let error = refused().await;
+        assert_eq!((error.kind(), error.to_string()), (strongroom_model::ErrorKind::Conflict, why.to_owned()));
+        assert_eq!(depot.holders().await, 1, "{why}: its key stays with it");
+    };
+    let link = StorageLinkRow { workspace, source: "Query".to_owned(), storage: account.id, at_ms: 0 };
+    site.catalog.storage_link_put(&link, &[]).await.unwrap();
+    told("a workspace is linked to it").await;
+    site.catalog.storage_link_delete(workspace, "Query").await.unwrap();
+
+    let (rev, kind, storage) = (site.object(), ContentKind::Query, Some(account.id));
+    let announced = ContentObjectRow { rev, storage: account.id, workspace, kind };
+    site.catalog.content_object_announce(&announced).await.unwrap();
+    told("objects in it are still to be deleted").await;
+    let entry = ContentRow { id: site.object(), workspace, kind, rev, format: 1, aek, storage, cell: None, sealed_len: 1, changed_ms: 0 };
+    site.catalog.content_put(&entry, None).await.unwrap();
+    assert!(site.catalog.content_objects().await.unwrap().is_empty());
+    told("saved content lies in it").await;
+    site.catalog.content_delete(workspace, entry.id).await.unwrap();
+    site.catalog.content_object_gone(rev).await.unwrap();
+    assert!(depot.storages.delete(&place("one")).await.unwrap());
+    assert_eq!(depot.holders().await, 0);
 }

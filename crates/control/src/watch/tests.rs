@@ -19,7 +19,9 @@ use crate::audit::{Event, name};
 use crate::desk::{KeyDesk, RewriteStep};
 
 mod answers;
+mod collection;
 mod figures;
+mod leaving;
 mod nodes;
 mod places;
 mod planted;

@@ -1,6 +1,6 @@
 //! What leaves, whom it reaches, and what waits for a key besides the workspace's.
 
-use strongroom_catalog::{AccountRow, Billing, ClusterRow, ClusterState, IdentityType};
+use strongroom_catalog::{AccountRow, ActionGroupRow, Billing, ClusterRow, ClusterState, IdentityType};
 use strongroom_model::AccountId;
 
 use super::*;
@@ -62,10 +62,31 @@ impl Watchman {
     }
 
     async fn group(&self, enabled: bool) {
-        let hooks = json!([{"name": "pager", "serviceUri": "https://pager.example/"}]);
-        let group = json!({"groupShortName": "ops", "enabled": enabled, "webhookReceivers": hooks});
+        self.group_of("ops", "pager", enabled).await;
+    }
+
+    async fn group_of(&self, name: &str, receiver: &str, enabled: bool) -> ActionGroupRow {
+        let hooks = json!([{"name": receiver, "serviceUri": format!("https://{receiver}.example/")}]);
+        let group = json!({"groupShortName": name, "enabled": enabled, "webhookReceivers": hooks});
         let group = ActionGroup::read(group.as_object().unwrap().clone()).unwrap();
-        self.groups().put(&place("ops"), "here", &serde_json::Map::new(), &group).await.unwrap();
+        self.groups().put(&place(name), "here", &serde_json::Map::new(), &group).await.unwrap().0
+    }
+
+    /// The same server with other doubles.
+    fn with(&self, change: impl FnOnce(&mut AlertDeps)) -> Arc<Alerts> {
+        let mmk = Arc::new(Mmk::from_bytes([9; 32]));
+        let mut deps = AlertDeps {
+            world: self.site.world.clone(),
+            catalog: self.site.catalog.clone(),
+            groups: Arc::new(ActionGroups::new(self.site.world.clone(), self.site.catalog.clone(), mmk)),
+            safe: Arc::clone(&self.rooms) as _,
+            evaluate: Arc::clone(&self.rooms) as _,
+            post: Arc::clone(&self.rooms) as _,
+            emit: Arc::clone(&self.rooms) as _,
+            audit: Arc::clone(&self.rooms) as _,
+        };
+        change(&mut deps);
+        Alerts::new(deps, AlertsConfig::default())
     }
 }
 
@@ -112,18 +133,7 @@ async fn rules_go_on_once_the_key_of_what_they_say_is_back_too() {
     *site.rooms.away.lock() = true;
     site.pass(MINUTE).await;
     assert!(site.row().await.suspended_ms.is_some());
-    let mmk = Arc::new(Mmk::from_bytes([9; 32]));
-    let deps = AlertDeps {
-        world: site.site.world.clone(),
-        catalog: site.site.catalog.clone(),
-        groups: Arc::new(ActionGroups::new(site.site.world.clone(), site.site.catalog.clone(), mmk)),
-        safe: Arc::new(Half(Arc::clone(&site.rooms))),
-        evaluate: Arc::clone(&site.rooms) as _,
-        post: Arc::clone(&site.rooms) as _,
-        emit: Arc::clone(&site.rooms) as _,
-        audit: Arc::clone(&site.rooms) as _,
-    };
-    site.alerts = Alerts::new(deps, AlertsConfig::default());
+    site.alerts = site.with(|deps| deps.safe = Arc::new(Half(Arc::clone(&site.rooms))));
     let asked = site.asked();
     site.pass(MINUTE * 3).await;
     assert_eq!((site.asked(), site.told("alerts.suspended"), site.told("alerts.resumed")), (asked, 1, 0));
@@ -153,4 +163,104 @@ async fn a_rule_stays_with_its_workspace() {
     let other = site.site.workspaces.create("other".parse().unwrap(), None).await.unwrap();
     let elsewhere = Watchman { workspace: other, ..site };
     assert_eq!(elsewhere.try_put(|_| ()).await.unwrap_err().kind(), ErrorKind::Conflict);
+}
+
+#[tokio::test]
+async fn rules_are_suspended_when_their_key_leaves_and_not_at_their_next_turn() {
+    let site = Watchman::new().await;
+    site.put(|rule| (rule["evaluationFrequency"], rule["windowSize"]) = (json!("PT1H"), json!("PT1H"))).await;
+    site.pass(Duration::from_secs(10)).await;
+    *site.rooms.away.lock() = true;
+    site.pass(Duration::from_secs(10)).await;
+    assert_eq!((site.asked(), site.told("alerts.suspended"), site.row().await.suspended_ms.is_some()), (0, 1, true));
+}
+
+/// As after a sleep of the machine: nobody looked for some windows, and the key is back by then.
+#[tokio::test]
+async fn a_key_that_is_back_lets_no_window_be_asked_about_that_ended_while_it_was_away() {
+    let site = Watchman::new().await;
+    site.put(|_| ()).await;
+    site.answers(&[("a", 1.0)]);
+    site.pass(MINUTE).await;
+    *site.rooms.away.lock() = true;
+    site.pass(MINUTE).await;
+    site.site.sim.clock().advance(Duration::from_secs(630));
+    *site.rooms.away.lock() = false;
+    site.answers(&[("b", 9.0)]);
+    let before = site.asked();
+    assert_eq!(site.pass(Duration::from_secs(5)).await, []);
+    assert_eq!((site.asked(), site.told("alerts.resumed")), (before, 1));
+    assert_eq!(site.pass(MINUTE).await, [fired("b")]);
+    assert_eq!(site.asked(), before + 1);
+}
+
+#[tokio::test]
+async fn a_question_whose_key_leaves_meanwhile_is_no_failure_of_its_rule() {
+    let site = Watchman::new().await;
+    site.put(|_| ()).await;
+    *site.rooms.leaves.lock() = true;
+    site.pass(MINUTE).await;
+    let row = site.row().await;
+    assert_eq!((site.asked(), site.told("alerts.suspended"), site.told("alerts.failed")), (1, 1, 0));
+    assert_eq!((row.suspended_ms.is_some(), row.failures), (true, 0));
+}
+
+#[tokio::test]
+async fn of_two_that_see_a_rule_due_one_asks() {
+    let site = Watchman::new().await;
+    site.put(|_| ()).await;
+    let other = Watchman::over(&site.site, &site.rooms);
+    for round in 1..=30 {
+        site.site.sim.clock().advance(MINUTE);
+        let (first, second) = tokio::join!(site.alerts.round(), other.round());
+        for turn in first.unwrap().into_iter().chain(second.unwrap()) {
+            turn.await.unwrap();
+        }
+        assert_eq!(site.asked(), round);
+    }
+}
+
+/// Takes the first call; by then the group of the second is damaged.
+#[derive(Debug)]
+struct Between {
+    rooms: Arc<Rooms>,
+    catalog: Catalog,
+    then: Mutex<Option<ActionGroupRow>>,
+}
+
+#[async_trait]
+impl Post for Between {
+    async fn post(&self, url: &str, body: Zeroizing<String>) -> Result<(), String> {
+        let taken = self.rooms.post(url, body).await;
+        let then = self.then.lock().take();
+        if let Some(row) = then {
+            self.catalog.action_group_put(&row).await.unwrap();
+        }
+        taken
+    }
+}
+
+#[tokio::test]
+async fn an_error_between_two_calls_leaves_the_rest_to_be_called_and_calls_nobody_twice() {
+    let mut site = Watchman::new().await;
+    let whole = site.group_of("night", "shift", true).await;
+    let groups =
+        ["ops", "night", "day"].map(|name| format!("/subscriptions/s/resourceGroups/g/providers/Microsoft.Insights/actionGroups/{name}"));
+    site.group_of("day", "desk", true).await;
+    let rule = site.put(|rule| rule["actions"]["actionGroups"] = json!(groups)).await;
+    let damaged = ActionGroupRow { cell: vec![7; whole.cell.len()], ..whole.clone() };
+    let between = Between { rooms: Arc::clone(&site.rooms), catalog: site.site.catalog.clone(), then: Mutex::new(Some(damaged)) };
+    site.alerts = site.with(|deps| deps.post = Arc::new(between));
+    site.answers(&[("a", 3.0)]);
+    let called = || site.rooms.posted.lock().iter().map(|(url, _)| url.clone()).collect::<Vec<_>>();
+    site.pass(MINUTE).await;
+    assert_eq!(called(), ["https://pager.example/", "https://desk.example/"], "the one behind it is not kept waiting");
+    assert_eq!(site.alerts.alerts(&rule).await.unwrap()[0].delivery, Delivery::Pending);
+    site.pass(Duration::from_secs(25)).await;
+    assert_eq!(called().len(), 2, "nobody twice while it lasts");
+    site.site.catalog.action_group_put(&whole).await.unwrap();
+    site.pass(MINUTE * 2).await;
+    assert_eq!(called(), ["https://pager.example/", "https://desk.example/", "https://shift.example/"]);
+    let alert = site.alerts.alerts(&rule).await.unwrap().remove(0);
+    assert_eq!((alert.delivery, alert.tries), (Delivery::Delivered, 3));
 }

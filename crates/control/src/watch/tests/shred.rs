@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use object_store::{ObjectStore, ObjectStoreExt as _};
-use strongroom_catalog::{AccountRow, FlushCommit, LiveBlock, PendingBlock};
+use strongroom_catalog::{AccountRow, FlushCommit, LiveBlock, PendingBlock, WorkspaceRow};
 use strongroom_envelope::{CellPlace, Header, ObjectKind, open, seal, seal_cell};
 use strongroom_keys::Purpose;
 use strongroom_model::{Position, PrincipalId, TableId, TimeRange, Window};
@@ -12,7 +12,7 @@ use strongroom_store::{BlockStore, CacheConfig, HotCache, ObjectKey, StoredBlock
 
 use super::*;
 use crate::audit::{Audit, AuditConfig, AuditFilter};
-use crate::{Caller, Clusters, ControlConfig, Dispose, Grant, Roles, RowsGone, ScopePath, ShredDeps, Shredder, Workspaces};
+use crate::{Caller, Clusters, ControlConfig, Dispose, Grant, Place, Roles, RowsGone, ScopePath, ShredDeps, Shredder, Workspaces};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -49,7 +49,7 @@ struct Shop {
     workspaces: Arc<Workspaces>,
     owner: Caller,
     /// Under the customer's key, linked.
-    linked: strongroom_catalog::WorkspaceRow,
+    linked: WorkspaceRow,
     header: Header,
     stored: StoredBlock,
 }
@@ -213,6 +213,44 @@ async fn a_deleted_workspace_can_be_brought_back_for_fourteen_days_and_then_noth
         ["workspace.deleted", "workspace.recovered", "workspace.deleted", "workspace.recovered", "workspace.shredded"]
     );
     it.house.catalog.verify().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_deleted_workspace_is_brought_back_by_who_may_write_it_and_is_none_to_who_does_not_see_it() {
+    let it = Shop::new(76).await;
+    let place = Place::of_workspace(&it.linked);
+    let (ms, random) = it.house.sim.world().id_seed();
+    let id = WorkspaceId::mint(ms, random);
+    let twin =
+        WorkspaceRow { id, resource_group: "other".to_owned(), link: None, account: it.house.keys.shared_account(), ..it.linked.clone() };
+    it.house.catalog.workspace_insert(&twin).await.unwrap();
+    for row in [&it.linked, &twin] {
+        it.shredder.delete(&it.owner, row.clone(), false).await.unwrap();
+    }
+    let somebody = |role: &str, scope| {
+        let grants = vec![Grant { role: Arc::clone(Roles::built_in().get(role).unwrap()), scope }];
+        Caller::new(PrincipalId::from_bytes([2; 16]), role.to_owned(), grants)
+    };
+    let reader = somebody("Reader", ScopePath::workspace(&it.linked));
+    let id = it.linked.id.to_string();
+    for name in [id.as_str(), "shop"] {
+        assert_eq!(it.shredder.recover(&reader, name).await.unwrap_err().kind(), ErrorKind::Forbidden, "{name}");
+    }
+    assert_eq!(it.shredder.recover_at(&reader, &place).await.unwrap_err().kind(), ErrorKind::Forbidden);
+    assert_eq!(it.shredder.deleted(&reader).await.unwrap().len(), 1);
+    assert!(it.house.catalog.workspace(it.linked.id).await.unwrap().is_none(), "it stays deleted");
+    assert!(it.events("workspace.recovered").await.is_empty(), "and nobody is told that it was brought back");
+
+    // Of somebody else's of the same name there is nothing to be told: it makes no name ambiguous either.
+    let stranger = somebody("Contributor", ScopePath::group(&twin.subscription, &twin.resource_group));
+    assert_eq!(it.shredder.deleted(&stranger).await.unwrap().iter().map(|row| row.workspace.id).collect::<Vec<_>>(), [twin.id]);
+    let (foreign, absent) =
+        (it.shredder.recover(&stranger, &id).await.unwrap_err(), it.shredder.recover(&stranger, "nobodys").await.unwrap_err());
+    assert_eq!(foreign.to_string().replace(&id, "IT"), absent.to_string().replace("nobodys", "IT"));
+    assert!(it.shredder.recover_at(&stranger, &place).await.unwrap().is_none());
+    assert!(matches!(it.shredder.recover(&it.owner, "shop").await, Err(ControlError::Ambiguous { .. })));
+    assert_eq!(it.shredder.recover(&stranger, "shop").await.unwrap().id, twin.id);
+    assert_eq!(it.shredder.recover(&it.owner, "shop").await.unwrap().id, it.linked.id);
 }
 
 #[tokio::test]
