@@ -221,7 +221,7 @@ impl Watch {
     }
 
     /// Reads the log back while polls go on; then the gate opens.
-    fn recall(self: &Arc<Self>, watched: &Arc<Watched>) {
+    pub(super) fn recall(self: &Arc<Self>, watched: &Arc<Watched>) {
         if watched.recalling.swap(true, Ordering::AcqRel) {
             return;
         }

@@ -39,13 +39,22 @@ impl KeyVault for Late {
     async fn fresh(&self) {}
 }
 
+impl House {
+    /// Its cluster, of which nobody asks by themselves any more.
+    async fn unpolled(&self) -> Arc<Watched> {
+        self.watch.stop();
+        let watched = self.watched();
+        tokio::time::timeout(Duration::from_secs(20), watched.stop.closed()).await.unwrap();
+        watched
+    }
+}
+
 /// The key was disabled and is enabled again: the vault says yes to whom it was asked as. By then that is nobody.
 #[tokio::test]
 async fn an_answer_to_an_identity_that_was_taken_away_meanwhile_brings_no_key_back() {
     for revoked_before in [false, true] {
         let house = House::new(211).await;
-        house.watch.stop();
-        let watched = house.watched();
+        let watched = house.unpolled().await;
         if revoked_before {
             house.vault.set(Mood::Denies("KeyDisabled"));
             for _ in 0..2 {
@@ -81,8 +90,7 @@ async fn an_answer_to_an_identity_that_was_taken_away_meanwhile_brings_no_key_ba
 #[tokio::test]
 async fn a_log_whose_keys_are_not_there_is_not_taken_for_one_that_was_read_back() {
     let house = House::new(212).await;
-    house.watch.stop();
-    let watched = house.watched();
+    let watched = house.unpolled().await;
     house.vault.set(Mood::Denies("KeyDisabled"));
     for _ in 0..2 {
         house.watch.turn(&watched, false).await;
@@ -92,7 +100,8 @@ async fn a_log_whose_keys_are_not_there_is_not_taken_for_one_that_was_read_back(
     house.watch.turn(&watched, false).await;
     assert_eq!(house.state(), KeyState::Restoring);
     house.rooms.take();
-    house.watch.settle(&watched).await;
+    // Nothing is waited for in between: the task's turn comes after the keys went.
+    house.watch.recall(&watched);
     house.keys.kill(house.account());
     while watched.recalling.load(Ordering::Acquire) {
         tokio::task::yield_now().await;
