@@ -94,7 +94,7 @@ impl Alerts {
                 if !self.deps.catalog.alert_rule_claim(&row, next_ms).await? {
                     continue;
                 }
-                slot = Some(next_ms - row.frequency_ms).filter(|_| row.suspended_ms.is_none());
+                slot = Some(next_ms - row.frequency_ms);
             }
             if row.suspended_ms.is_none() && self.running.lock().insert(row.id) {
                 begun.push(tokio::spawn(Arc::clone(self).turn(row, slot, place)));

@@ -259,6 +259,13 @@ async fn the_same_link_again_removes_nothing() {
     put().await;
     storages.link(&workspace, &ask).await.unwrap();
     assert_eq!(count().await, 1);
+    // Linked, and still in the workspace: what is on its way is not what a link finds there.
+    storages.unlink(&workspace, DataSource::Query).await.unwrap();
+    let storage = storages.get(&place("one")).await.unwrap().id;
+    let link = StorageLinkRow { workspace: workspace.id, source: "Query".to_owned(), storage, at_ms: 0 };
+    depot.works.site.catalog.storage_link_put(&link, &[]).await.unwrap();
+    storages.link(&workspace, &ask).await.unwrap();
+    assert_eq!(count().await, 1);
 }
 
 #[tokio::test]
