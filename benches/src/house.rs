@@ -70,13 +70,14 @@ impl fmt::Debug for House {
 }
 
 impl House {
-    /// A house on an empty directory, with the settings a server has by default.
+    /// A house on an empty directory, with the settings a server has by default but for the disk it leaves free.
     ///
     /// # Panics
     /// If anything fails: a bench has nobody to tell.
     #[must_use]
     pub fn build(dir: &Path) -> Self {
-        Self::build_with(dir, BufferConfig::default(), CacheConfig::default())
+        let buffer = BufferConfig { reserve_bytes: 1 << 20, reserve_percent: 0, ..BufferConfig::default() };
+        Self::build_with(dir, buffer, CacheConfig::default())
     }
 
     /// Likewise, with bounds of one's own for log and hot cache.

@@ -136,6 +136,9 @@ impl Site {
             .env_remove("FAILPOINTS")
             .env("STRONGROOM_ADMIN_TOKEN", ADMIN)
             .env("STRONGROOM_LOG", "debug,hyper=info,h2=info,datafusion=info,sqlx=info")
+            // A machine whose disk is nearly full of builds runs the stories all the same.
+            .env("STRONGROOM_BUFFER__RESERVE_BYTES", "268435456")
+            .env("STRONGROOM_BUFFER__RESERVE_PERCENT", "0")
             .envs(self.options.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -56,6 +56,8 @@ impl House {
             .args(["--data-dir", path(&at("data")), "--config-dir", path(&at("config"))])
             .env("STRONGROOM_ADMIN_TOKEN", TOKEN)
             .env("STRONGROOM_LOG", "info")
+            .env("STRONGROOM_BUFFER__RESERVE_BYTES", "268435456")
+            .env("STRONGROOM_BUFFER__RESERVE_PERCENT", "0")
             .env("STRONGROOM_OUTBOUND__ALLOW", r#"["127.0.0.1/32"]"#)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -306,6 +306,15 @@ impl Config {
     }
 }
 
+#[cfg(test)]
+impl Config {
+    /// A server in a test: its directories lie under one, and a disk nearly full of builds is room enough.
+    pub(crate) fn under(dir: &Path) -> Self {
+        let buffer = BufferConfig { reserve_bytes: 1 << 20, reserve_percent: 0, ..BufferConfig::default() };
+        Self { data_dir: dir.join("data"), config_dir: dir.join("config"), buffer, ..Self::default() }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {

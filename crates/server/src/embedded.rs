@@ -149,7 +149,7 @@ mod tests {
     use crate::wiring::Site;
 
     fn config(dirs: &TempDir, compat: Compat) -> Config {
-        let mut config = Config { data_dir: dirs.path().join("data"), config_dir: dirs.path().join("config"), ..Config::default() };
+        let mut config = Config::under(dirs.path());
         config.vault.dir = dirs.path().join("vault");
         config.vault.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         config.azure.compat = compat;

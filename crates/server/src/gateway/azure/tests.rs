@@ -53,7 +53,7 @@ impl Door {
     async fn open(change: impl FnOnce(&mut Config)) -> Self {
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let dirs = TempDir::new().unwrap();
-        let mut config = Config { data_dir: dirs.path().join("data"), config_dir: dirs.path().join("config"), ..Config::default() };
+        let mut config = Config::under(dirs.path());
         change(&mut config);
         let claimed = Site::claim(&config).unwrap();
         let (site, _) = Site::open(config, claimed, Some(ADMIN.to_owned()), Vec::new()).await.unwrap();

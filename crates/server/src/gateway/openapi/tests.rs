@@ -18,7 +18,7 @@ const METHODS: [Method; 5] = [Method::GET, Method::PUT, Method::PATCH, Method::P
 async fn doors() -> (Router, TempDir) {
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let dirs = TempDir::new().unwrap();
-    let config = Config { data_dir: dirs.path().join("data"), config_dir: dirs.path().join("config"), ..Config::default() };
+    let config = Config::under(dirs.path());
     let claimed = Site::claim(&config).unwrap();
     let (site, _) = Site::open(config, claimed, Some(ADMIN.to_owned()), Vec::new()).await.unwrap();
     let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle();
