@@ -58,8 +58,8 @@ pub struct QueryConfig {
     pub blocks_held_max: usize,
     /// Blocks whose ends are read ahead of a scan, while it reads those before them; 0: none. Default 16.
     pub readahead_blocks: usize,
-    /// Blocks whose ends are opened again after a start, and when a key is back, those that arrived last, before anybody asks; 0: none.
-    /// Default 1,000.
+    /// Blocks whose ends are opened again after a start, and when a key is back, those that arrived last, before anybody asks, and
+    /// whose token filters are read while they fill less than half of `filter_cache_bytes`; 0: none. Default 1,000.
     pub warm_blocks: u32,
     /// Most tables one query may name. Default 100.
     pub tables_max: usize,

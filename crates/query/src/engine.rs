@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use strongroom_catalog::{Catalog, Shelf};
 use strongroom_keys::{KeyError, KeyRing, Pass};
 use strongroom_model::{AccountId, Epoch, ErrorKind, PrincipalId, TimeRange, WorkspaceId};
 use strongroom_store::BlockStore;
-use strongroom_world::World;
+use strongroom_world::{BootTime, World};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -27,14 +27,14 @@ use crate::openers::Openers;
 use crate::pin::Pins;
 use crate::prepared::Prepared;
 use crate::run::{self, Job};
-use crate::sandbox::{self, OwnFunctions};
+use crate::sandbox::{self, OwnFunctions, Sql};
 use crate::session::Sessions;
 use crate::spill::{self, SpillFiles, SpillQuota};
 use crate::stored::Stored;
 use crate::table::Shared;
 use crate::terms::Filters;
 use crate::texts::Texts;
-use crate::{Answer, FunctionInfo, Language, QueryConfig, QueryError, QueryRequest, StoredFunction, TableInfo, functions};
+use crate::{Answer, FunctionInfo, Language, Limits, QueryConfig, QueryError, QueryRequest, StoredFunction, TableInfo, functions};
 
 /// What the engine reads from.
 #[derive(Clone)]
@@ -81,6 +81,7 @@ pub struct Engine {
     places: Arc<Semaphore>,
     waiting: AtomicUsize,
     running: Mutex<Vec<Weak<QueryContext>>>,
+    rehearsed: AtomicBool,
 }
 
 impl fmt::Debug for Engine {
@@ -142,6 +143,7 @@ impl Engine {
             places: Arc::new(Semaphore::new(config.concurrent_max.max(1))),
             waiting: AtomicUsize::new(0),
             running: Mutex::default(),
+            rehearsed: AtomicBool::new(false),
             threads: runtime.handle().clone(),
             runtime: Some(runtime),
             deps,
@@ -257,21 +259,27 @@ impl Engine {
     /// [`QueryError`]; see [`QueryError::kind`].
     pub async fn run(&self, request: QueryRequest) -> Result<Answer, QueryError> {
         let started = self.deps.world.clock.boot();
-        let QueryRequest { workspace, principal, text, language, timespan, limits, explain, parameters, neighbours } = request;
-        self.check_length(&text)?;
-        let (parsed, explain) = match language {
-            Language::Kql => (None, explain),
-            Language::Sql if !parameters.is_empty() => {
-                return Err(QueryError::invalid("BadArgumentError", "parameters are for KQL; write them into the SQL"));
-            }
-            Language::Sql => {
-                let parsed = sandbox::parse(&text, self.config.recursion_max)?;
-                let explain = explain || parsed.explain;
-                (Some(parsed), explain)
-            }
-        };
+        let parsed = self.parse(&request)?;
         // First: whoever waits while a denial is looked into takes nobody's place.
-        let pass = self.pass(workspace).await?;
+        let pass = self.pass(request.workspace).await?;
+        self.answer(started, pass, parsed, request).await
+    }
+
+    /// The statement, if the text is SQL.
+    fn parse(&self, request: &QueryRequest) -> Result<Option<Sql>, QueryError> {
+        self.check_length(&request.text)?;
+        match request.language {
+            Language::Kql => Ok(None),
+            Language::Sql if !request.parameters.is_empty() => {
+                Err(QueryError::invalid("BadArgumentError", "parameters are for KQL; write them into the SQL"))
+            }
+            Language::Sql => sandbox::parse(&request.text, self.config.recursion_max).map(Some),
+        }
+    }
+
+    async fn answer(&self, started: BootTime, pass: Pass, parsed: Option<Sql>, request: QueryRequest) -> Result<Answer, QueryError> {
+        let QueryRequest { workspace, principal, text, language: _, timespan, limits, explain, parameters, neighbours } = request;
+        let explain = explain || parsed.as_ref().is_some_and(|parsed| parsed.explain);
         let place = self.place().await?;
         let context = self.context(workspace, principal, pass, timespan, explain);
         let shared = self.shared(&context);
@@ -301,6 +309,28 @@ impl Engine {
             memory_before: self.sessions.reserved(),
         };
         run::start(&self.threads, job).await
+    }
+
+    /// Runs a text that names no table, for nobody, under the leave of an account.
+    pub(crate) async fn run_for_nobody(&self, pass: Pass, text: &str, language: Language) -> Result<Answer, QueryError> {
+        let request = QueryRequest {
+            workspace: WorkspaceId::NIL,
+            principal: PrincipalId::NIL,
+            text: text.to_owned(),
+            language,
+            timespan: None,
+            limits: Limits::default(),
+            explain: false,
+            parameters: serde_json::Map::new(),
+            neighbours: None,
+        };
+        let parsed = self.parse(&request)?;
+        self.answer(self.deps.world.clock.boot(), pass, parsed, request).await
+    }
+
+    /// Whether this is the first call.
+    pub(crate) fn is_new(&self) -> bool {
+        !self.rehearsed.swap(true, Ordering::Relaxed)
     }
 
     /// The tables of a workspace with columns and sizes: those that `principal` may see.

@@ -104,6 +104,12 @@ impl Filters {
         }
     }
 
+    /// Whether half of what may be kept is.
+    pub(crate) fn is_half_full(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.weight() >= inner.limit() / 2
+    }
+
     /// Drops everything of an epoch.
     pub(crate) fn forget(&self, epoch: Epoch) {
         self.inner.lock().retain(|entry| entry.epoch != epoch);

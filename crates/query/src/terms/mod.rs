@@ -205,6 +205,15 @@ pub(crate) async fn directory(shared: &Shared, block: &Candidate<'_>) -> Result<
     Ok(directory)
 }
 
+/// Reads all of a block's filters, unless there is little room for more; whether it did.
+pub(crate) async fn whole(shared: &Shared, block: &Candidate<'_>) -> Result<bool, QueryError> {
+    let Some(directory) = directory(shared, block).await? else { return Ok(false) };
+    if shared.filters.is_half_full() {
+        return Ok(false);
+    }
+    parts(shared, block, &directory, &(0..directory.parts()).collect()).await.map(|_| true)
+}
+
 type Parts = Vec<(usize, Option<Arc<Part>>)>;
 
 /// These parts of a block's filters. One that is no such thing prunes nothing.
