@@ -33,6 +33,8 @@ pub struct UserIdentities {
     world: World,
     catalog: Catalog,
     desk: Arc<dyn KeyDesk>,
+    /// Held while one is counted and made, so that no two are the last one.
+    making: tokio::sync::Mutex<()>,
 }
 
 impl Place {
@@ -60,7 +62,7 @@ impl UserIdentities {
     /// The user-assigned identities of a catalog.
     #[must_use]
     pub fn new(world: World, catalog: Catalog, desk: Arc<dyn KeyDesk>) -> Self {
-        Self { world, catalog, desk }
+        Self { world, catalog, desk, making: tokio::sync::Mutex::default() }
     }
 
     /// Makes an identity with a key pair of its own, or shows the one that is there.
@@ -85,6 +87,7 @@ impl UserIdentities {
             return Ok(row);
         }
         place.check()?;
+        let _making = self.making.lock().await;
         if self.catalog.user_identities().await?.len() >= IDENTITIES_MAX {
             return Err(ControlError::TooMany { what: "user-assigned identities", max: IDENTITIES_MAX });
         }

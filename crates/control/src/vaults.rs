@@ -57,13 +57,15 @@ pub struct Vaults {
     world: World,
     catalog: Catalog,
     mmk: Arc<Mmk>,
+    /// Held while one is counted and made, so that no two are the last one.
+    making: tokio::sync::Mutex<()>,
 }
 
 impl Vaults {
     /// The vault references of a catalog; `mmk` seals how to log in.
     #[must_use]
     pub fn new(world: World, catalog: Catalog, mmk: Arc<Mmk>) -> Self {
-        Self { world, catalog, mmk }
+        Self { world, catalog, mmk, making: tokio::sync::Mutex::default() }
     }
 
     /// Registers a vault, or registers it anew.
@@ -96,6 +98,7 @@ impl Vaults {
                 return Err(ControlError::Invalid { what, why: "1 to 128 bytes without control characters are allowed" });
             }
         }
+        let _making = self.making.lock().await;
         let there = self.catalog.vault_ref_get(&place.subscription, &place.resource_group, &place.name).await?;
         if there.is_none() && self.catalog.vault_ref_list().await?.len() >= VAULTS_MAX {
             return Err(ControlError::TooMany { what: "key vaults", max: VAULTS_MAX });

@@ -446,4 +446,14 @@ impl Engine {
         let (schemas, stats) = self.lineage.cached();
         [self.footers.len(), self.openers.len(), schemas, stats, self.filters.len()]
     }
+
+    /// Bytes of the filters that are cached.
+    pub(crate) fn filters_bytes(&self) -> usize {
+        self.filters.bytes()
+    }
+
+    /// Whether the first part of a block's filters is cached.
+    pub(crate) fn has_filters(&self, object: strongroom_model::ObjectId) -> bool {
+        self.filters.part(object, 0).is_some()
+    }
 }

@@ -7,7 +7,7 @@
 //! A process that has just begun also pays once for code nobody has run yet and for tables made when they are first used. Two texts
 //! that name no table are run for that, before any block is opened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use futures::StreamExt;
@@ -23,7 +23,7 @@ use crate::terms::{self, Candidate};
 use crate::{Engine, Language, QueryError};
 
 /// What questions are made of mostly, over rows of their own.
-const REHEARSAL: [(&str, Language); 2] = [
+pub(crate) const REHEARSAL: [(&str, Language); 2] = [
     (
         "datatable(TimeGenerated: datetime, level: string, message: string, ms: real) \
          [datetime(2026-01-01), 'info', 'it went well', 1.5, datetime(2026-01-02), 'error', 'it did not', 2.5] \
@@ -57,7 +57,7 @@ impl Engine {
         }
         let context = self.context(WorkspaceId::NIL, PrincipalId::NIL, pass, None, false);
         let shared = self.shared(&context);
-        let mut opened = 0;
+        let mut opened = HashSet::new();
         'ends: for (table, rows) in tables {
             self.recollect(&shared, table, &rows).await?;
             for row in rows {
@@ -65,16 +65,19 @@ impl Engine {
                 if self.footers().is_half_full() {
                     break 'ends;
                 }
-                opened += u64::from(ahead(self.look(&context, &shared, row)).await.is_ok());
+                if ahead(self.look(&context, &shared, row)).await.is_ok() {
+                    opened.insert(row.object);
+                }
             }
         }
-        for row in &newest {
+        for row in newest.iter().filter(|row| opened.contains(&row.object)) {
             context.check()?;
-            if matches!(ahead(self.look_whole(&context, &shared, row)).await, Ok(false)) && shared.filters.is_half_full() {
+            if shared.filters.is_half_full() {
                 break;
             }
+            drop(ahead(self.look_whole(&context, &shared, row)).await);
         }
-        Ok(opened)
+        Ok(opened.len() as u64)
     }
 
     /// Whatever becomes of it, somebody's question comes next.
@@ -102,7 +105,7 @@ impl Engine {
         terms::directory(shared, &self.candidate(context, row).await?).await.map(drop)
     }
 
-    async fn look_whole(&self, context: &Arc<QueryContext>, shared: &Shared, row: &BlockRow) -> Result<bool, QueryError> {
+    async fn look_whole(&self, context: &Arc<QueryContext>, shared: &Shared, row: &BlockRow) -> Result<(), QueryError> {
         terms::whole(shared, &self.candidate(context, row).await?).await
     }
 

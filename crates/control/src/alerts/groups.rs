@@ -116,13 +116,15 @@ pub struct ActionGroups {
     world: World,
     catalog: Catalog,
     mmk: Arc<Mmk>,
+    /// Held while one is counted and made, so that no two are the last one.
+    making: tokio::sync::Mutex<()>,
 }
 
 impl ActionGroups {
     /// Those of a catalog, sealed under `mmk`.
     #[must_use]
     pub fn new(world: World, catalog: Catalog, mmk: Arc<Mmk>) -> Self {
-        Self { world, catalog, mmk }
+        Self { world, catalog, mmk, making: tokio::sync::Mutex::default() }
     }
 
     /// Makes a group or writes one anew. Whether it is new.
@@ -137,6 +139,7 @@ impl ActionGroups {
         group: &ActionGroup,
     ) -> Result<(ActionGroupRow, bool), ControlError> {
         check_place(place)?;
+        let _making = self.making.lock().await;
         let there = self.catalog.action_group(&place.subscription, &place.resource_group, &place.name).await?;
         if there.is_none() && self.catalog.action_groups().await?.len() >= COUNT_MAX {
             return Err(ControlError::TooMany { what: "action groups", max: COUNT_MAX });

@@ -496,3 +496,16 @@ async fn what_cannot_be_remembered_after_a_call_does_not_repeat_it_for_ever() {
     let called = site.pass(MINUTE * 120).await;
     assert_eq!(called.len(), AlertsConfig::default().calls_max as usize, "so many attempts, and no more");
 }
+
+#[tokio::test]
+async fn a_group_that_several_make_at_once_is_one() {
+    let watchman = Watchman::new().await;
+    let groups = watchman.groups();
+    let group = ActionGroup::read(json!({"groupShortName": "night", "enabled": true}).as_object().unwrap().clone()).unwrap();
+    let (at, tags) = (place("night"), serde_json::Map::new());
+    let made = futures::future::join_all((0..8).map(|_| groups.put(&at, "here", &tags, &group))).await;
+    let (rows, new): (Vec<_>, Vec<_>) = made.into_iter().map(Result::unwrap).unzip();
+    assert_eq!(new.iter().filter(|new| **new).count(), 1);
+    let kept = groups.get(&at).await.unwrap();
+    assert!(rows.iter().all(|row| row.id == kept.id));
+}

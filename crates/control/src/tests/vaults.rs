@@ -1,5 +1,6 @@
 //! What is registered of a vault, and how to log in there.
 
+use strongroom_catalog::VaultRefRow;
 use strongroom_keys::provider::Provider;
 use strongroom_keys::provider::access::Secret;
 
@@ -57,4 +58,23 @@ async fn a_login_that_does_not_fit_its_vault_is_refused_without_a_word_of_it() {
     let token = VaultAsk { provider: Provider::Pkcs11, access: Some(secret(r#"{"pin":"hush"}"#)), ..vault("pkcs11://hsm") };
     assert!(!format!("{token:?}").contains("hush"));
     assert_eq!(works.vaults.put(&place("hsm"), token).await.unwrap().uri, "pkcs11://hsm");
+}
+
+#[tokio::test]
+async fn as_many_vaults_as_may_be_are_registered_however_many_are_asked_for_at_once() {
+    let works = Works::new().await;
+    let (one, there) =
+        (works.vaults.put(&place("one"), vault(URI)).await.unwrap(), works.site.catalog.vault_ref_list().await.unwrap().len());
+    for n in there..997 {
+        let row = VaultRefRow { name: format!("v{n}"), uri: format!("https://v{n}.example"), ..one.clone() };
+        works.site.catalog.vault_ref_put(&row).await.unwrap();
+    }
+    let asked = (0..8).map(|n| {
+        let vaults = &works.vaults;
+        async move { vaults.put(&place(&format!("more{n}")), vault(&format!("https://more{n}.example"))).await }
+    });
+    let answers = futures::future::join_all(asked).await;
+    let refused = answers.into_iter().filter_map(Result::err).map(|error| matches!(error, ControlError::TooMany { max: 1_000, .. }));
+    assert_eq!(refused.collect::<Vec<_>>(), [true; 5]);
+    assert_eq!(works.site.catalog.vault_ref_list().await.unwrap().len(), 1_000);
 }

@@ -120,6 +120,12 @@ impl Filters {
     pub(crate) fn len(&self) -> usize {
         self.inner.lock().len()
     }
+
+    /// What they weigh.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.inner.lock().weight()
+    }
 }
 
 #[cfg(test)]

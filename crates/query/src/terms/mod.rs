@@ -205,13 +205,10 @@ pub(crate) async fn directory(shared: &Shared, block: &Candidate<'_>) -> Result<
     Ok(directory)
 }
 
-/// Reads all of a block's filters, unless there is little room for more; whether it did.
-pub(crate) async fn whole(shared: &Shared, block: &Candidate<'_>) -> Result<bool, QueryError> {
-    let Some(directory) = directory(shared, block).await? else { return Ok(false) };
-    if shared.filters.is_half_full() {
-        return Ok(false);
-    }
-    parts(shared, block, &directory, &(0..directory.parts()).collect()).await.map(|_| true)
+/// Reads all of a block's filters.
+pub(crate) async fn whole(shared: &Shared, block: &Candidate<'_>) -> Result<(), QueryError> {
+    let Some(directory) = directory(shared, block).await? else { return Ok(()) };
+    parts(shared, block, &directory, &(0..directory.parts()).collect()).await.map(drop)
 }
 
 type Parts = Vec<(usize, Option<Arc<Part>>)>;

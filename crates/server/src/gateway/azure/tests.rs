@@ -373,6 +373,12 @@ async fn questions_by_resource_in_batches_and_together() {
     assert_eq!(by_url.rows(), &json!([[2]]), "{}", by_url.body);
     let absent = door.call(Method::POST, &path.replace("default/query", "nowhere/query"), &json!({"query": "App"})).await;
     assert_eq!(absent.error(), (404, "PathNotFoundError"));
+    for method in [Method::GET, Method::POST] {
+        for verb in ["query?query=App", "metadata"] {
+            let absent = door.call(method.clone(), &format!("/v1/workspaces/nowhere/{verb}"), &json!({"query": "App"})).await;
+            assert_eq!(absent.error(), (404, "PathNotFoundError"), "{method} {verb}: {}", absent.body);
+        }
+    }
     assert_eq!(
         door.call(Method::POST, &path.replace("/query", "/other"), &json!({"query": "App"})).await.error(),
         (404, "PathNotFoundError")
