@@ -329,7 +329,7 @@ impl Engine {
     }
 
     /// Whether this is the first call.
-    pub(crate) fn is_new(&self) -> bool {
+    pub(crate) fn first_time(&self) -> bool {
         !self.rehearsed.swap(true, Ordering::Relaxed)
     }
 

@@ -52,7 +52,7 @@ impl Engine {
             tables.entry(row.table).or_default().push(row);
         }
         let pass = self.deps().keys.pass(account).await.map_err(|error| shut_error(&error))?;
-        if self.is_new() {
+        if self.first_time() {
             self.rehearse(&pass).await;
         }
         let context = self.context(WorkspaceId::NIL, PrincipalId::NIL, pass, None, false);

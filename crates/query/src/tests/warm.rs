@@ -82,7 +82,7 @@ async fn what_is_rehearsed_is_understood_and_asked_once() {
         assert_eq!(rows, 1, "{text}");
     }
     assert_eq!(rig.engine.warm(account).await.unwrap(), 0);
-    assert!(!rig.engine.is_new());
+    assert!(!rig.engine.first_time());
     // A text for nobody sees nobody's tables.
     rig.send_many("App", 4, 90, 0).await;
     for (text, language) in [("App | count", Language::Kql), ("select count(*) from App", Language::Sql)] {
