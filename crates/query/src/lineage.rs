@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
-use strongroom_catalog::{BlockRow, Catalog};
+use strongroom_catalog::{BlockRow, Catalog, SchemaRow};
 use strongroom_envelope::{CellPlace, KeyGuard, open_cell};
 use strongroom_keys::{KeyRing, Warrant};
 use strongroom_model::{
@@ -94,10 +94,34 @@ impl Lineage {
     /// # Errors
     /// The key's error if no epoch at all can be read.
     pub(crate) async fn schema(&self, warrant: &Warrant) -> Result<Arc<TableSchema>, QueryError> {
-        let (workspace, table) = (warrant.workspace(), warrant.table());
         // What is cached takes no key, but leave all the same.
         warrant.check(self.world.clock.boot()).map_err(|error| shut_error(&error))?;
-        let cells = self.catalog.schema_cells(table).await.map_err(|error| catalog_error(&error))?;
+        let cells = self.cells(warrant.table()).await?;
+        self.schema_of(cells, warrant).await
+    }
+
+    async fn cells(&self, table: TableId) -> Result<Vec<SchemaRow>, QueryError> {
+        self.catalog.schema_cells(table).await.map_err(|error| catalog_error(&error))
+    }
+
+    /// The columns that these cells of a table hold. If one is there no more, nor is its key: a rewriting ended, and what is there now
+    /// is looked at.
+    pub(crate) async fn schema_of(&self, mut cells: Vec<SchemaRow>, warrant: &Warrant) -> Result<Arc<TableSchema>, QueryError> {
+        loop {
+            let error = match self.union(&cells, warrant).await {
+                Err(error) => error,
+                found => return found,
+            };
+            let now = self.cells(warrant.table()).await?;
+            if cells.iter().all(|cell| now.iter().any(|kept| kept.aek == cell.aek)) {
+                return Err(error);
+            }
+            cells = now;
+        }
+    }
+
+    async fn union(&self, cells: &[SchemaRow], warrant: &Warrant) -> Result<Arc<TableSchema>, QueryError> {
+        let (workspace, table) = (warrant.workspace(), warrant.table());
         let versions: Vec<(AekId, u32)> = cells.iter().map(|cell| (cell.aek, cell.version)).collect();
         if let Some(cached) = self.schemas.lock().get(&table)
             && cached.versions == versions
@@ -106,7 +130,7 @@ impl Lineage {
         }
         let mut union = TableSchema::new();
         let (mut epochs, mut guards, mut denied) = (Vec::new(), Vec::new(), None);
-        for cell in &cells {
+        for cell in cells {
             let epoch = Epoch { account: self.account(cell.aek).await?, aek: cell.aek };
             let guard = match self.keys.guard_for(epoch, warrant).await {
                 Ok(guard) => guard,

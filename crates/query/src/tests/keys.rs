@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use futures::StreamExt;
+use strongroom_catalog::SchemaRow;
 use strongroom_keys::Standing;
 use strongroom_keys::provider::KekRef;
 use strongroom_keys::provider::memory::MemoryVault;
-use strongroom_model::{ErrorKind, ObjectId, PrincipalId};
+use strongroom_model::{AekId, ErrorKind, ObjectId, PrincipalId};
 
 use crate::QueryConfig;
 use crate::rig::Rig;
@@ -325,4 +326,21 @@ async fn whoever_may_read_some_tables_is_shown_those() {
     assert_eq!(names(&["App"]).await, Ok(vec!["App".to_owned()]));
     assert_eq!(names(&["App", "Secret"]).await.map(|names| names.len()), Ok(2));
     assert_eq!(names(&[]).await, Err(ErrorKind::Forbidden), "not as if there were none");
+}
+
+#[tokio::test]
+async fn columns_of_an_epoch_that_ended_meanwhile_are_those_that_are_left() {
+    let rig = Rig::new().await;
+    rig.send_many("App", 4, 90, 0).await;
+    let (keys, lineage) = (&rig.deps.keys, rig.engine.lineage());
+    let table = rig.deps.catalog.table_get(rig.workspace, &"App".parse().unwrap()).await.unwrap().unwrap().id;
+    let warrant = keys.warrant(PrincipalId::NIL, rig.workspace, table).await.unwrap();
+    let cells = rig.deps.catalog.schema_cells(table).await.unwrap();
+    let gone = SchemaRow { aek: AekId::from_bytes([9; 16]), ..cells[0].clone() };
+    let read = lineage.schema_of(vec![gone.clone(), cells[0].clone()], &warrant).await.unwrap();
+    assert_eq!(read, lineage.schema(&warrant).await.unwrap());
+    assert!(read.column("text").is_some());
+    // One that is still there and whose key nobody knows is no such thing.
+    rig.deps.catalog.schema_put(&gone).await.unwrap();
+    assert_eq!(lineage.schema(&warrant).await.unwrap_err().code(), "IntegrityError");
 }
