@@ -138,13 +138,14 @@ impl QueryContext {
         self.fault.lock().get_or_insert(error);
     }
 
-    pub(crate) fn take_fault(&self) -> Option<QueryError> {
-        self.fault.lock().take()
+    /// The first failure. It stays the first, whoever has been told: a key that goes fails a query at several places.
+    pub(crate) fn fault(&self) -> Option<QueryError> {
+        self.fault.lock().clone()
     }
 
     /// The egress gate: whether rows may still leave.
     pub(crate) fn check(&self) -> Result<(), QueryError> {
-        if let Some(error) = self.take_fault() {
+        if let Some(error) = self.fault() {
             return Err(error);
         }
         self.pass.check().map_err(|error| shut_error(&error))?;
@@ -161,7 +162,7 @@ impl QueryContext {
     pub(crate) async fn hold(&self) -> Result<(), QueryError> {
         let others: Vec<Pass> = self.more.lock().iter().chain(self.others.lock().iter()).cloned().collect();
         for pass in std::iter::once(&self.pass).chain(&others) {
-            pass.hold(&self.world).await.map_err(|error| self.take_fault().unwrap_or_else(|| shut_error(&error)))?;
+            pass.hold(&self.world).await.map_err(|error| self.fault().unwrap_or_else(|| shut_error(&error)))?;
         }
         self.check()
     }

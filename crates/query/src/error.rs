@@ -51,8 +51,10 @@ impl Place {
 
 /// Why a question got no answer. The message may quote the question and its data: it is for the caller, never for a log;
 /// `Debug` therefore shows kind and code alone.
+#[derive(Clone)]
 pub struct QueryError(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     code: &'static str,

@@ -115,7 +115,7 @@ async fn drive(mut job: Job, columns: oneshot::Sender<Result<Columns, QueryError
     drop(job);
     if let Err(error) = ended {
         // The first failure is the true one; what DataFusion made of it lost kind and block.
-        let error = context.take_fault().unwrap_or(error);
+        let error = context.fault().unwrap_or(error);
         metrics::counter!("query_failed_total", "code" => error.code()).increment(1);
         if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Internal) {
             tracing::error!(workspace = %context.workspace, code = error.code(), block = ?error.block(), "query failed");

@@ -194,7 +194,7 @@ impl Engine {
             tokio::select! {
                 biased;
                 () = context.cancel.cancelled() => {
-                    Err(context.take_fault().unwrap_or_else(|| QueryError::new(ErrorKind::Unavailable, "QueryCancelled", "it was cancelled")))
+                    Err(context.fault().unwrap_or_else(|| QueryError::new(ErrorKind::Unavailable, "QueryCancelled", "it was cancelled")))
                 }
                 () = context.world.clock.sleep(TIME_MAX) => Err(QueryError::new(
                     ErrorKind::Unavailable,
@@ -207,7 +207,7 @@ impl Engine {
         let done = running.await.map_err(|_| QueryError::internal("the transformation stopped unexpectedly"))?;
         drop(off);
         // The first failure is the true one.
-        done.map_err(|error| context.take_fault().unwrap_or(error))
+        done.map_err(|error| context.fault().unwrap_or(error))
     }
 
     /// The columns that a text over `source` gives, without rows to look at.
