@@ -10,10 +10,10 @@ use strongroom_envelope::{CellPlace, open_cell, seal_cell};
 use strongroom_ingest::{Encoding, Format, IngestRequest, OnError};
 use strongroom_keys::Purpose;
 use strongroom_model::{PrincipalId, TimeRange, WorkspaceId};
-use strongroom_query::{Language, QueryError};
+use strongroom_query::{Language, QueryError, QueryRequest};
 
 use crate::House;
-use crate::house::{insert_workspace, question};
+use crate::house::insert_workspace;
 
 /// Bytes of a cell that nobody may open: it would fail.
 const BLANK_CELL: i64 = 300;
@@ -100,7 +100,7 @@ impl House {
     /// If rows stop coming.
     #[must_use]
     pub fn cost_of(&self, workspace: WorkspaceId, text: &str) -> Asked {
-        let request = question(workspace, text, Language::Kql);
+        let request = QueryRequest::new(workspace, PrincipalId::NIL, text, Language::Kql);
         let refused = |error: &QueryError| Asked { refused: Some(error.code()), catalog_rows: 0, cells_opened: 0, seen: 0, kept: 0 };
         self.runtime().block_on(async {
             let answer = match self.engine.run(request).await {

@@ -7,12 +7,11 @@ use strongroom_catalog::{FlushCommit, LiveBlock, PendingBlock};
 use strongroom_envelope::{CellPlace, Header, ObjectKind, seal, seal_cell};
 use strongroom_ingest::Grouped;
 use strongroom_ingest::encode::Encoded;
-use strongroom_model::{ObjectId, Position, TimeRange, Window, WindowLength};
+use strongroom_model::{ObjectId, Position, PrincipalId, TimeRange, Window, WindowLength};
 use strongroom_query::{Engine, Language, Limits, QueryConfig, QueryRequest};
 use strongroom_store::{ObjectKey, StoredBlock};
 
 use crate::clock::process_cpu;
-use crate::house::question;
 use crate::{House, TABLE};
 
 /// What a question cost.
@@ -44,7 +43,7 @@ impl House {
             self.catalog.table_set_retention(table.id, Some(days)).await.expect("the catalog");
             let epoch = self.keys.write_epoch(self.keys.shared_account()).await.expect("an epoch");
             let purpose = strongroom_keys::Purpose::Ingest;
-            let guard = self.keys.guard(epoch, workspace, strongroom_model::PrincipalId::NIL, purpose).await.expect("a guard");
+            let guard = self.keys.guard(epoch, workspace, PrincipalId::NIL, purpose).await.expect("a guard");
             let now = self.world.clock.boot();
             let mut reached = self.catalog.pin(table.id).await.expect("the catalog").flushed.iter().map(|(_, at)| at.0).max().unwrap_or(0);
             let places: Vec<(Window, &Encoded)> = (0..count)
@@ -149,7 +148,7 @@ impl House {
         let before = process_cpu();
         let (rows, stats) = self.runtime().block_on(async {
             let limits = Limits { time: Some(Duration::from_mins(10)), ..Limits::default() };
-            let asked = QueryRequest { limits, ..question(self.workspace(), text, Language::Kql) };
+            let asked = QueryRequest { limits, ..QueryRequest::new(self.workspace(), PrincipalId::NIL, text, Language::Kql) };
             let answer = engine.run(asked).await.expect("a plan");
             let stats = answer.stats.clone();
             let batches: Vec<_> = answer.batches.try_collect().await.expect("an answer");

@@ -16,7 +16,7 @@ use strongroom_ingest::{IngestConfig, IngestDeps, Intake};
 use strongroom_keys::{KeyRing, Purpose};
 use strongroom_model::{ObjectId, PrincipalId, TimeRange, WorkspaceId};
 use strongroom_query::output::{self, JsonOptions};
-use strongroom_query::{Engine, Language, Limits, QueryConfig, QueryDeps, QueryRequest};
+use strongroom_query::{Engine, Language, QueryConfig, QueryDeps, QueryRequest};
 use strongroom_store::{BlockStore, CacheConfig, HotCache, LocalObjects, ObjectKey, Reader, StoredBlock};
 use strongroom_world::World;
 use tokio::runtime::Runtime;
@@ -244,7 +244,7 @@ impl House {
     }
 
     fn question(&self, text: &str, language: Language) -> QueryRequest {
-        question(self.workspace, text, language)
+        QueryRequest::new(self.workspace, PrincipalId::NIL, text, language)
     }
 
     /// Asks in KQL what is refused; the error's code.
@@ -341,21 +341,6 @@ impl House {
             open(&guard, self.world.clock.boot(), &Self::header(block, guard.is_double()), &self.sealed(block)).expect("a block opens")
         };
         blocks.iter().map(open_one).collect()
-    }
-}
-
-/// A question with nothing said beside its text.
-pub(crate) fn question(workspace: WorkspaceId, text: &str, language: Language) -> QueryRequest {
-    QueryRequest {
-        workspace,
-        principal: PrincipalId::NIL,
-        text: text.to_owned(),
-        language,
-        timespan: None,
-        limits: Limits::default(),
-        explain: false,
-        parameters: serde_json::Map::new(),
-        neighbours: None,
     }
 }
 

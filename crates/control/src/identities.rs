@@ -83,11 +83,12 @@ impl UserIdentities {
         if tags.len() > TAGS_MAX {
             return Err(ControlError::Invalid { what: "tags", why: "16 KiB in all are allowed" });
         }
+        // Before it is looked up: whoever comes second for one name finds it made, also when it was the last that could be.
+        let _making = self.making.lock().await;
         if let Some(row) = self.find(place).await? {
             return Ok(row);
         }
         place.check()?;
-        let _making = self.making.lock().await;
         if self.catalog.user_identities().await?.len() >= IDENTITIES_MAX {
             return Err(ControlError::TooMany { what: "user-assigned identities", max: IDENTITIES_MAX });
         }

@@ -273,7 +273,7 @@ impl Workspaces {
         Ok(self.catalog.ingest_policy(workspace).await?)
     }
 
-    /// Sets it; requests heed it within a second.
+    /// Sets it; the next request heeds it.
     ///
     /// # Errors
     /// What the catalog says.

@@ -90,7 +90,7 @@ impl Intake {
     /// # Errors
     /// [`IngestError::Key`].
     pub(crate) async fn refuse_if_away(&self, workspace: WorkspaceId) -> Result<(), IngestError> {
-        let (account, _) = self.home(workspace).await?;
+        let account = self.home(workspace).await?;
         self.away(account).await?.map_or(Ok(()), |away| Err(away.error.into()))
     }
 
@@ -103,9 +103,10 @@ impl Intake {
         away: Away,
         workspace: WorkspaceId,
         table: Option<TableId>,
-        policy: WhileRevoked,
         account: AccountId,
     ) -> Result<Admitted, IngestError> {
+        // Asked anew each time: dropping goes on not one request longer than its owner wants.
+        let policy = self.deps.catalog.ingest_policy(workspace).await?;
         let Some(admitted) = away.admits(policy) else {
             self.tally(workspace, table, |row| row.refused += 1);
             return Err(away.error.into());
@@ -121,19 +122,17 @@ impl Intake {
     }
 
     /// Takes, or does not take, a request whose key is away.
-    #[expect(clippy::too_many_arguments, reason = "what a request is made of by then")]
     pub(crate) async fn take_away(
         &self,
         away: Away,
         request: &IngestRequest,
         account: AccountId,
-        policy: WhileRevoked,
         body: &Bytes,
         format: &Decoding,
         turn: Option<&Turn>,
     ) -> Result<(IngestReply, Vec<u8>), IngestError> {
         let (workspace, known) = (request.workspace, self.deps.catalog.table_get(request.workspace, &request.table).await?);
-        let admitted = self.admit_away(away, workspace, known.as_ref().map(|row| row.id), policy, account).await?;
+        let admitted = self.admit_away(away, workspace, known.as_ref().map(|row| row.id), account).await?;
         // The shape check: what passes it can be typed later.
         let decoded = self.decode(body, &Arc::default(), format).await?;
         let mut reply =

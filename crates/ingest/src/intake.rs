@@ -16,7 +16,7 @@ use strongroom_buffer::{BatchMark, Buffer, Record, SealedLog};
 use strongroom_catalog::{Catalog, WriterEpoch};
 use strongroom_envelope::{CellPlace, Header, KeyGuard, open_cell};
 use strongroom_keys::{KeyRing, Purpose};
-use strongroom_model::{AccountId, Column, Epoch, ObjectId, TableId, TableName, TableSchema, WhileRevoked, WorkspaceId};
+use strongroom_model::{AccountId, Column, Epoch, ObjectId, TableId, TableName, TableSchema, WorkspaceId};
 use strongroom_store::BlockStore;
 use strongroom_world::{BootTime, World};
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock, Semaphore};
@@ -91,8 +91,6 @@ pub(crate) struct Place {
     pub(crate) table: TableId,
     pub(crate) account: AccountId,
     pub(crate) retention_days: u32,
-    /// What is done with its rows while its key is revoked.
-    pub(crate) policy: WhileRevoked,
 }
 
 impl Intake {
@@ -167,10 +165,7 @@ impl Intake {
         match self.away(place.account).await? {
             None => Ok(()),
             // What was known of the place may be old; what is asked here is asked again.
-            Some(away) => {
-                let policy = self.deps.catalog.ingest_policy(workspace).await?;
-                self.admit_away(away, workspace, Some(place.table), policy, place.account).await.map(drop)
-            }
+            Some(away) => self.admit_away(away, workspace, Some(place.table), place.account).await.map(drop),
         }
     }
 
@@ -250,8 +245,8 @@ impl Intake {
         // From here on the account is settled: a barrier waits until the rows are acked.
         let _within = self.barrier_of(request.workspace).read_owned().await;
         let place = self.place(request.workspace, &request.table, false).await?;
-        let (account, policy) = match &place {
-            Some(place) => (place.account, place.policy),
+        let account = match &place {
+            Some(place) => place.account,
             None => self.home(request.workspace).await?,
         };
         let mut away = self.away(account).await?;
@@ -267,7 +262,7 @@ impl Intake {
             }
         }
         let Some(away) = away else { return Err(IngestError::Stopping) };
-        let taken = self.take_away(away, request, account, policy, &body, &format, turn).await;
+        let taken = self.take_away(away, request, account, &body, &format, turn).await;
         drop(share);
         taken
     }
@@ -385,7 +380,7 @@ impl Intake {
     async fn again(&self, request: &IngestRequest, id_sha256: &[u8; 32], reply: &[u8]) -> Result<IngestReply, IngestError> {
         metrics::counter!("ingest_requests_total", "outcome" => "duplicate").increment(1);
         // An answer is data, too: it names columns.
-        let (account, _) = self.home(request.workspace).await?;
+        let account = self.home(request.workspace).await?;
         if let Some(away) = self.away(account).await? {
             return self.again_away(away, request.workspace, &request.table, reply).await;
         }
@@ -453,10 +448,10 @@ impl Intake {
         Ok(self.deps.keys.guard(epoch, request.workspace, request.principal, Purpose::Ingest).await?)
     }
 
-    /// The account that a workspace's rows go to, and what is done with them while its key is revoked.
-    pub(crate) async fn home(&self, workspace: WorkspaceId) -> Result<(AccountId, WhileRevoked), IngestError> {
+    /// The account that a workspace's rows go to.
+    pub(crate) async fn home(&self, workspace: WorkspaceId) -> Result<AccountId, IngestError> {
         let home = self.deps.catalog.workspace(workspace).await?.ok_or(IngestError::NoWorkspace)?;
-        Ok((home.account, self.deps.catalog.ingest_policy(workspace).await?))
+        Ok(home.account)
     }
 
     pub(crate) async fn made_place(&self, workspace: WorkspaceId, table: &TableName) -> Result<Place, IngestError> {
@@ -484,8 +479,7 @@ impl Intake {
             }
         };
         let retention_days = row.retention_days.unwrap_or(home.retention_days);
-        let policy = self.deps.catalog.ingest_policy(workspace).await?;
-        let place = Place { workspace, table: row.id, account: home.account, retention_days, policy };
+        let place = Place { workspace, table: row.id, account: home.account, retention_days };
         let mut places = self.places.lock();
         if places.len() >= self.config.row_cache_entries_max {
             places.clear();

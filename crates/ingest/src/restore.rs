@@ -20,7 +20,7 @@ use strongroom_buffer::{BufferError, SealedReader, SealedSegment};
 use strongroom_catalog::{BatchRow, BufferedCommit, LiveBlock};
 use strongroom_envelope::{KeyGuard, seal_cell};
 use strongroom_keys::{Purpose, Standing};
-use strongroom_model::{AccountId, Epoch, ErrorKind, ObjectId, Position, PrincipalId, TableId, TableName, WhileRevoked, WorkspaceId};
+use strongroom_model::{AccountId, Epoch, ErrorKind, ObjectId, Position, PrincipalId, TableId, TableName, WorkspaceId};
 use tokio::sync::watch;
 
 use crate::buffered::{Buffered, from_bytes};
@@ -249,7 +249,7 @@ impl Intake {
             };
             let guard = self.deps.keys.guard(epoch, request.workspace, PrincipalId::NIL, Purpose::Ingest).await?;
             let (workspace, table, account) = (request.workspace, request.table, epoch.account);
-            let place = Place { workspace, table, account, retention_days: 0, policy: WhileRevoked::Refuse };
+            let place = Place { workspace, table, account, retention_days: 0 };
             let format = Decoding {
                 format: request.format,
                 time_field: request.time_field.clone(),

@@ -148,6 +148,24 @@ pub struct QueryRequest {
     pub neighbours: Option<Arc<dyn Neighbours>>,
 }
 
+impl QueryRequest {
+    /// A question with nothing said beside its text.
+    #[must_use]
+    pub fn new(workspace: WorkspaceId, principal: PrincipalId, text: impl Into<String>, language: Language) -> Self {
+        Self {
+            workspace,
+            principal,
+            text: text.into(),
+            language,
+            timespan: None,
+            limits: Limits::default(),
+            explain: false,
+            parameters: serde_json::Map::new(),
+            neighbours: None,
+        }
+    }
+}
+
 /// Other workspaces, as far as whoever asks may ask them.
 #[async_trait]
 pub trait Neighbours: fmt::Debug + Send + Sync {

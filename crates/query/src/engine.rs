@@ -34,7 +34,7 @@ use crate::stored::Stored;
 use crate::table::Shared;
 use crate::terms::Filters;
 use crate::texts::Texts;
-use crate::{Answer, FunctionInfo, Language, Limits, QueryConfig, QueryError, QueryRequest, StoredFunction, TableInfo, functions};
+use crate::{Answer, FunctionInfo, Language, QueryConfig, QueryError, QueryRequest, StoredFunction, TableInfo, functions};
 
 /// What the engine reads from.
 #[derive(Clone)]
@@ -313,17 +313,7 @@ impl Engine {
 
     /// Runs a text that names no table, for nobody, under the leave of an account.
     pub(crate) async fn run_for_nobody(&self, pass: Pass, text: &str, language: Language) -> Result<Answer, QueryError> {
-        let request = QueryRequest {
-            workspace: WorkspaceId::NIL,
-            principal: PrincipalId::NIL,
-            text: text.to_owned(),
-            language,
-            timespan: None,
-            limits: Limits::default(),
-            explain: false,
-            parameters: serde_json::Map::new(),
-            neighbours: None,
-        };
+        let request = QueryRequest::new(WorkspaceId::NIL, PrincipalId::NIL, text, language);
         let parsed = self.parse(&request)?;
         self.answer(self.deps.world.clock.boot(), pass, parsed, request).await
     }

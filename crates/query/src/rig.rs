@@ -24,7 +24,7 @@ use strongroom_world::WallTime;
 use strongroom_world::sim::SimWorld;
 
 use crate::output::{JsonOptions, json};
-use crate::{Answer, Engine, Language, Limits, QueryConfig, QueryDeps, QueryError, QueryRequest};
+use crate::{Answer, Engine, Language, QueryConfig, QueryDeps, QueryError, QueryRequest};
 
 /// 2026-03-01T12:00:00Z: when every test begins.
 pub(crate) const NOW: i64 = 1_772_366_400_000_000_000;
@@ -171,17 +171,7 @@ impl Rig {
     }
 
     pub(crate) fn request(&self, text: &str, language: Language) -> QueryRequest {
-        QueryRequest {
-            workspace: self.workspace,
-            principal: PrincipalId::NIL,
-            text: text.to_owned(),
-            language,
-            timespan: None,
-            limits: Limits::default(),
-            explain: false,
-            parameters: serde_json::Map::new(),
-            neighbours: None,
-        }
+        QueryRequest::new(self.workspace, PrincipalId::NIL, text, language)
     }
 
     pub(crate) async fn run(&self, text: &str) -> Result<Answer, QueryError> {

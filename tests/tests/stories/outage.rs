@@ -44,8 +44,6 @@ impl House {
     fn policy(&self, policy: &str) {
         let output = self.site.cli(&["workspace", "set-policy", "default", "--while-revoked", policy]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        // Requests heed it within a second.
-        std::thread::sleep(Duration::from_millis(1_100));
     }
 
     /// Sends rows; status, headers that matter, body.

@@ -1,5 +1,5 @@
-use strongroom_catalog::{ClusterRow, ClusterState, IdentityType, VaultRefRow};
-use strongroom_model::ErrorKind;
+use strongroom_catalog::{ClusterRow, ClusterState, IdentityType, UserIdentityRow, VaultRefRow};
+use strongroom_model::{ErrorKind, ObjectId};
 
 use super::desk::{Works, key, new_cluster, place, refused, with_key};
 use super::*;
@@ -242,4 +242,23 @@ async fn another_user_assigned_identity_and_another_key_do_not_come_in_one_updat
     // With the key that it has, it is no change of key.
     let same = ClusterAsk { key: Some(key("kek", None)), ..show(None, Some(&[&second])) };
     assert_ne!(shown(&works.patched("contoso", same).await.unwrap()).1, principal);
+}
+
+#[tokio::test]
+async fn the_last_identity_that_may_be_is_made_once_and_all_who_asked_for_it_are_shown_it() {
+    let works = Works::new().await;
+    let identities = UserIdentities::new(works.site.world.clone(), works.site.catalog.clone(), Arc::clone(&works.desk) as _);
+    let ask = || UserIdentityAsk { region: "here".to_owned(), ..UserIdentityAsk::default() };
+    let one = identities.put(&place("one"), ask()).await.unwrap();
+    for n in 1..9_999 {
+        let (ms, random) = works.site.world.id_seed();
+        let row = UserIdentityRow { id: ObjectId::mint(ms, random), name: format!("n{n}"), ..one.clone() };
+        works.site.catalog.user_identity_insert(&row).await.unwrap();
+    }
+    let last = place("last");
+    let shown = futures::future::join_all((0..8).map(|_| identities.put(&last, ask()))).await;
+    let shown: Vec<_> = shown.into_iter().map(|row| row.unwrap().id).collect();
+    assert!(shown.iter().all(|id| *id == shown[0]));
+    let refused = identities.put(&place("more"), ask()).await.unwrap_err();
+    assert!(matches!(refused, ControlError::TooMany { max: 10_000, .. }), "{refused}");
 }

@@ -73,7 +73,6 @@ impl Locked {
 
     async fn policy(&self, up: &Up, policy: WhileRevoked) {
         up.deps.catalog.ingest_policy_set(up.workspace, policy).await.unwrap();
-        self.site.sim.clock().advance(Duration::from_secs(2));
     }
 
     fn sealed_files(&self) -> usize {

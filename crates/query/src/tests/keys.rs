@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use strongroom_catalog::SchemaRow;
-use strongroom_keys::Standing;
 use strongroom_keys::provider::KekRef;
 use strongroom_keys::provider::memory::MemoryVault;
+use strongroom_keys::{KeyError, Shut, Standing};
 use strongroom_model::{AekId, ErrorKind, ObjectId, PrincipalId};
 
 use crate::QueryConfig;
@@ -71,6 +71,23 @@ async fn forgetting_an_epoch_ends_running_queries_and_empties_the_caches() {
     assert_eq!(ended.unwrap().unwrap_err().code(), "QueryAbortedKeyRevoked");
     // The key itself is still there in this test: the next question opens all again.
     assert_eq!(rig.sql("select count(*) from App where n > 10").await.rows(), [serde_json::json!([4989])]);
+}
+
+/// As the lock goes: questions are stopped, then keys leave; whoever looked in between took nothing away.
+#[tokio::test]
+async fn a_query_that_a_key_stops_says_one_code_wherever_it_is_asked() {
+    let rig = Rig::new().await;
+    rig.send_many("App", 50, 5, 0).await;
+    rig.flush().await;
+    let epoch = rig.blocks("App").await[0].epoch;
+    let context = rig.engine.context_of(rig.workspace, PrincipalId::NIL).await.unwrap();
+    context.touch(rig.deps.keys.epoch_guard(epoch).await.unwrap(), None);
+    let shut = KeyError::Shut { cluster: "bank".into(), why: Shut::Revoked, since_ms: 0 };
+    rig.engine.cut(epoch.account, &shut);
+    assert_eq!(context.hold().await.unwrap_err().code(), "CustomerKeyRevoked");
+    rig.engine.forget(epoch);
+    assert_eq!(context.hold().await.unwrap_err().code(), "CustomerKeyRevoked");
+    assert_eq!(context.fault().unwrap().code(), "CustomerKeyRevoked");
 }
 
 /// The workspace is the provider's today; what it asks for is under the key of a cluster that it was linked to once.

@@ -103,13 +103,7 @@ impl Who {
     /// The workspace that `name` means to this caller, if it may ask questions there: by its own right, on all or on some of its
     /// tables, or as far as the customer approved; which, is for whoever gives the keys to say, table by table.
     pub(crate) async fn questions(&self, app: &App, name: &str) -> Result<WorkspaceId, ApiError> {
-        questions(app, &self.0, name).await.map_err(|error| match error {
-            // What Azure's query service says of a workspace that is not there, and which.
-            ControlError::NotFound { .. } => {
-                ApiError::new(ErrorKind::NotFound, "PathNotFoundError", format!("The requested path does not exist: {error}"))
-            }
-            other => control_error(&other),
-        })
+        questions(app, &self.0, name).await.map_err(|error| path_error(&error))
     }
 
     /// The cluster that `name` (an id or a name) means to this caller, if it may do `action` on it.
@@ -147,6 +141,16 @@ impl Who {
     /// Refuses unless the caller may do `action` there.
     pub(crate) fn on(&self, action: &str, at: &ScopePath) -> Result<(), ApiError> {
         self.0.check(action, at).map_err(|error| refused(&error, at))
+    }
+}
+
+/// A workspace that cannot be asked, in the words of Azure's query service.
+pub(crate) fn path_error(error: &ControlError) -> ApiError {
+    match error {
+        ControlError::NotFound { .. } => {
+            ApiError::new(ErrorKind::NotFound, "PathNotFoundError", format!("The requested path does not exist: {error}"))
+        }
+        other => control_error(other),
     }
 }
 

@@ -18,7 +18,7 @@ use strongroom_keys::provider::{KekRef, KeyFacts, KeyVault};
 use strongroom_keys::state::StateConfig;
 use strongroom_model::{ObjectId, PrincipalId};
 use strongroom_query::output::{JsonOptions, json};
-use strongroom_query::{Language, Limits, QueryConfig, QueryDeps, QueryRequest};
+use strongroom_query::{Language, QueryConfig, QueryDeps, QueryRequest};
 use strongroom_store::{CacheConfig, HotCache, LocalObjects};
 use strongroom_world::sim::SimWorld;
 
@@ -188,17 +188,7 @@ impl House {
 
     /// Count and sum of what is there, or the code of the refusal.
     async fn count(&self) -> Result<Value, &'static str> {
-        let request = QueryRequest {
-            workspace: self.workspace,
-            principal: PrincipalId::NIL,
-            text: "App | summarize count(), sum(n)".to_owned(),
-            language: Language::Kql,
-            timespan: None,
-            limits: Limits::default(),
-            explain: false,
-            parameters: serde_json::Map::new(),
-            neighbours: None,
-        };
+        let request = QueryRequest::new(self.workspace, PrincipalId::NIL, "App | summarize count(), sum(n)", Language::Kql);
         let answer = self.engine.run(request).await.map_err(|error| error.code())?;
         let bytes = json(answer, JsonOptions::default()).await.map_err(|error| error.code())?;
         let body: Value = serde_json::from_slice(&bytes).unwrap();

@@ -56,14 +56,34 @@ async fn a_subscription_has_so_many_rules_and_writes_those_it_has_anew() {
     let (collection, workspace) = shop(&house).await;
     let (row, new) = collection.put_rule(&place("rule-0"), ask(), &body(), workspace).await.unwrap();
     assert!(new);
-    for n in 1..1_000 {
+    for n in 1..997 {
         let (ms, random) = house.sim.world().id_seed();
         let another = strongroom_catalog::CollectionRuleRow { id: ObjectId::mint(ms, random), name: format!("rule-{n}"), ..row.clone() };
         house.catalog.collection_rule_put(&another, None).await.unwrap();
     }
+    // Three more, of eight that ask at once.
+    let names: Vec<Place> = (0..8).map(|n| place(&format!("at-once-{n}"))).collect();
+    let rule = body();
+    let made = futures::future::join_all(names.iter().map(|name| collection.put_rule(name, ask(), &rule, workspace))).await;
+    assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 3);
     let refused = collection.put_rule(&place("one-more"), ask(), &body(), workspace).await.unwrap_err();
     assert!(matches!(refused, CollectionError::Control(ControlError::TooMany { max: 1_000, .. })), "{refused:?}");
     assert!(!collection.put_rule(&place("RULE-0"), ask(), &body(), workspace).await.unwrap().1);
     let elsewhere = Place { subscription: "other".to_owned(), ..place("one-more") };
     assert!(collection.put_rule(&elsewhere, ask(), &body(), workspace).await.unwrap().1, "another subscription has its own");
+}
+
+#[tokio::test]
+async fn what_several_make_at_once_is_one() {
+    let house = House::new(203).await;
+    let (collection, workspace) = shop(&house).await;
+    let (at, properties, rule) = (place("one"), Map::new(), body());
+    let made = futures::future::join_all((0..8).map(|_| collection.put_endpoint(&at, ask(), &properties))).await;
+    let made: Vec<_> = made.into_iter().map(Result::unwrap).collect();
+    assert_eq!(made.iter().filter(|(_, new)| *new).count(), 1);
+    assert!(made.iter().all(|(row, _)| row.id == made[0].0.id));
+    let made = futures::future::join_all((0..8).map(|_| collection.put_rule(&at, ask(), &rule, workspace))).await;
+    let made: Vec<_> = made.into_iter().map(Result::unwrap).collect();
+    assert_eq!(made.iter().filter(|(_, new)| *new).count(), 1);
+    assert!(made.iter().all(|(row, _)| row.id == made[0].0.id));
 }

@@ -5,13 +5,12 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use strongroom_control::ControlError;
 use strongroom_model::{ErrorKind, WorkspaceId};
 
-use super::super::auth::Who;
+use super::super::auth::{Who, path_error};
 use super::super::error::ApiError;
 use super::super::query::{Question, QuestionInUrl, UrlTimespan, answer, workspace_named};
-use super::super::{App, SMALL_BODY, body, control_error};
+use super::super::{App, SMALL_BODY, body};
 
 pub(in super::super) async fn by_parameters(
     State(app): State<App>,
@@ -49,8 +48,5 @@ async fn workspace(app: &App, who: &Who, resource: &str) -> Result<WorkspaceId, 
 
 /// The workspace that a resource id, a name or an id means, in the words of this door.
 pub(super) async fn of_resource(app: &App, who: &Who, name: &str) -> Result<WorkspaceId, ApiError> {
-    workspace_named(app, &who.0, name).await.map_err(|error| match error {
-        ControlError::NotFound { .. } => ApiError::new(ErrorKind::NotFound, "PathNotFoundError", "The requested path does not exist"),
-        other => control_error(&other),
-    })
+    workspace_named(app, &who.0, name).await.map_err(|error| path_error(&error))
 }
