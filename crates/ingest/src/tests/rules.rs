@@ -75,3 +75,19 @@ async fn a_rule_that_fails_when_rows_are_opened_holds_up_nothing() {
     assert_eq!(up.rows("C").await, ["{\"shaped\":true}"]);
     assert_eq!(up.intake.waiting(locked.account).segments, 0);
 }
+
+#[tokio::test]
+async fn a_rule_makes_no_table_beside_one_whose_name_differs_in_letter_case() {
+    let (locked, up) = Locked::new(61).await;
+    up.intake.shaped_by(Arc::new(Rules::default()));
+    up.send("Shop_CL", "{\"n\":1}").await.unwrap();
+    let refused = async || up.intake.ingest(up.ruled("shop_CL", "[{\"n\":2}]")).await.unwrap_err().code();
+    assert_eq!(refused().await, "TableNameConflict");
+    locked.take_away(&up, Shut::Unavailable);
+    assert_eq!(refused().await, "TableNameConflict", "nothing is kept that could not be taken later");
+    assert_eq!(up.intake.waiting(locked.account).segments, 0);
+    locked.give_back(&up).await;
+    assert_eq!(up.rows("Shop_CL").await, ["{\"n\":1}"]);
+    let tables: Vec<_> = up.deps.catalog.tables(up.workspace).await.unwrap().into_iter().map(|row| row.name.to_string()).collect();
+    assert_eq!(tables, ["Shop_CL"]);
+}
